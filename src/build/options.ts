@@ -1,0 +1,80 @@
+import type { Descriptor, Digest, ImageConfig } from '../image/types.ts';
+import type { EventSink } from '../solver/types.ts';
+
+/** What to do with the result. */
+export type Output =
+  | { readonly type: 'store' }
+  | { readonly type: 'cacheonly' }
+  | {
+      readonly type: 'oci';
+      /** `-` is stdout (needs `stdout` in the options). */
+      readonly dest: string;
+      /** Default true: one archive file; false: a layout directory that is merged into. */
+      readonly tar?: boolean;
+      readonly compression?: 'gzip' | 'zstd' | 'uncompressed';
+      readonly compressionLevel?: number;
+      /** Also recompress layers that exist in another form. Default false. */
+      readonly forceCompression?: boolean;
+    }
+  | { readonly type: 'local'; readonly dest: string }
+  | { readonly type: 'tar'; readonly dest: string };
+
+/** Options of `build()`; names follow the command line. Paths may be relative to `cwd`. */
+export interface BuildOptions {
+  /** Directory. */
+  readonly context: string;
+  /** Dockerfile path; default `CONTEXT/Dockerfile`, then `Containerfile`. */
+  readonly dockerfile?: string;
+  /** The Dockerfile's text itself instead of a path. */
+  readonly dockerfileText?: string;
+  readonly tags?: readonly string[];
+  readonly buildArgs?: Readonly<Record<string, string>>;
+  readonly target?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** `os/arch[/variant]`; default the machine's. */
+  readonly platform?: string;
+  /** name → directory, `oci-layout://DIR[:TAG][@DIGEST]`, `docker-image://REF`. */
+  readonly buildContexts?: Readonly<Record<string, string>>;
+  readonly noCache?: boolean;
+  readonly noCacheFilter?: readonly string[];
+  /** @default missing */
+  readonly pull?: 'missing' | 'always' | 'newer' | 'never';
+  readonly network?: 'default' | 'none' | 'host';
+  readonly addHosts?: readonly string[];
+  readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
+  readonly shmSize?: number;
+  /** @default [{ type: 'store' }] */
+  readonly outputs?: readonly Output[];
+  /** RUN steps at a time. @default number of cores */
+  readonly jobs?: number;
+  /** The store. @default /var/lib/ocibuild as root, $XDG_DATA_HOME/ocibuild otherwise */
+  readonly root?: string;
+  /** OCI runtime, name or path. */
+  readonly runtime?: string;
+  /** Report for each step that ran why it was not cached. */
+  readonly explain?: boolean;
+  readonly signal?: AbortSignal;
+  /** Called for each event as it happens. */
+  readonly onEvent?: EventSink;
+  /** Environment for proxies, SOURCE_DATE_EPOCH and defaults. @default process.env */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** @default process.cwd() */
+  readonly cwd?: string;
+  /** Where `dest: '-'` goes. */
+  readonly stdout?: NodeJS.WritableStream;
+}
+
+export interface BuildResult {
+  /** Digest of the image's manifest; undefined for `cacheonly`, `local` and `tar` outputs. */
+  readonly digest?: Digest;
+  readonly configDigest?: Digest;
+  /** Descriptor of the manifest. */
+  readonly descriptor?: Descriptor;
+  readonly config: ImageConfig;
+  /** Normalised names the image was given. */
+  readonly names: readonly string[];
+  /** Steps found in the cache, and steps in all. */
+  readonly cachedSteps: number;
+  readonly totalSteps: number;
+}

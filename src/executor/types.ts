@@ -1,0 +1,76 @@
+/** Runs processes in sandboxes. Knows directories, not layers. */
+export interface Executor {
+  /**
+   * Mounts the root, runs the process, unmounts, and leaves in `rootfs.upper` only what the process changed.
+   * @throws RUN_START_FAILED, RUN_USER_UNKNOWN, RUN_CWD_INVALID, RUNTIME_NOT_FOUND, RUNTIME_FAILED,
+   *   OVERLAY_UNAVAILABLE; CANCELLED after the container is dead and everything is unmounted.
+   */
+  run(spec: ProcessSpec, options: RunOptions): Promise<ExitStatus>;
+  /** Ends the worker; waits for running containers to die. */
+  close(): Promise<void>;
+}
+
+export interface RunOptions {
+  readonly signal: AbortSignal;
+  onOutput(stream: 'stdout' | 'stderr', data: Uint8Array): void;
+}
+
+export interface ProcessSpec {
+  /** Unique on this machine; name of the bundle directory and of the container. */
+  readonly id: string;
+  readonly rootfs: OverlayRootfs;
+  readonly args: readonly string[];
+  /** `K=V` in order, last wins; PATH and HOME are added when absent. */
+  readonly env: readonly string[];
+  /** Absolute path in the root; made (0755, owned by the user) when it is not there. */
+  readonly cwd: string;
+  /** `user[:group]`, names or numbers; empty = root. */
+  readonly user: string;
+  readonly network: 'default' | 'none' | 'host';
+  readonly security: 'sandbox' | 'insecure';
+  readonly mounts: readonly SandboxMount[];
+  readonly hostname: string;
+  /** `host:ip` */
+  readonly extraHosts: readonly string[];
+  readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
+  /** Bytes. */
+  readonly shmSize?: number;
+}
+
+/** An overlay that the executor mounts privately. `lower` is given base first. All directories exist; `upper`
+ * and `work` are empty and on one file system. */
+export interface OverlayRootfs {
+  readonly lower: readonly string[];
+  readonly upper: string;
+  readonly work: string;
+}
+
+export interface SandboxMount {
+  readonly type: 'bind' | 'tmpfs' | 'overlay';
+  readonly target: string;
+  readonly readonly: boolean;
+  /** bind: a directory or file outside the root. */
+  readonly source?: string;
+  /** overlay: layers to show read-only, and the path in them. */
+  readonly lower?: readonly string[];
+  readonly subpath?: string;
+  /** tmpfs: bytes. */
+  readonly size?: number;
+}
+
+export interface ExitStatus {
+  /** Exit code, 128 + n for a signal. */
+  readonly code: number;
+  readonly signal?: number;
+  readonly oomKilled?: boolean;
+}
+
+/** Which runtime and directories an executor works with. */
+export interface ExecutorOptions {
+  /** Name or path; default: the first of runc, crun, youki on PATH. */
+  readonly runtime?: string;
+  /** Directory for bundles (`ROOT/run`). */
+  readonly runDir: string;
+  /** True inside a user namespace of our own. */
+  readonly rootless: boolean;
+}

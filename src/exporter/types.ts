@@ -1,0 +1,35 @@
+import type { Descriptor, ImageConfig, Platform } from '../image/types.ts';
+import type { Tree } from '../layer/types.ts';
+
+/** A finished image whose blobs can be read. Descriptors are final. */
+export interface ExportImage {
+  readonly manifest: Descriptor;
+  readonly manifestBytes: Buffer;
+  readonly configDescriptor: Descriptor;
+  readonly configBytes: Buffer;
+  readonly config: ImageConfig;
+  readonly platform: Platform;
+  readonly layers: readonly ExportLayer[];
+}
+
+export interface ExportLayer {
+  readonly descriptor: Descriptor;
+  /** File with the blob's bytes, in the store. */
+  readonly blobPath: string;
+}
+
+/** Gives the merged file system for `local` and `tar` outputs. Entries in canonical order, whiteouts applied. */
+export interface ExportTree {
+  readonly tree: Tree;
+  /** File with the bytes of a file entry. */
+  content(path: string): string | Buffer;
+}
+
+export interface ExportOptions {
+  readonly signal: AbortSignal;
+  /** Names to give the image (`-t`), normalised. */
+  readonly names: readonly string[];
+  /** Created annotation and outer archive times; seconds. */
+  readonly epochSec?: number;
+  readonly onProgress?: (id: string, current: number, total?: number) => void;
+}

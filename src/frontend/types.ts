@@ -1,0 +1,65 @@
+import type { SourceFile, SourceRange } from '../errors/source.ts';
+import type { Digest, ImageConfig, Platform } from '../image/types.ts';
+import type { Definition } from '../llb/definition.ts';
+
+/** What the frontend knows of the outside: texts, flags and a way to ask for base images. */
+export interface FrontendContext {
+  readonly dockerfile: SourceFile;
+  /** Text of the ignore file of the main context and its name; undefined where there is none. */
+  readonly ignoreFile?: SourceFile;
+  /** --build-arg; null: given without a value and absent from the environment (dropped). */
+  readonly buildArgs: Readonly<Record<string, string>>;
+  /** Stage name or index; undefined: the last. */
+  readonly target?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly targetPlatform: Platform;
+  readonly buildPlatform: Platform;
+  /** --no-cache: true, or the names of the stages (--no-cache-filter). */
+  readonly noCache: boolean | readonly string[];
+  /** Names of `--build-context` directories → ignore file text; their bytes are reached through LocalSource. */
+  readonly localContexts: Readonly<Record<string, { readonly ignoreFile?: SourceFile }>>;
+  /** Default for RUN (`--network`). */
+  readonly network: 'default' | 'none' | 'host';
+  readonly extraHosts: readonly string[];
+  readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
+  readonly shmSize?: number;
+  /** Seconds; build-arg or environment SOURCE_DATE_EPOCH. */
+  readonly sourceDateEpoch?: number;
+  readonly resolver: ImageResolver;
+  readonly signal: AbortSignal;
+}
+
+/** Injected: finds base images, wherever they are. */
+export interface ImageResolver {
+  /** `name` is a FROM or --from name (after expansion) that is no stage: an image named context or a reference.
+   * @throws IMAGE_NOT_FOUND, IMAGE_PLATFORM_MISSING, REGISTRY_* */
+  resolve(name: string, platform: Platform, signal: AbortSignal): Promise<ResolvedImage>;
+}
+
+export interface ResolvedImage {
+  /** As shown: `docker.io/library/busybox:latest@sha256:…`. */
+  readonly name: string;
+  readonly manifest: Digest;
+  readonly config: ImageConfig;
+}
+
+export interface LintWarning {
+  readonly rule: string;
+  readonly message: string;
+  readonly url: string;
+  readonly range: SourceRange;
+}
+
+export interface FrontendResult {
+  readonly definition: Definition;
+  /** The vertex whose layers are the image's; undefined: an image without layers (scratch). */
+  readonly target: Digest | undefined;
+  /** Config of the image. `history` holds the new entries after the base's; `rootfs.diff_ids` is empty and is
+   * filled when the layers are known. */
+  readonly config: ImageConfig;
+  /** For each history entry of `config` without `empty_layer`, base entries included: nothing; the number of
+   * such entries equals the number of layers of the target. */
+  readonly warnings: readonly LintWarning[];
+  /** Names of stages in file order, for messages. */
+  readonly stageNames: readonly string[];
+}

@@ -1,0 +1,124 @@
+import type { OcibuildError } from '../errors/error.ts';
+import type { Digest } from '../image/types.ts';
+import type { Vertex, VertexMeta } from '../llb/definition.ts';
+
+/** Id of a stored layer: `diffID` of a pulled one, a digest of the tree for files, unique for a RUN. */
+export type LayerId = string;
+
+/** What a vertex gives: a file system as layers, base first. JSON-safe. */
+export interface Result {
+  readonly layers: readonly LayerId[];
+}
+
+/** One thing that a cache key was made of; names are stable, values short. Explains a miss. */
+export interface Ingredient {
+  /** `op`, `input 0`, `file src/a.ts`, `arg VERSION`, … */
+  readonly name: string;
+  readonly value: string;
+}
+
+/** How one input counts in the keys of its consumer. */
+export interface CacheDep {
+  /** Replaces the input's own definition key: the input is not a result (a local directory), only the files
+   * that this op selects from it count. */
+  readonly definition?: (signal: AbortSignal) => Promise<readonly Ingredient[]>;
+  /** What this op reads of the solved input; absent: the input's layers as a whole. */
+  readonly content?: (input: Result, signal: AbortSignal) => Promise<readonly Ingredient[]>;
+}
+
+export interface CacheMap {
+  /** What the op itself contributes. */
+  readonly own: readonly Ingredient[];
+  /** One for each input. */
+  readonly deps: readonly CacheDep[];
+}
+
+/** The behaviour bound to an LLB op. */
+export interface SolverOp {
+  /** Needs nothing executed. */
+  cacheMap(): CacheMap;
+  /** Runs the op. Gives the layers it adds; the solver puts `base(inputs)` below them. */
+  exec(inputs: readonly (Result | undefined)[], context: ExecContext): Promise<readonly LayerId[]>;
+  /** The layers that the result stands on, before the op's own. */
+  base(inputs: readonly (Result | undefined)[]): readonly LayerId[];
+  /** Which queue runs it: exec slots are `--jobs`, io has its own limit; `none` is instant. */
+  readonly queue: 'exec' | 'io' | 'none';
+}
+
+export interface ExecContext {
+  readonly vertex: Vertex;
+  readonly meta: VertexMeta;
+  readonly signal: AbortSignal;
+  /** Digest of the result key: names what this run makes. */
+  readonly key: Digest;
+  log(stream: 'stdout' | 'stderr', data: Uint8Array): void;
+  /** Byte or file progress of a part of the step. */
+  status(id: string, current: number, total?: number): void;
+}
+
+export interface CacheRecord {
+  readonly key: Digest;
+  readonly kind: 'definition' | 'result';
+  /** definition: all layers; result: the layers the op added. */
+  readonly layers: readonly LayerId[];
+  readonly ingredients: readonly Ingredient[];
+  /** Vertex name, for messages. */
+  readonly name: string;
+}
+
+/** Where the solver keeps what it knows. */
+export interface CacheStore {
+  /** A record whose layers are all still there, or undefined. */
+  lookup(key: Digest): Promise<CacheRecord | undefined>;
+  /** Records at once and durably enough to survive a kill; last writer wins. */
+  save(record: CacheRecord): Promise<void>;
+  /** Waits until no other process runs this key, then holds it. Dispose to let go. */
+  lock(key: Digest, signal: AbortSignal): Promise<AsyncDisposable>;
+}
+
+/** Times are ms since the epoch, sizes bytes. `vertex` is the digest of a vertex, or an id of an internal
+ * step such as `load build definition`. */
+export type ProgressEvent =
+  | { readonly kind: 'vertex'; readonly time: number; readonly vertex: string; readonly name: string }
+  | { readonly kind: 'started'; readonly time: number; readonly vertex: string }
+  | { readonly kind: 'cached'; readonly time: number; readonly vertex: string }
+  | {
+      readonly kind: 'log';
+      readonly time: number;
+      readonly vertex: string;
+      readonly stream: 'stdout' | 'stderr';
+      readonly data: Uint8Array;
+    }
+  | {
+      readonly kind: 'status';
+      readonly time: number;
+      readonly vertex: string;
+      /** e.g. `sha256:…`, `exporting layers`. */
+      readonly id: string;
+      readonly current: number;
+      readonly total?: number;
+      readonly done?: boolean;
+    }
+  | {
+      readonly kind: 'warning';
+      readonly time: number;
+      readonly vertex?: string;
+      readonly message: string;
+      readonly url?: string;
+    }
+  | {
+      /** Why a step that ran was not cached. */
+      readonly kind: 'explain';
+      readonly time: number;
+      readonly vertex: string;
+      readonly changes: readonly string[];
+    }
+  | {
+      readonly kind: 'completed';
+      readonly time: number;
+      readonly vertex: string;
+      readonly error?: OcibuildError;
+      readonly cancelled?: boolean;
+    };
+
+export type EventSink = (event: ProgressEvent) => void;
