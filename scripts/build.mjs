@@ -1,0 +1,112 @@
+// Bundles src into dist: one flat folder, because workers are found by new URL('./NAME.js', import.meta.url).
+// Usage: node scripts/build.mjs [--no-types]
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { build } from 'esbuild';
+
+const root = resolve(import.meta.dirname, '..');
+const out = join(root, 'dist');
+const MIN_NODE_MAJOR = 24;
+
+const ENTRIES = {
+  index: 'src/index.ts',
+  cli: 'src/cli/main.ts',
+  'executor-worker': 'src/executor/worker.ts',
+  'extract-worker': 'src/layer/extract-worker.ts',
+  'hash-worker': 'src/cache/hash-worker.ts',
+};
+
+// The command checks Node's age before any chunk is linked: an older Node would stop at the first
+// builtin or syntax it does not know, with a message that helps nobody.
+const startOfCommand = {
+  name: 'start-of-command',
+  setup(bundle) {
+    bundle.onResolve({ filter: /^start:/ }, ({ path }) => ({ path: path.slice(6), namespace: 'start' }));
+    bundle.onLoad({ filter: /.*/, namespace: 'start' }, ({ path }) => ({
+      resolveDir: root,
+      contents: `if (Number.parseInt(process.versions.node, 10) < ${MIN_NODE_MAJOR}) {
+  process.stderr.write('Cannot start ocibuild: Node ' + process.versions.node + ' is too old, it needs Node ${MIN_NODE_MAJOR} or later\\n');
+  process.exit(3);
+}
+await import(${JSON.stringify(`./${path}`)});`,
+    }));
+  },
+};
+
+// Ink imports react-devtools-core only for debugging; the package is no dependency of ours.
+const devtoolsStub = {
+  name: 'devtools-stub',
+  setup(bundle) {
+    bundle.onResolve({ filter: /^react-devtools-core$/ }, ({ path }) => ({ path, namespace: 'stub' }));
+    bundle.onLoad({ filter: /.*/, namespace: 'stub' }, () => ({
+      contents: 'export default { initialize() {}, connectToDevTools() {} };',
+    }));
+  },
+};
+
+const entryPoints = Object.fromEntries(
+  Object.entries(ENTRIES)
+    .filter(([, source]) => existsSync(join(root, source)))
+    .map(([name, source]) => [name, name === 'cli' ? `start:${source}` : join(root, source)]),
+);
+if (Object.keys(entryPoints).length === 0) {
+  process.stderr.write(`Cannot build: none of ${Object.values(ENTRIES).join(', ')} exists\n`);
+  process.exit(1);
+}
+
+const result = await build({
+  absWorkingDir: root,
+  entryPoints,
+  outdir: out,
+  write: false,
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: `node${MIN_NODE_MAJOR}`,
+  minify: true,
+  sourcemap: 'linked',
+  sourcesContent: false,
+  legalComments: 'none',
+  entryNames: '[name]',
+  chunkNames: '[name]-[hash]',
+  jsx: 'automatic',
+  external: ['koffi'],
+  define: { 'process.env.NODE_ENV': '"production"' },
+  // CommonJS dependencies call require() for builtins, which an ES module does not have.
+  banner: {
+    js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);",
+  },
+  plugins: [startOfCommand, devtoolsStub],
+  logLevel: 'warning',
+});
+
+// Chunks first, entries last, each renamed into place: a command started meanwhile sees the old or the new build.
+mkdirSync(out, { recursive: true });
+const isEntry = (path) => basename(path).replace(/\.js(\.map)?$/, '') in entryPoints;
+const files = result.outputFiles.toSorted((a, b) => Number(isEntry(a.path)) - Number(isEntry(b.path)));
+for (const file of files) {
+  mkdirSync(dirname(file.path), { recursive: true });
+  const temp = `${file.path}.${process.pid}.tmp`;
+  writeFileSync(temp, file.contents);
+  renameSync(temp, file.path);
+}
+const current = new Set(files.map((file) => basename(file.path)));
+for (const name of readdirSync(out)) {
+  if (/\.js(\.map)?$/.test(name) && !current.has(name)) rmSync(join(out, name), { force: true });
+}
+
+if (!process.argv.includes('--no-types') && existsSync(join(root, ENTRIES.index))) {
+  rmSync(join(out, 'types'), { recursive: true, force: true });
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  const child = spawn(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json')], { stdio: 'inherit' });
+  const code = await new Promise((done) => child.on('close', done));
+  if (code !== 0) process.exit(1);
+}
+const bytes = files
+  .filter((file) => file.path.endsWith('.js'))
+  .reduce((sum, file) => sum + file.contents.length, 0);
+process.stderr.write(
+  `dist: ${Object.keys(entryPoints).join(', ')} and ${files.filter((f) => f.path.endsWith('.js')).length - Object.keys(entryPoints).length} chunks, ${Math.round(bytes / 1024)} KiB\n`,
+);

@@ -1,0 +1,126 @@
+// Brings what a command needs to a machine that has only Node 20, npm and (for apt-get) root.
+// Runs before npm ci, so it uses nothing but Node's own modules.
+// Usage: node scripts/prepare.mjs demo|test|bench|example|modules
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+
+/** Debian package for each program a purpose calls; what is on PATH already is not installed. */
+const PROGRAMS = {
+  runc: 'runc',
+  busybox: 'busybox-static',
+  mmdebstrap: 'mmdebstrap',
+  skopeo: 'skopeo',
+  umoci: 'umoci',
+  'docker-registry': 'docker-registry',
+  newuidmap: 'uidmap',
+  pasta: 'passt',
+  slirp4netns: 'slirp4netns',
+  setcap: 'libcap2-bin',
+  setfattr: 'attr',
+  curl: 'curl',
+  git: 'git',
+  xz: 'xz-utils',
+  zstd: 'zstd',
+  time: 'time',
+};
+
+const PURPOSES = {
+  modules: [],
+  demo: ['runc', 'busybox'],
+  example: ['runc', 'busybox', 'mmdebstrap'],
+  bench: ['runc', 'busybox', 'time'],
+  test: [
+    ...['runc', 'busybox', 'mmdebstrap', 'skopeo', 'umoci', 'docker-registry', 'newuidmap', 'pasta'],
+    ...['slirp4netns', 'setcap', 'setfattr', 'curl', 'git', 'xz', 'zstd'],
+  ],
+};
+
+function fail(message) {
+  process.stderr.write(`${message}\n`);
+  process.exit(3);
+}
+
+function isProgram(name) {
+  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, name), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function aptGet(args) {
+  return spawnSync('apt-get', ['-qq', '-o', 'Dpkg::Use-Pty=0', '-o', 'DPkg::Lock::Timeout=120', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  });
+}
+
+function installPrograms(names) {
+  const packages = names.filter((name) => !isProgram(name)).map((name) => PROGRAMS[name]);
+  if (packages.length === 0) return;
+  const list = packages.join(' ');
+  if (!isProgram('apt-get'))
+    fail(`Cannot install ${list}: there is no apt-get, install them with your package manager`);
+  if (process.getuid?.() !== 0)
+    fail(`Cannot install ${list}: not root, run \`sudo apt-get install ${list}\` first`);
+  process.stderr.write(`installing Debian packages: ${list}\n`);
+  const install = () => aptGet(['install', '-y', '--no-install-recommends', ...packages]);
+  // Package lists may be missing (slim images) or name versions that the mirror no longer has.
+  if (install().status === 0) return;
+  const update = aptGet(['update']);
+  const second = install();
+  if (second.status !== 0)
+    fail(`Cannot install ${list}: ${(second.stderr || update.stderr).trim().slice(-2000)}`);
+}
+
+/** Whether node_modules holds every required package of package-lock.json in its version. */
+function hasModules() {
+  try {
+    const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
+    const installed = JSON.parse(
+      readFileSync(join(root, 'node_modules/.package-lock.json'), 'utf8'),
+    ).packages;
+    return Object.entries(wanted).every(
+      ([path, entry]) =>
+        path === '' || entry.optional || entry.peer || installed[path]?.version === entry.version,
+    );
+  } catch {
+    return false;
+  }
+}
+
+function npm(args) {
+  const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
+  return (
+    spawnSync('npm', [...args, ...quiet], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] }).status === 0
+  );
+}
+
+function installModules() {
+  const node = join(root, 'node_modules/node/bin/node');
+  if (!hasModules()) {
+    process.stderr.write('installing node modules: npm ci\n');
+    if (!npm(['ci'])) fail('Cannot install the node modules: `npm ci` failed');
+  }
+  // Where npm runs no install scripts (ignore-scripts=true), the package is there without its binary.
+  if (!existsSync(node) && !npm(['rebuild', 'node', '--ignore-scripts=false'])) {
+    fail('Cannot install Node 26: the install script of the npm package `node` failed');
+  }
+}
+
+const purpose = process.argv[2] ?? '';
+if (!(purpose in PURPOSES)) {
+  process.stderr.write(`Usage: node scripts/prepare.mjs ${Object.keys(PURPOSES).join('|')}\n`);
+  process.exit(2);
+}
+installModules();
+installPrograms(PURPOSES[purpose]);

@@ -1,0 +1,85 @@
+// Runs the named parts and closes with one line: "N passed, N failed" (", N skipped" where some were).
+// Usage: node scripts/test.mjs [checks] [unit] [e2e]
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+const root = resolve(import.meta.dirname, '..');
+const bin = (name) => join(root, 'node_modules/.bin', name);
+
+const CHECKS = {
+  'format and lint': [bin('biome'), ['ci', '--error-on-warnings', '.']],
+  types: [bin('tsc'), ['--noEmit', '-p', '.']],
+  'unused code': [bin('knip'), ['--no-progress']],
+  package: [bin('publint'), ['--strict']],
+};
+
+const total = { passed: 0, failed: 0, skipped: 0 };
+
+function run(command, args, stdio) {
+  return new Promise((done) => {
+    const child = spawn(command, args, { cwd: root, stdio });
+    let output = '';
+    child.stdout?.on('data', (chunk) => (output += chunk));
+    child.stderr?.on('data', (chunk) => (output += chunk));
+    child.on('error', (error) => done({ code: 1, output: `${output}${error.message}\n` }));
+    child.on('close', (code) => done({ code: code ?? 1, output }));
+  });
+}
+
+async function check(name, [command, args]) {
+  const { code, output } = await run(command, args, ['ignore', 'pipe', 'pipe']);
+  if (code === 0) total.passed += 1;
+  else total.failed += 1;
+  process.stdout.write(code === 0 ? `ok      ${name}\n` : `FAILED  ${name}\n${output}\n`);
+}
+
+async function suite(project) {
+  const folder = mkdtempSync(join(tmpdir(), 'ocibuild-test-'));
+  const file = join(folder, 'report.json');
+  try {
+    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
+    const { code } = await run(
+      bin('vitest'),
+      ['run', '--project', project, ...reporters],
+      ['ignore', 'inherit', 'inherit'],
+    );
+    const before = total.failed;
+    const report = JSON.parse(readFileSync(file, 'utf8'));
+    total.passed += report.numPassedTests;
+    total.failed += report.numFailedTests;
+    total.skipped += report.numPendingTests + report.numTodoTests;
+    // A file that does not load has no tests to count, yet it is a failure.
+    total.failed += report.testResults.filter(
+      (r) => r.status === 'failed' && r.assertionResults.length === 0,
+    ).length;
+    // Unhandled errors and hooks that fail count no test either.
+    if (code !== 0 && total.failed === before) total.failed += 1;
+  } catch (error) {
+    process.stdout.write(`FAILED  ${project}: no report: ${error.message}\n`);
+    total.failed += 1;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const parts = process.argv.slice(2);
+const unknown = parts.filter((part) => !['checks', 'unit', 'e2e'].includes(part));
+if (parts.length === 0 || unknown.length > 0) {
+  process.stderr.write('Usage: node scripts/test.mjs [checks] [unit] [e2e]\n');
+  process.exit(2);
+}
+// The e2e tests start the built command, and the package check looks at what was built.
+if (parts.includes('checks') || parts.includes('e2e')) {
+  await check('build', [process.execPath, [join(root, 'scripts/build.mjs')]]);
+}
+if (parts.includes('checks')) {
+  for (const [name, command] of Object.entries(CHECKS)) await check(name, command);
+}
+if (parts.includes('unit')) await suite('unit');
+if (parts.includes('e2e')) await suite('e2e');
+
+const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
+process.stdout.write(`\n${total.passed} passed, ${total.failed} failed${skipped}\n`);
+process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
