@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 // Bundles src into dist: one flat folder, because workers are found by new URL('./NAME.js', import.meta.url).
 // Usage: node scripts/build.mjs [--no-types]
 import { spawn } from 'node:child_process';
