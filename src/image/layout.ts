@@ -1,0 +1,266 @@
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { OcibuildError, throwIfAborted } from '../errors/error.ts';
+import { digestBytes, isDigest } from './digest.ts';
+import { documentKind, parseDocument } from './manifest.ts';
+import { formatPlatform, selectPlatform } from './platform.ts';
+import { parseReference } from './reference.ts';
+import { ANNOTATION, type Descriptor, type Digest, type Index, MEDIA_TYPE, type Platform } from './types.ts';
+
+/** Manifests, indexes and configs are read whole; larger ones are refused. */
+const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
+const MAX_INDEX_DEPTH = 8;
+
+/** What to look for in a layout. Without tag and digest it is the sole manifest, or the one tagged `latest`. */
+export interface LayoutQuery {
+  readonly tag?: string;
+  readonly digest?: Digest;
+  /** Picks the manifest out of an index; without it an index itself is the answer. */
+  readonly platform?: Platform;
+  readonly signal?: AbortSignal;
+}
+
+/** An OCI image layout directory, read only. @see image-spec image-layout.md */
+export interface Layout {
+  readonly dir: string;
+  /** `index.json` as it is now. */
+  readIndex(): Promise<Index>;
+  /** @throws IMAGE_NOT_FOUND, IMAGE_PLATFORM_MISSING, BLOB_*, LAYOUT_INVALID */
+  resolve(query: LayoutQuery): Promise<Descriptor>;
+  /** The bytes of a blob, size and digest verified. At most `maxBytes` (4 MiB).
+   * @throws BLOB_NOT_FOUND, BLOB_SIZE_MISMATCH, BLOB_DIGEST_MISMATCH, LAYOUT_INVALID */
+  readBlob(descriptor: Descriptor, options?: { maxBytes?: number; signal?: AbortSignal }): Promise<Buffer>;
+  /** Where the blob of a digest lies, whether or not it exists. */
+  blobPath(digest: Digest): string;
+}
+
+/** `oci-layout://DIR[:TAG][@DIGEST]`, taken apart. */
+export interface LayoutTarget {
+  /** As written: relative or absolute. */
+  readonly dir: string;
+  readonly tag?: string;
+  readonly digest?: Digest;
+}
+
+/** @throws LAYOUT_INVALID when the directory is not a layout of version 1. */
+export async function openLayout(dir: string): Promise<Layout> {
+  await checkVersion(dir);
+  const layout: Layout = {
+    dir,
+    readIndex: () => readIndex(dir),
+    resolve: (query) => resolveIn(layout, query),
+    readBlob: (descriptor, options) => readBlob(layout, descriptor, options ?? {}),
+    blobPath: (digest) => join(dir, 'blobs', ...digest.split(':')),
+  };
+  return layout;
+}
+
+/**
+ * Reads `DIR[:TAG][@DIGEST]`, with or without `oci-layout://` before it.
+ * @throws REFERENCE_INVALID
+ */
+export function parseLayoutTarget(text: string): LayoutTarget {
+  const body = text.replace(/^oci-layout:\/\//, '');
+  const at = body.lastIndexOf('@sha256:') >= 0 ? body.lastIndexOf('@sha256:') : body.lastIndexOf('@');
+  const suffix = at < 0 ? undefined : body.slice(at + 1);
+  // A directory may hold an "@"; only a digest's own form ends the path there.
+  const digest = suffix !== undefined && /^\w+:/.test(suffix) ? suffix : undefined;
+  const path = digest === undefined ? body : body.slice(0, at);
+  const colon = path.indexOf(':', Math.max(path.lastIndexOf('/'), 0));
+  const dir = colon < 0 ? path : path.slice(0, colon);
+  if (dir === '') {
+    throw new OcibuildError('REFERENCE_INVALID', `Cannot read layout "${text}": the directory is missing`, {
+      hint: 'write it as "oci-layout://DIR[:TAG][@DIGEST]"',
+    });
+  }
+  // Tag and digest follow the rules of image names.
+  const { tag, digest: checked } = parseReference(
+    `layout${colon < 0 ? '' : path.slice(colon)}${digest === undefined ? '' : `@${digest}`}`,
+  );
+  return {
+    dir,
+    ...(tag === undefined ? {} : { tag }),
+    ...(checked === undefined ? {} : { digest: checked }),
+  };
+}
+
+async function checkVersion(dir: string): Promise<void> {
+  const text = await readText(dir, 'oci-layout');
+  let version: unknown;
+  try {
+    version = (JSON.parse(text) as { imageLayoutVersion?: unknown } | null)?.imageLayoutVersion;
+  } catch (cause) {
+    throw fault(dir, 'the file "oci-layout" is not JSON', cause);
+  }
+  if (typeof version !== 'string' || !/^1\.\d+\.\d+/.test(version)) {
+    throw fault(dir, `imageLayoutVersion is ${JSON.stringify(version)}, expected "1.0.0"`);
+  }
+}
+
+async function readIndex(dir: string): Promise<Index> {
+  const bytes = Buffer.from(await readText(dir, 'index.json'));
+  try {
+    const document = parseDocument(bytes, MEDIA_TYPE.index);
+    if (document.kind === 'index') return document.index;
+  } catch (cause) {
+    throw fault(dir, cause instanceof Error ? `index.json: ${cause.message}` : 'index.json', cause);
+  }
+  throw fault(dir, 'index.json is not an index');
+}
+
+async function readText(dir: string, name: string): Promise<string> {
+  try {
+    return await readFile(join(dir, name), 'utf8');
+  } catch (cause) {
+    const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+    throw fault(dir, missing ? `the file "${name}" is missing` : `the file "${name}" is not readable`, cause);
+  }
+}
+
+async function resolveIn(layout: Layout, query: LayoutQuery): Promise<Descriptor> {
+  const { manifests } = await layout.readIndex();
+  const found =
+    query.digest === undefined ? findTag(layout, manifests, query) : await findDigest(layout, query.digest);
+  return query.platform === undefined ? found : await descend(layout, found, query.platform, query.signal);
+}
+
+function findTag(layout: Layout, entries: readonly Descriptor[], { tag, platform }: LayoutQuery): Descriptor {
+  const images = entries.filter((entry) => documentKind(entry.mediaType) !== undefined);
+  const named = (name: string): Descriptor[] =>
+    images.filter(
+      ({ annotations }) =>
+        annotations?.[ANNOTATION.refName] === name || annotations?.[ANNOTATION.containerdName] === name,
+    );
+  // One image may have several names, so several entries.
+  const sole = new Set(images.map((entry) => entry.digest)).size === 1;
+  const matches = tag === undefined ? (sole ? images : named('latest')) : named(tag);
+  // Layouts of some tools hold one entry for each platform under the same name.
+  const index =
+    platform === undefined || matches.length < 2
+      ? 0
+      : selectPlatform(
+          matches.map((m) => m.platform),
+          platform,
+        );
+  const match = matches[Math.max(index, 0)];
+  if (match !== undefined) return match;
+  const names = images.flatMap((entry) => entry.annotations?.[ANNOTATION.refName] ?? []);
+  const held =
+    images.length === 0
+      ? 'it holds no image'
+      : `it holds ${images.length} images: ${names.join(', ') || 'none has a name'}`;
+  const wanted = tag === undefined ? 'without a tag' : `"${tag}"`;
+  throw new OcibuildError(
+    'IMAGE_NOT_FOUND',
+    `Cannot find image ${wanted} in layout "${layout.dir}": ${held}`,
+    {
+      ...(tag === undefined && names.length > 0
+        ? { hint: `name one: "oci-layout://${layout.dir}:${names[0]}"` }
+        : {}),
+    },
+  );
+}
+
+/** A digest needs no entry in index.json: the blob is read to learn what it is. */
+async function findDigest(layout: Layout, digest: Digest): Promise<Descriptor> {
+  const { manifests } = await layout.readIndex();
+  const entry = manifests.find((candidate) => candidate.digest === digest);
+  if (entry !== undefined) return entry;
+  const bytes = await readFile(layout.blobPath(digest)).catch((cause: unknown) => {
+    throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find image "${digest}" in layout "${layout.dir}"`, {
+      cause,
+    });
+  });
+  verify(bytes, { digest, size: bytes.length, mediaType: MEDIA_TYPE.manifest });
+  return { mediaType: parseDocument(bytes).mediaType, digest, size: bytes.length };
+}
+
+async function descend(
+  layout: Layout,
+  start: Descriptor,
+  wanted: Platform,
+  signal: AbortSignal | undefined,
+): Promise<Descriptor> {
+  let current = start;
+  for (let depth = 0; depth < MAX_INDEX_DEPTH; depth++) {
+    throwIfAborted(signal);
+    if (documentKind(current.mediaType) !== 'index') return current;
+    const document = parseDocument(await layout.readBlob(current), current.mediaType);
+    if (document.kind !== 'index') return current;
+    const entries = document.index.manifests.filter((entry) => documentKind(entry.mediaType) !== undefined);
+    const next =
+      entries[
+        selectPlatform(
+          entries.map((entry) => entry.platform),
+          wanted,
+        )
+      ];
+    if (next === undefined) throw platformMissing(layout.dir, entries, wanted);
+    current = next;
+  }
+  throw fault(layout.dir, `indexes are nested more than ${MAX_INDEX_DEPTH} deep`);
+}
+
+function platformMissing(dir: string, entries: readonly Descriptor[], wanted: Platform): OcibuildError {
+  const held = entries.flatMap(({ platform }) =>
+    platform && platform.os !== 'unknown' ? [formatPlatform(platform)] : [],
+  );
+  return new OcibuildError(
+    'IMAGE_PLATFORM_MISSING',
+    `Cannot find platform "${formatPlatform(wanted)}" in layout "${dir}": it has ${held.join(', ') || 'none'}`,
+  );
+}
+
+async function readBlob(
+  layout: Layout,
+  descriptor: Descriptor,
+  { maxBytes = MAX_DOCUMENT_BYTES, signal }: { maxBytes?: number; signal?: AbortSignal },
+): Promise<Buffer> {
+  throwIfAborted(signal);
+  const { digest, size } = descriptor;
+  if (!isDigest(digest)) throw fault(layout.dir, `"${digest}" is not a digest`);
+  if (size > maxBytes) throw fault(layout.dir, `"${digest}" has ${size} B, at most ${maxBytes} B are read`);
+  const file = await open(layout.blobPath(digest)).catch((cause: unknown) => {
+    throw new OcibuildError('BLOB_NOT_FOUND', `Cannot find blob "${digest}" in layout "${layout.dir}"`, {
+      cause,
+    });
+  });
+  try {
+    // One byte more than promised shows a blob that is too long without reading all of it.
+    const bytes = Buffer.alloc(size + 1);
+    let length = 0;
+    for (;;) {
+      const { bytesRead } = await file.read(bytes, length, bytes.length - length);
+      length += bytesRead;
+      if (bytesRead === 0 || length === bytes.length) break;
+    }
+    verify(bytes.subarray(0, length), descriptor);
+    return bytes.subarray(0, length);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Size first: it is cheap, and a hash of foreign bytes should be of bounded length. */
+function verify(bytes: Buffer, { digest, size }: Descriptor): void {
+  if (bytes.length !== size) {
+    throw new OcibuildError(
+      'BLOB_SIZE_MISMATCH',
+      `Cannot use blob "${digest}": got ${bytes.length > size ? 'more than ' : ''}${Math.min(bytes.length, size)} B, expected ${size} B`,
+    );
+  }
+  const actual = digestBytes(bytes);
+  if (actual !== digest) {
+    throw new OcibuildError(
+      'BLOB_DIGEST_MISMATCH',
+      `Cannot use blob "${digest}": its content has digest "${actual}"`,
+    );
+  }
+}
+
+function fault(dir: string, why: string, cause?: unknown): OcibuildError {
+  return new OcibuildError('LAYOUT_INVALID', `Cannot read image layout "${dir}": ${why}`, {
+    details: { dir },
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
