@@ -1,0 +1,26 @@
+import { isOcibuildError, OcibuildError } from '../errors/error.ts';
+import { errnoOf } from '../util/atomic-fs.ts';
+
+/** A failed write in the store as one of our errors; what is neither a full nor a locked disk stays as it is. */
+export function storeError(error: unknown, path: string): unknown {
+  if (isOcibuildError(error)) return error;
+  switch (errnoOf(error)) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new OcibuildError('DISK_FULL', `Cannot write "${path}": no space left on the device`, {
+        hint: 'free space with `ocibuild prune`, or choose another disk with --root',
+        details: { path },
+        cause: error,
+      });
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new OcibuildError('STORE_NOT_WRITABLE', `Cannot write to the store: "${path}" is not writable`, {
+        hint: 'choose a directory of yours with --root or OCIBUILD_ROOT',
+        details: { path },
+        cause: error,
+      });
+    default:
+      return error;
+  }
+}

@@ -1,0 +1,142 @@
+import type { Readable } from 'node:stream';
+import type { Descriptor, Digest, Platform } from '../image/types.ts';
+import type { LayerId } from '../layer/layer-id.ts';
+import type { CacheRecord, CacheStore } from '../solver/types.ts';
+
+/** The directory that everything is kept in. Paths are absolute. */
+export interface StoreRoot {
+  readonly dir: string;
+  /** `blobs/sha256` */
+  readonly blobsDir: string;
+  /** Unpacked layers: `snapshots/ID/fs`. 0700, for they hold set-uid files of strangers. */
+  readonly snapshotsDir: string;
+  readonly treesDir: string;
+  /** Cache mounts. */
+  readonly mountsDir: string;
+  /** Bundles of running steps. */
+  readonly runDir: string;
+  readonly tmpDir: string;
+  readonly trashDir: string;
+  readonly databaseFile: string;
+  readonly indexFile: string;
+  /** Bundles whose process is dead. Their containers may still run: kill those, then `discard` the directory. */
+  readonly leftBundles: readonly LeftBundle[];
+  /** A fresh path in `tmp/` (nothing is made there); swept once this process is dead. */
+  tempPath(): string;
+  /** A fresh name for `run/`: the directory, and the id of its container. */
+  bundle(): LeftBundle;
+  /** Takes a file or directory out of the store at once (a rename into `trash/`). Missing ones are fine. */
+  discard(path: string): void;
+  /** Deletes what was discarded and what dead processes left. Directories are deleted by a child process
+   * that outlives this one; with `wait` the promise resolves when all is gone. Call it when the build is done. */
+  emptyTrash(options?: { readonly wait?: boolean }): Promise<void>;
+}
+
+export interface LeftBundle {
+  /** Container id. */
+  readonly id: string;
+  readonly dir: string;
+}
+
+/** Blobs by digest. Everything is idempotent; a blob appears whole or not at all. */
+export interface ContentStore {
+  /** Where the blob is or would be. */
+  path(digest: Digest): string;
+  /** Size in bytes, or undefined when absent. One stat: the content is not read. */
+  stat(digest: Digest): number | undefined;
+  /** Stores small bytes; a damaged blob of that digest is replaced. @throws DISK_FULL, STORE_NOT_WRITABLE */
+  putBytes(bytes: Uint8Array): { readonly digest: Digest; readonly size: number };
+  /** A path to write a blob to before `ingest`. */
+  tempFile(): string;
+  /** Moves a finished file of `tempFile` into place; `digest` is what the writer computed. The temporary file
+   * is gone afterwards in any case. @throws BLOB_SIZE_MISMATCH when the file has another size */
+  ingest(tempFile: string, digest: Digest, size: number): void;
+  /** Whole and verified. A damaged blob is removed. Not for layers.
+   * @throws BLOB_NOT_FOUND, BLOB_DIGEST_MISMATCH, BLOB_SIZE_MISMATCH when larger than `maxSize` bytes */
+  readBytes(digest: Digest, maxSize: number): Buffer;
+  /** Verified on the way: a bad blob ends with an error in place of `end`, and is removed.
+   * @throws BLOB_NOT_FOUND, BLOB_SIZE_MISMATCH at once; the stream fails with BLOB_DIGEST_MISMATCH */
+  openStream(descriptor: Pick<Descriptor, 'digest' | 'size'>): Readable;
+  /** Removes a blob; true when it was there. */
+  drop(digest: Digest): boolean;
+  list(): readonly { readonly digest: Digest; readonly size: number }[];
+}
+
+export type SqlValue = string | number | null;
+
+/** cache.db. Synchronous; statements are kept prepared. */
+export interface Database {
+  get(sql: string, ...params: readonly SqlValue[]): Readonly<Record<string, SqlValue>> | undefined;
+  all(sql: string, ...params: readonly SqlValue[]): readonly Readonly<Record<string, SqlValue>>[];
+  /** Number of changed rows. */
+  run(sql: string, ...params: readonly SqlValue[]): number;
+  /** Runs `body` while no other process writes. It may run more than once, so it does nothing but SQL and
+   * what may be repeated. */
+  transaction<T>(body: () => T): T;
+  close(): void;
+}
+
+/** What is known of a layer. Which of its forms exist is said by `snapshot`, `hasTree` and `blobDigest`. */
+export interface LayerRow {
+  readonly id: LayerId;
+  readonly diffId?: Digest;
+  readonly blobDigest?: Digest;
+  /** Bytes. */
+  readonly blobSize?: number;
+  readonly mediaType?: string;
+  /** Bytes of the uncompressed tar. */
+  readonly tarSize?: number;
+  /** Name in `snapshots/`. */
+  readonly snapshot?: string;
+  readonly hasTree: boolean;
+  /** A chunk index of the blob is kept. */
+  readonly hasChunkIndex: boolean;
+  /** Where the blob can be fetched from; JSON-safe. */
+  readonly origin?: unknown;
+  readonly createdMs: number;
+  readonly usedMs: number;
+}
+
+/** Fields of a layer to set; absent ones stay, `null` clears. */
+export type LayerChange = {
+  readonly [K in keyof Omit<LayerRow, 'id' | 'createdMs'>]?: LayerRow[K] | null;
+};
+
+export interface LayerRows {
+  get(id: LayerId): LayerRow | undefined;
+  /** Makes the row when it is not there, and marks it used. */
+  put(id: LayerId, change: LayerChange): void;
+  /** Changes an existing row; false when there is none. */
+  update(id: LayerId, change: LayerChange): boolean;
+  delete(id: LayerId): boolean;
+  /** By id. */
+  list(): readonly LayerRow[];
+  /** Layers that have this uncompressed digest; the last used first. */
+  byDiffId(diffId: Digest): readonly LayerRow[];
+}
+
+export interface KeyStore extends CacheStore {
+  /** The latest record of a vertex of that name, to tell what has changed since. */
+  previousIngredients(name: string, kind?: CacheRecord['kind']): CacheRecord | undefined;
+}
+
+/** A name in index.json. */
+export interface TaggedImage {
+  /** As the user writes it: `app:v0`. */
+  readonly name: string;
+  /** `docker.io/library/app:v0`; absent for names of other tools that are not image references. */
+  readonly normalised?: string;
+  readonly descriptor: Descriptor;
+}
+
+/** The tags of the store. Several processes may write at once; entries of other tools are kept. */
+export interface ImageIndex {
+  list(): readonly TaggedImage[];
+  /** The image of that name (`app` means `app:latest`), or of that digest. Where a name stands several times the
+   * one for `platform` is taken, else the last. */
+  resolve(name: string, platform?: Platform): Descriptor | undefined;
+  /** Points a name at a manifest or index that is in the store. */
+  set(name: string, descriptor: Descriptor): void;
+  /** False when there was no such name. Blobs stay. */
+  remove(name: string): boolean;
+}
