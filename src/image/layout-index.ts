@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { openLayout } from './layout.ts';
-import { encodeDocument } from './manifest.ts';
 import { ANNOTATION, type Descriptor, type Index, MEDIA_TYPE } from './types.ts';
 
 const LAYOUT_FILE = '{"imageLayoutVersion":"1.0.0"}';
@@ -35,7 +34,7 @@ export async function writeLayoutIndex(
       ? await layout.readIndex()
       : { schemaVersion: 2, mediaType: MEDIA_TYPE.index, manifests: [] };
     const index = { ...before, manifests: mergeEntries(before.manifests, entries) };
-    await replace(dir, 'index.json', encodeDocument(index));
+    await replace(dir, 'index.json', JSON.stringify(index));
     return index;
   } finally {
     await rm(lock, { force: true });
