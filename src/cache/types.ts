@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
-import type { Descriptor, Digest, Platform } from '../image/types.ts';
+import type { Compression, Descriptor, Digest, Platform } from '../image/types.ts';
 import type { LayerId } from '../layer/layer-id.ts';
+import type { FileContent, Tree, TreeEntry } from '../layer/types.ts';
 import type { CacheRecord, CacheStore } from '../solver/types.ts';
 
 /** The directory that everything is kept in. Paths are absolute. */
@@ -139,4 +140,64 @@ export interface ImageIndex {
   set(name: string, descriptor: Descriptor): void;
   /** False when there was no such name. Blobs stay. */
   remove(name: string): boolean;
+}
+
+/** A layer that came with an image and can be had again from where it came. */
+export interface BaseLayer {
+  readonly diffId: Digest;
+  readonly descriptor: Descriptor;
+  /** Brings the blob into the store (verified); called only when the bytes are needed and not there. */
+  readonly fetch: (signal: AbortSignal) => Promise<void>;
+}
+
+export interface LayerBlob {
+  readonly descriptor: Descriptor;
+  readonly diffId: Digest;
+  readonly path: string;
+}
+
+export interface BlobOptions {
+  readonly compression: Compression;
+  readonly level?: number;
+  /** Recompress a layer whose blob has another compression. */
+  readonly force?: boolean;
+  /** Layers of earlier versions of the step, newest first: their gzip members are reused. */
+  readonly previous?: readonly LayerId[];
+  readonly onProgress?: (bytes: number) => void;
+}
+
+/** A place for a RUN to write to. */
+export interface MutableLayer {
+  readonly upper: string;
+  readonly work: string;
+  /** Makes it a layer; `EMPTY_LAYER` when nothing was changed. */
+  commit(): Promise<LayerId>;
+  discard(): Promise<void>;
+}
+
+export interface NewFilesLayer {
+  readonly tree: Tree;
+  readonly content: (entry: TreeEntry) => FileContent;
+  /** Which forms are made now; one at least. */
+  readonly snapshot: boolean;
+  readonly blob: BlobOptions | undefined;
+}
+
+/** Layers in their three forms; each form is made at most once, when it is asked for, by the cheapest way. */
+export interface LayerStore {
+  /** Makes a base image's layer known; moves nothing. */
+  addBase(layer: BaseLayer): LayerId;
+  /** True when at least one form is there or can be fetched. */
+  available(id: LayerId): boolean;
+  tree(id: LayerId, signal: AbortSignal): Promise<Tree>;
+  /** Directory, overlay-ready. */
+  snapshot(id: LayerId, signal: AbortSignal): Promise<string>;
+  /** Path of a layer's file in its snapshot. */
+  fileIn(snapshot: string, path: string): FileContent;
+  blob(id: LayerId, options: BlobOptions, signal: AbortSignal): Promise<LayerBlob>;
+  /** @param lower snapshots below, base first: the new root directory takes the attributes of theirs. */
+  newMutable(lower: readonly string[]): MutableLayer;
+  addFiles(layer: NewFilesLayer, signal: AbortSignal): Promise<LayerId>;
+  /** Forgets a form whose bytes turned out wrong; the next use makes it again. */
+  dropBlob(digest: Digest): void;
 }

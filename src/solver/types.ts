@@ -1,9 +1,7 @@
 import type { OcibuildError } from '../errors/error.ts';
 import type { Digest } from '../image/types.ts';
+import type { LayerId } from '../layer/layer-id.ts';
 import type { Vertex, VertexMeta } from '../llb/definition.ts';
-
-/** Id of a stored layer: `diffID` of a pulled one, a digest of the tree for files, unique for a RUN. */
-export type LayerId = string;
 
 /** What a vertex gives: a file system as layers, base first. JSON-safe. */
 export interface Result {
@@ -17,40 +15,38 @@ export interface Ingredient {
   readonly value: string;
 }
 
-/** How one input counts in the keys of its consumer. */
-export interface CacheDep {
-  /** Replaces the input's own definition key: the input is not a result (a local directory), only the files
-   * that this op selects from it count. */
-  readonly definition?: (signal: AbortSignal) => Promise<readonly Ingredient[]>;
-  /** What this op reads of the solved input; absent: the input's layers as a whole. */
-  readonly content?: (input: Result, signal: AbortSignal) => Promise<readonly Ingredient[]>;
-}
-
+/** What an op contributes to its definition key. Needs nothing executed. */
 export interface CacheMap {
-  /** What the op itself contributes. */
   readonly own: readonly Ingredient[];
-  /** One for each input. */
-  readonly deps: readonly CacheDep[];
+  /** For each input: undefined where the input's own definition key counts. Otherwise the input is not a
+   * result (a local directory): only the files that this op selects from it count, and it is never solved. */
+  readonly deps: readonly (((signal: AbortSignal) => Promise<readonly Ingredient[]>) | undefined)[];
 }
 
 /** The behaviour bound to an LLB op. */
 export interface SolverOp {
-  /** Needs nothing executed. */
+  /** False: instant and not worth a record (sources, merges). */
+  readonly cacheable: boolean;
+  /** Which queue runs it: `exec` slots are `--jobs`, `io` has its own limit. */
+  readonly queue: 'exec' | 'io';
   cacheMap(): CacheMap;
-  /** Runs the op. Gives the layers it adds; the solver puts `base(inputs)` below them. */
-  exec(inputs: readonly (Result | undefined)[], context: ExecContext): Promise<readonly LayerId[]>;
+  /** What the op really reads of its solved inputs: with `own`, the result key. */
+  resultIngredients(inputs: SolvedInputs, signal: AbortSignal): Promise<readonly Ingredient[]>;
   /** The layers that the result stands on, before the op's own. */
-  base(inputs: readonly (Result | undefined)[]): readonly LayerId[];
-  /** Which queue runs it: exec slots are `--jobs`, io has its own limit; `none` is instant. */
-  readonly queue: 'exec' | 'io' | 'none';
+  base(inputs: SolvedInputs): readonly LayerId[];
+  /** Runs the op. Gives the layers it adds on `base(inputs)`. */
+  exec(inputs: SolvedInputs, context: ExecContext): Promise<readonly LayerId[]>;
 }
+
+/** One for each input; undefined for an input that `CacheMap.deps` replaced. */
+export type SolvedInputs = readonly (Result | undefined)[];
 
 export interface ExecContext {
   readonly vertex: Vertex;
   readonly meta: VertexMeta;
   readonly signal: AbortSignal;
-  /** Digest of the result key: names what this run makes. */
-  readonly key: Digest;
+  /** Earlier runs of the step with this name, newest first. */
+  readonly previous: readonly CacheRecord[];
   log(stream: 'stdout' | 'stderr', data: Uint8Array): void;
   /** Byte or file progress of a part of the step. */
   status(id: string, current: number, total?: number): void;
@@ -74,6 +70,8 @@ export interface CacheStore {
   save(record: CacheRecord): Promise<void>;
   /** Waits until no other process runs this key, then holds it. Dispose to let go. */
   lock(key: Digest, signal: AbortSignal): Promise<AsyncDisposable>;
+  /** The latest results of steps with this name, newest first: material to explain a miss and to reuse. */
+  previous(name: string): readonly CacheRecord[];
 }
 
 /** Times are ms since the epoch, sizes bytes. `vertex` is the digest of a vertex, or an id of an internal

@@ -1,0 +1,300 @@
+import { OcibuildError } from '../../errors/error.ts';
+import { sortTree } from '../../layer/tree.ts';
+import { baseName, parentOf, resolvePath, type TreeView } from '../../layer/tree-view.ts';
+import type { FileContent, Tree, TreeEntry } from '../../layer/types.ts';
+import { join, type Selected } from './select.ts';
+
+/** Numbers that new entries get; undefined keeps what the source has. */
+export interface PlanOwner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** One source file system and how its files are read. */
+export interface PlanSource {
+  readonly view: TreeView;
+  content(entry: TreeEntry): FileContent;
+}
+
+export interface PlannedLayer {
+  readonly tree: Tree;
+  content(entry: TreeEntry): FileContent;
+}
+
+export interface FilePlan {
+  mkdir(path: string, mode: number, owner: PlanOwner | undefined): void;
+  mkfile(
+    path: string,
+    data: { digest: TreeEntry['digest']; size: number; path: string },
+    entry: FileAttributes,
+  ): void;
+  /** `dest` absolute, a trailing slash says directory. */
+  copy(selected: readonly Selected[], source: PlanSource, dest: string, attributes: CopyAttributes): void;
+  /** Everything of an unpacked archive goes below `dest`. */
+  unpack(source: PlanSource, dest: string, owner: PlanOwner | undefined): void;
+  finish(): PlannedLayer;
+}
+
+export interface FileAttributes {
+  readonly mode: number;
+  readonly owner: PlanOwner | undefined;
+}
+
+export interface CopyAttributes {
+  readonly mode: number | undefined;
+  readonly owner: PlanOwner | undefined;
+}
+
+/** Changes a tree without touching a disk: the layer that a COPY, ADD or WORKDIR makes on top of `base`.
+ * Directories that are only passed through are repeated with their attributes, because the upper layer's win
+ * when layers are stacked; their times are the build's epoch, so the layer depends on no clock.
+ * @param epochSec mtime of directories that the plan makes or changes, in seconds */
+export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
+  const made = new Map<string, TreeEntry>();
+  const origins = new Map<string, { readonly source: PlanSource; readonly entry: TreeEntry }>();
+  const files = new Map<string, FileContent>();
+  /** Directories that a new non-directory replaced: nothing of the base shows below them. */
+  const replaced = new Set<string>();
+
+  const view: Pick<TreeView, 'get'> = {
+    get(path) {
+      const own = made.get(path);
+      if (own !== undefined) return own.type === 'hardlink' ? { ...own, type: 'file' } : own;
+      for (let up = parentOf(path); up !== undefined; up = parentOf(up))
+        if (replaced.has(up)) return undefined;
+      return base.get(path);
+    },
+  };
+
+  /** Puts an entry in, with the directories above it. The parents exist or were made before. */
+  function put(entry: TreeEntry): void {
+    for (let up = parentOf(entry.path); up !== undefined && up !== ''; up = parentOf(up)) {
+      if (made.has(up)) continue;
+      const existing = view.get(up);
+      if (existing?.type === 'dir') made.set(up, { ...existing, path: up, mtimeSec: epochSec });
+    }
+    const before = view.get(entry.path);
+    if (before?.type === 'dir' && entry.type !== 'dir') {
+      replaced.add(entry.path);
+      for (const path of made.keys()) if (path.startsWith(`${entry.path}/`)) made.delete(path);
+    }
+    made.set(entry.path, entry);
+    origins.delete(entry.path);
+  }
+
+  /** mkdir -p after following symlinks; gives the real path. */
+  function ensureDirectory(path: string, mode: number, owner: PlanOwner | undefined): string {
+    const { path: real } = follow(path);
+    let at = '';
+    for (const part of real.split('/').filter((p) => p !== '')) {
+      at = join(at, part);
+      const existing = view.get(at);
+      if (existing?.type === 'dir') continue;
+      if (existing !== undefined) {
+        throw new OcibuildError(
+          'COPY_TARGET_CLASH',
+          `Cannot make the directory "/${real}": "/${at}" is a ${kindOf(existing)}`,
+        );
+      }
+      put(directoryEntry(at, mode, owner, epochSec));
+    }
+    return real;
+  }
+
+  function follow(path: string): { path: string; entry: TreeEntry | undefined } {
+    const resolved = resolvePath(view, path, { followLast: true });
+    if (resolved === undefined) {
+      throw new OcibuildError('COPY_INVALID', `Cannot resolve "${path}": too many levels of symbolic links`);
+    }
+    return resolved;
+  }
+
+  function putCopy(path: string, entry: TreeEntry, source: PlanSource, attributes: CopyAttributes): void {
+    const { mode, owner } = attributes;
+    const existing = view.get(path);
+    if (existing?.type === 'dir' && entry.type !== 'dir') {
+      throw new OcibuildError(
+        'COPY_TARGET_CLASH',
+        `Cannot copy the ${kindOf(entry)} "/${entry.path}" over the directory "/${path}"`,
+      );
+    }
+    put({
+      ...entry,
+      path,
+      ...(mode === undefined || entry.type === 'symlink' ? {} : { mode }),
+      ...(owner ?? {}),
+    });
+    if (entry.type === 'file') origins.set(path, { source, entry });
+  }
+
+  function copyDirectory(one: Selected, source: PlanSource, dest: string, attributes: CopyAttributes): void {
+    const root = ensureDirectory(dest, attributes.mode ?? 0o755, attributes.owner);
+    const seen = new Map<string, string>();
+    /** Where a directory of the source lands: differs from its own path where a symlink stands there. */
+    const landed = new Map<string, string>([['', root]]);
+    for (const { relative, entry } of one.below) {
+      const at = join(landed.get(parentOf(relative) ?? '') ?? root, baseName(relative));
+      if (entry.type === 'dir') {
+        landed.set(relative, copyNested(at, entry, source, attributes));
+        continue;
+      }
+      const inode = linked(source, entry);
+      const first = inode === undefined ? undefined : seen.get(inode);
+      putCopy(at, entry, source, attributes);
+      if (inode === undefined || entry.type !== 'file') continue;
+      if (first === undefined) seen.set(inode, at);
+      else link(at, first);
+    }
+  }
+
+  function copyNested(at: string, entry: TreeEntry, source: PlanSource, attributes: CopyAttributes): string {
+    const existing = view.get(at);
+    if (existing?.type === 'symlink') {
+      const target = follow(at);
+      if (target.entry?.type === 'dir') return target.path;
+    }
+    if (existing !== undefined && existing.type !== 'dir') {
+      throw new OcibuildError(
+        'COPY_TARGET_CLASH',
+        `Cannot copy the directory "/${entry.path}" over the ${kindOf(existing)} "/${at}"`,
+      );
+    }
+    putCopy(at, entry, source, attributes);
+    return at;
+  }
+
+  /** The later path of two in canonical order becomes the link: a link's target must come first in a layer. */
+  function link(a: string, b: string): void {
+    const [target, other] = sortTree([made.get(a) as TreeEntry, made.get(b) as TreeEntry]).map((e) => e.path);
+    const from = made.get(target as string) as TreeEntry;
+    made.set(target as string, { ...from, type: 'file' });
+    made.set(other as string, {
+      ...from,
+      path: other as string,
+      type: 'hardlink',
+      size: 0,
+      link: target as string,
+    });
+    for (const [path, entry] of made) {
+      if (entry.type === 'hardlink' && entry.link === other)
+        made.set(path, { ...entry, link: target as string });
+    }
+  }
+
+  return {
+    mkdir(path, mode, owner) {
+      ensureDirectory(path, mode, owner);
+    },
+    mkfile(path, data, { mode, owner }) {
+      const target = intoPath(path);
+      const { uid, gid } = owner ?? { uid: 0, gid: 0 };
+      const digest = data.digest === undefined ? {} : { digest: data.digest };
+      put({ path: target, type: 'file', mode, uid, gid, size: data.size, mtimeSec: epochSec, ...digest });
+      files.set(target, { path: data.path });
+    },
+    copy(selected, source, dest, attributes) {
+      const toDirectory = dest.endsWith('/');
+      for (const one of selected) {
+        if (one.root.type === 'dir') {
+          copyDirectory(one, source, dest, attributes);
+          continue;
+        }
+        const target = follow(dest);
+        const intoDirectory = toDirectory || target.entry?.type === 'dir';
+        const parent = intoDirectory ? dest : dest.slice(0, dest.lastIndexOf('/'));
+        const real = ensureDirectory(parent, attributes.mode ?? 0o755, attributes.owner);
+        const path = intoDirectory ? join(real, one.name) : target.path;
+        putCopy(path, one.root, source, attributes);
+      }
+    },
+    unpack(source, dest, owner) {
+      const root = ensureDirectory(dest, 0o755, owner);
+      const walk = (relative: string): void => {
+        for (const name of source.view.children(relative)) {
+          const path = join(relative, name);
+          const entry = source.view.get(path);
+          if (entry === undefined) continue;
+          const parent = parentOf(path) ?? '';
+          const real = ensureDirectory(join(root, parent), 0o755, owner);
+          const at = join(real, name);
+          const existing = view.get(at);
+          if (!(entry.type === 'dir' && existing?.type === 'symlink' && follow(at).entry?.type === 'dir')) {
+            put({ ...entry, path: at, ...(owner ?? {}) });
+            if (entry.type === 'file') origins.set(at, { source, entry });
+          }
+          if (entry.type === 'dir') walk(path);
+        }
+      };
+      walk('');
+      linkUnpacked(source, root);
+    },
+    finish() {
+      const tree = sortTree([...made.values()]);
+      return {
+        tree,
+        content(entry) {
+          const file = files.get(entry.path);
+          if (file !== undefined) return file;
+          const origin = origins.get(entry.path);
+          if (origin === undefined) {
+            throw new OcibuildError(
+              'INTERNAL',
+              `Cannot read "/${entry.path}": the copy does not know its source`,
+            );
+          }
+          return origin.source.content(origin.entry);
+        },
+      };
+    },
+  };
+
+  /** Hardlinks of an archive stay hardlinks where their target landed in the layer too. */
+  function linkUnpacked(source: PlanSource, root: string): void {
+    const seen = new Map<string, string>();
+    for (const [path, { source: from, entry }] of origins) {
+      if (from !== source || !(root === '' || path.startsWith(`${root}/`))) continue;
+      const inode = linked(source, entry);
+      if (inode === undefined) continue;
+      const first = seen.get(inode);
+      if (first === undefined) seen.set(inode, path);
+      else link(path, first);
+    }
+  }
+
+  /** A file's path: into the directory that stands there, or the path itself after symlinks. */
+  function intoPath(path: string): string {
+    const target = follow(path);
+    if (target.entry?.type === 'dir') {
+      throw new OcibuildError(
+        'COPY_TARGET_CLASH',
+        `Cannot write the file "${path}": a directory stands there`,
+      );
+    }
+    ensureDirectory(path.slice(0, path.lastIndexOf('/')), 0o755, undefined);
+    return target.path;
+  }
+}
+
+/** Names the inode of a file: equal for the entries of one layer that share it. */
+function linked(source: PlanSource, entry: TreeEntry): string | undefined {
+  return entry.type === 'file'
+    ? `${source.view.layerOf(entry.path)}:${source.view.inodePath(entry.path)}`
+    : undefined;
+}
+
+function directoryEntry(
+  path: string,
+  mode: number,
+  owner: PlanOwner | undefined,
+  mtimeSec: number,
+): TreeEntry {
+  return { path, type: 'dir', mode, uid: owner?.uid ?? 0, gid: owner?.gid ?? 0, size: 0, mtimeSec };
+}
+
+function kindOf(entry: TreeEntry): string {
+  return entry.type === 'dir'
+    ? 'directory'
+    : entry.type === 'char' || entry.type === 'block'
+      ? 'device'
+      : entry.type;
+}

@@ -1,0 +1,180 @@
+import type { Digest } from '../../image/types.ts';
+import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
+import type { Tree, TreeEntry } from '../../layer/types.ts';
+import { canonicalJson, type Definition, type Vertex } from '../../llb/definition.ts';
+import type { CopyAction, FileOp, LocalSource } from '../../llb/ops.ts';
+import type { Ingredient, SolvedInputs, SolverOp } from '../types.ts';
+import { createFilePlan, type PlannedLayer, type PlanSource } from './file-plan.ts';
+import { type LayeredSource, layeredSource } from './layered-source.ts';
+import { resolveOwner } from './owner.ts';
+import { type Selected, selectSources } from './select.ts';
+import type { LocalFiles, OpDeps } from './types.ts';
+
+/**
+ * COPY, ADD and WORKDIR: the layer is planned from facts (the files selected, what stands at the destination,
+ * owners) without a mount or a runtime. The result key is the digest of the plan, so the layer is the same
+ * whatever else changed in the base.
+ */
+export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, deps: OpDeps): SolverOp {
+  const locals = new Map<number, LocalSource>();
+  vertex.inputs.forEach((input, i) => {
+    const source = definition.vertices.get(input)?.op;
+    if (source?.kind === 'source' && source.source.type === 'local') locals.set(i, source.source);
+  });
+  const base = (inputs: SolvedInputs): readonly LayerId[] => inputs[op.base]?.layers ?? [];
+  let planned: Promise<PlannedLayer> | undefined;
+  const plan = (inputs: SolvedInputs, signal: AbortSignal): Promise<PlannedLayer> => {
+    planned ??= makePlan(op, { inputs, locals, base: base(inputs), deps, signal });
+    return planned;
+  };
+  return {
+    cacheable: true,
+    queue: 'io',
+    cacheMap: () => ({
+      own: [{ name: 'op', value: keyText(op, deps.epochSec) }],
+      deps: vertex.inputs.map((_, i) => {
+        const local = locals.get(i);
+        return local === undefined ? undefined : (signal) => selectionIngredients(op, i, local, deps, signal);
+      }),
+    }),
+    async resultIngredients(inputs, signal) {
+      return [{ name: 'layer', value: deps.treeDigest((await plan(inputs, signal)).tree) }];
+    },
+    base,
+    async exec(inputs, { signal, status, previous }) {
+      const { tree, content } = await plan(inputs, signal);
+      if (tree.length === 0) return [EMPTY_LAYER];
+      const { snapshot, blob } = deps.forms(vertex.digest);
+      const total = tree.reduce((sum, entry) => sum + entry.size, 0);
+      const options = {
+        compression: 'gzip' as const,
+        previous: previous.flatMap((record) => record.layers),
+        onProgress: (bytes: number) => status('layer', Math.min(bytes, total), total),
+      };
+      return [
+        await deps.layers.addFiles({ tree, content, snapshot, blob: blob ? options : undefined }, signal),
+      ];
+    },
+  };
+}
+
+interface PlanContext {
+  readonly inputs: SolvedInputs;
+  readonly locals: ReadonlyMap<number, LocalSource>;
+  readonly base: readonly LayerId[];
+  readonly deps: OpDeps;
+  readonly signal: AbortSignal;
+}
+
+async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer> {
+  const { deps, signal, inputs, locals } = context;
+  const below = await layeredSource(context.base, deps, signal);
+  const plan = createFilePlan(below.view, deps.epochSec);
+  for (const action of op.actions) {
+    const owner = action.owner === undefined ? undefined : await resolveOwner(action.owner, below, deps);
+    switch (action.type) {
+      case 'mkdir':
+        plan.mkdir(action.path, action.mode, owner);
+        break;
+      case 'mkfile': {
+        const bytes = Buffer.from(action.data, 'base64');
+        const file = await deps.inlineFile(bytes);
+        plan.mkfile(action.path, { ...file, size: bytes.length }, { mode: action.mode, owner });
+        break;
+      }
+      case 'copy': {
+        const local = locals.get(action.from);
+        const source =
+          local === undefined
+            ? await layeredSource(inputs[action.from]?.layers ?? [], deps, signal)
+            : await deps.local(local);
+        const selected = await withDigests(selectSources(source.view, action.sources), source, deps, signal);
+        const attributes = { mode: action.mode, owner: owner ?? (local === undefined ? undefined : ROOT) };
+        const rest = action.unpack === true ? await unpackArchives(selected, action, source) : selected;
+        plan.copy(rest, source, action.dest, attributes);
+        break;
+      }
+    }
+  }
+  return plan.finish();
+
+  async function unpackArchives(
+    all: readonly Selected[],
+    action: CopyAction,
+    source: PlanSource,
+  ): Promise<Selected[]> {
+    const rest: Selected[] = [];
+    const owner = action.owner === undefined ? undefined : await resolveOwner(action.owner, below, deps);
+    for (const one of all) {
+      const archive =
+        one.root.type === 'file' && one.root.size > 0
+          ? await deps.archives.open(source.content(one.root).path, signal)
+          : undefined;
+      if (archive === undefined) rest.push(one);
+      else plan.unpack(archive, action.dest, owner);
+    }
+    return rest;
+  }
+}
+
+/** Files of a build context belong to root unless the instruction says otherwise. */
+const ROOT = { uid: 0, gid: 0 } as const;
+
+async function withDigests(
+  selected: readonly Selected[],
+  source: LocalFiles | LayeredSource,
+  deps: OpDeps,
+  signal: AbortSignal,
+): Promise<Selected[]> {
+  const entries = selected.flatMap((one) => [one.root, ...one.below.map(({ entry }) => entry)]);
+  const files = entries.filter((entry) => entry.type === 'file');
+  if ('ready' in source) await source.ready(files);
+  const known =
+    'digests' in source ? await source.digests(files, signal) : digestMap(await deps.hashTree(files, source));
+  const fill = (entry: TreeEntry): TreeEntry => {
+    const digest = entry.type === 'file' ? known.get(entry.path) : undefined;
+    return digest === undefined ? entry : { ...entry, digest };
+  };
+  return selected.map((one) => ({
+    ...one,
+    root: fill(one.root),
+    below: one.below.map(({ relative, entry }) => ({ relative, entry: fill(entry) })),
+  }));
+}
+
+function digestMap(tree: Tree): ReadonlyMap<string, Digest> {
+  return new Map(tree.flatMap(({ path, digest }) => (digest === undefined ? [] : [[path, digest] as const])));
+}
+
+/** The op without the text of its sources: what they selected counts, not how it was written. */
+function keyText(op: FileOp, epochSec: number): string {
+  const actions = op.actions.map((action) =>
+    action.type === 'copy' ? { ...action, sources: undefined } : action,
+  );
+  return canonicalJson({ kind: op.kind, scratch: op.base === -1, actions, epochSec });
+}
+
+/** What a copy selects from a local directory, known before anything is solved. */
+async function selectionIngredients(
+  op: FileOp,
+  input: number,
+  local: LocalSource,
+  deps: OpDeps,
+  signal: AbortSignal,
+): Promise<readonly Ingredient[]> {
+  const source = await deps.local(local);
+  const ingredients: Ingredient[] = [];
+  for (const action of op.actions) {
+    if (action.type !== 'copy' || action.from !== input) continue;
+    const selected = await withDigests(selectSources(source.view, action.sources), source, deps, signal);
+    for (const one of selected) {
+      const tree: TreeEntry[] = [{ ...one.root, path: '' }];
+      for (const { relative, entry } of one.below) tree.push({ ...entry, path: relative });
+      ingredients.push({
+        name: `files of "${one.root.path || '.'}"`,
+        value: `${one.name} ${deps.treeDigest(tree)}`,
+      });
+    }
+  }
+  return ingredients;
+}

@@ -1,0 +1,45 @@
+import type { LayerStore } from '../../cache/types.ts';
+import type { Executor } from '../../executor/types.ts';
+import type { Digest } from '../../image/types.ts';
+import type { LayerId } from '../../layer/layer-id.ts';
+import type { Tree, TreeEntry } from '../../layer/types.ts';
+import type { LocalSource } from '../../llb/ops.ts';
+import type { PlanSource } from './file-plan.ts';
+
+/** What the ops of one build work with; made by the composition root. */
+export interface OpDeps {
+  readonly layers: LayerStore;
+  /** Started at the first RUN. */
+  readonly executor: () => Promise<Executor>;
+  readonly local: (source: LocalSource) => Promise<LocalFiles>;
+  /** Makes the layers of a resolved base image known; moves nothing. */
+  readonly imageLayers: (vertex: Digest, diffIds: readonly Digest[]) => readonly LayerId[];
+  readonly archives: ArchiveReader;
+  /** Which forms the new layers of a vertex should have at once. */
+  readonly forms: (vertex: Digest) => { readonly snapshot: boolean; readonly blob: boolean };
+  /** Content digest of a tree: all facts but times. */
+  readonly treeDigest: (tree: Tree) => Digest;
+  /** Digests for files that lack one. */
+  readonly hashTree: (tree: Tree, source: PlanSource) => Promise<Tree>;
+  /** `K=V` for every RUN, outside of all keys (proxies). */
+  readonly proxyEnv: readonly string[];
+  /** Unique name for a container; starts with the owner of this process. */
+  readonly newRunId: () => string;
+  /** SOURCE_DATE_EPOCH or 0: times of directories that COPY and WORKDIR make. Seconds. */
+  readonly epochSec: number;
+  readonly readFile: (path: string | Buffer) => Buffer;
+  /** Keeps bytes of an inline file where a plan can read them. */
+  readonly inlineFile: (bytes: Uint8Array) => Promise<{ readonly path: string; readonly digest: Digest }>;
+}
+
+/** The files of a local source that COPY may select from. */
+export interface LocalFiles extends PlanSource {
+  /** The digest of a file of the source. Reads files it has not seen before. */
+  digests(entries: readonly TreeEntry[], signal: AbortSignal): Promise<ReadonlyMap<string, Digest>>;
+}
+
+/** Unpacks the archives that ADD meets. */
+export interface ArchiveReader {
+  /** Undefined when the file is no archive by content. */
+  open(file: string | Buffer, signal: AbortSignal): Promise<PlanSource | undefined>;
+}

@@ -1,0 +1,242 @@
+import PQueue from 'p-queue';
+import { cancelledError, OcibuildError } from '../errors/error.ts';
+import { withSource } from '../errors/source.ts';
+import type { Digest } from '../image/types.ts';
+import type { LayerId } from '../layer/layer-id.ts';
+import { type Definition, digestOf, type Vertex, type VertexMeta } from '../llb/definition.ts';
+import { explainMiss } from './explain.ts';
+import { createProgress, type VertexProgress } from './progress.ts';
+import type {
+  CacheStore,
+  EventSink,
+  ExecContext,
+  Ingredient,
+  Result,
+  SolvedInputs,
+  SolverOp,
+} from './types.ts';
+
+export interface SolverDeps {
+  readonly cache: CacheStore;
+  /** Binds an op to its behaviour; called once for each vertex. */
+  readonly bind: (vertex: Vertex, meta: VertexMeta) => SolverOp;
+  readonly emit: EventSink;
+  readonly now: () => number;
+}
+
+export interface SolverOptions {
+  /** RUN steps at a time. */
+  readonly jobs: number;
+  /** Say why a step that ran was not cached. */
+  readonly explain: boolean;
+  /** Version of everything that keys and layers depend on: another one shares no record. */
+  readonly salt: string;
+  /** A vertex has its result: found or made. */
+  readonly onResult?: (vertex: Digest, result: Result) => void;
+}
+
+export interface Solver {
+  /**
+   * Gives the result of a vertex; runs only what no record has. The first failure cancels what still runs and
+   * is thrown after all of it has stopped; what was finished stays recorded.
+   */
+  solve(target: Digest, signal: AbortSignal): Promise<Result>;
+}
+
+/** File and network work waits on disks, not on cores. */
+const IO_SLOTS = 4;
+
+export function createSolver(definition: Definition, deps: SolverDeps, options: SolverOptions): Solver {
+  const { cache, emit, now } = deps;
+  const queues = {
+    exec: new PQueue({ concurrency: options.jobs }),
+    io: new PQueue({ concurrency: IO_SLOTS }),
+  };
+  const ops = new Map<Digest, SolverOp>();
+  const results = new Map<Digest, Promise<Result>>();
+  const definitionKeys = new Map<Digest, Promise<DefinitionKey>>();
+  const progress = createProgress(definition, emit, now);
+  /** Later failures are only consequences of the first. */
+  let firstFailure: { readonly error: unknown } | undefined;
+
+  function opOf(digest: Digest): SolverOp {
+    let op = ops.get(digest);
+    if (op === undefined) {
+      const { vertex, meta } = vertexOf(definition, digest);
+      op = deps.bind(vertex, meta);
+      ops.set(digest, op);
+    }
+    return op;
+  }
+
+  function definitionKey(digest: Digest, signal: AbortSignal): Promise<DefinitionKey> {
+    return memo(definitionKeys, digest, async () => {
+      const { vertex, meta } = vertexOf(definition, digest);
+      const { own, deps: replaced } = opOf(digest).cacheMap();
+      const inputs = await Promise.all(
+        vertex.inputs.map(async (input, i): Promise<readonly Ingredient[]> => {
+          const selected = replaced[i];
+          if (selected !== undefined) return selected(signal);
+          return [{ name: `input ${i}`, value: (await definitionKey(input, signal)).key }];
+        }),
+      );
+      const ingredients = [...own, ...inputs.flat()];
+      const about = Object.entries(meta.ingredients ?? {}).map(([name, value]) => ({ name, value }));
+      return { key: keyOf('definition', options.salt, ingredients), ingredients: [...about, ...ingredients] };
+    });
+  }
+
+  const solveVertex = (digest: Digest, signal: AbortSignal): Promise<Result> =>
+    memo(results, digest, async () => {
+      const result = await findOrRun(digest, signal);
+      options.onResult?.(digest, result);
+      return result;
+    });
+
+  async function findOrRun(digest: Digest, signal: AbortSignal): Promise<Result> {
+    const { vertex, meta } = vertexOf(definition, digest);
+    const op = opOf(digest);
+    const skipCache = meta.ignoreCache === true;
+    const step = progress.vertex(digest);
+    if (!op.cacheable) {
+      const inputs = await Promise.all(vertex.inputs.map((input) => solveVertex(input, signal)));
+      return {
+        layers: [
+          ...op.base(inputs),
+          ...(await execute(op, inputs, contextOf(vertex, meta, step, signal), step)),
+        ],
+      };
+    }
+    const byDefinition = await guard(step, meta, () => definitionKey(digest, signal));
+    if (!skipCache) {
+      const hit = await cache.lookup(byDefinition.key);
+      if (hit !== undefined) {
+        progress.cachedWithInputs(digest);
+        return { layers: hit.layers };
+      }
+    }
+    const replaced = op.cacheMap().deps;
+    const inputs: SolvedInputs = await Promise.all(
+      vertex.inputs.map((input, i) => (replaced[i] === undefined ? solveVertex(input, signal) : undefined)),
+    );
+    const read = await guard(step, meta, () => op.resultIngredients(inputs, signal));
+    const ingredients = [...op.cacheMap().own, ...read];
+    const key = keyOf('result', options.salt, ingredients);
+    const finish = async (added: readonly LayerId[], record: boolean): Promise<Result> => {
+      const layers = [...op.base(inputs), ...added];
+      const name = meta.name;
+      const explained = [...byDefinition.ingredients, ...read];
+      if (record) await cache.save({ key, kind: 'result', layers: added, ingredients: explained, name });
+      await cache.save({ key: byDefinition.key, kind: 'definition', layers, ingredients: [], name });
+      return { layers };
+    };
+    const findResult = async (): Promise<Result | undefined> => {
+      const hit = skipCache ? undefined : await cache.lookup(key);
+      if (hit === undefined) return undefined;
+      step.cached();
+      return finish(hit.layers, false);
+    };
+    const found = await findResult();
+    if (found !== undefined) return found;
+    // The lock is taken before a slot: a slot is never held while waiting for another process, so two processes
+    // cannot wait for each other.
+    await using _lock = await cache.lock(key, signal);
+    const other = await findResult();
+    if (other !== undefined) return other;
+    if (options.explain) {
+      const [last] = cache.previous(meta.name);
+      step.explain(explainMiss(last?.ingredients, [...byDefinition.ingredients, ...read], skipCache));
+    }
+    return finish(await execute(op, inputs, contextOf(vertex, meta, step, signal), step), true);
+  }
+
+  function contextOf(
+    vertex: Vertex,
+    meta: VertexMeta,
+    step: VertexProgress,
+    signal: AbortSignal,
+  ): ExecContext {
+    const previous = () => cache.previous(meta.name);
+    return {
+      vertex,
+      meta,
+      signal,
+      get previous() {
+        return previous();
+      },
+      log: step.log,
+      status: step.status,
+    };
+  }
+
+  async function execute(
+    op: SolverOp,
+    inputs: SolvedInputs,
+    context: ExecContext,
+    step: VertexProgress,
+  ): Promise<readonly LayerId[]> {
+    return guard(step, context.meta, async () => {
+      const run = async (): Promise<readonly LayerId[]> => {
+        if (context.signal.aborted) throw cancelledError(context.signal);
+        step.started();
+        const layers = await op.exec(inputs, context);
+        step.completed();
+        return layers;
+      };
+      return op.cacheable ? queues[op.queue].add(run) : run();
+    });
+  }
+
+  return {
+    async solve(target, signal) {
+      const failure = new AbortController();
+      const both = AbortSignal.any([signal, failure.signal]);
+      try {
+        return await solveVertex(target, both);
+      } catch (error) {
+        const first = firstFailure === undefined ? error : firstFailure.error;
+        failure.abort(new OcibuildError('CANCELLED', 'Cannot finish the step: another step failed'));
+        await Promise.allSettled([...results.values(), ...definitionKeys.values()]);
+        throw signal.aborted ? cancelledError(signal) : first;
+      }
+    },
+  };
+
+  /** Adds the place to a failure and ends the step in the progress. */
+  async function guard<T>(step: VertexProgress, meta: VertexMeta, run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      withSource(error, meta.source);
+      firstFailure ??= { error };
+      step.failed(error);
+      throw error;
+    }
+  }
+}
+
+interface DefinitionKey {
+  readonly key: Digest;
+  readonly ingredients: readonly Ingredient[];
+}
+
+function keyOf(kind: string, salt: string, ingredients: readonly Ingredient[]): Digest {
+  return digestOf([kind, salt, ingredients.map(({ name, value }) => [name, value])]);
+}
+
+function vertexOf(definition: Definition, digest: Digest): { vertex: Vertex; meta: VertexMeta } {
+  const vertex = definition.vertices.get(digest);
+  if (vertex === undefined)
+    throw new OcibuildError('INTERNAL', `Cannot solve "${digest}": it is not in the graph`);
+  return { vertex, meta: definition.meta.get(digest) ?? { name: digest } };
+}
+
+/** Gives the promise of a key, made once. A rejection nobody waits for yet must not end the process. */
+function memo<K, V>(map: Map<K, Promise<V>>, key: K, make: () => Promise<V>): Promise<V> {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const promise = make();
+  promise.catch(() => undefined);
+  map.set(key, promise);
+  return promise;
+}
