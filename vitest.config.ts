@@ -1,15 +1,15 @@
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
-const common = { execArgv: ['--disable-warning=ExperimentalWarning'], environment: 'node' } as const;
+const execArgv = ['--disable-warning=ExperimentalWarning'];
 
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   test: {
     // Half of the e2e time is spent waiting for runc and disk, so two cores carry two files at a time.
     maxWorkers: 2,
     projects: [
       {
         test: {
-          ...common,
+          execArgv,
           name: 'unit',
           include: ['test/**/*.test.ts', 'test/**/*.test.tsx'],
           exclude: ['test/e2e/**', 'test/conformance/dockerfile/**/context/**'],
@@ -18,7 +18,7 @@ export default defineConfig({
       },
       {
         test: {
-          ...common,
+          execArgv,
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           testTimeout: 120_000,
@@ -28,3 +28,4 @@ export default defineConfig({
     ],
   },
 });
+export default config;

@@ -1,0 +1,128 @@
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { writeTree } from './data.ts';
+import { BASE_REF } from './tools.ts';
+
+export interface Workload {
+  readonly id: string;
+  readonly title: string;
+  /** cold: the cache is emptied before each run; warm: one build goes ahead, `touch` changes the context. */
+  readonly mode: 'cold' | 'warm';
+  readonly archive: boolean;
+  prepare(context: string): void;
+  touch?(context: string, run: number): void;
+}
+
+function writeDockerfile(context: string, lines: readonly string[]): void {
+  mkdirSync(context, { recursive: true });
+  writeFileSync(join(context, 'Dockerfile'), `${[`FROM ${BASE_REF}`, ...lines].join('\n')}\n`);
+}
+
+function prepareLargeCopy(context: string): void {
+  writeDockerfile(context, ['COPY node_modules /app/node_modules', 'COPY main.js /app/main.js']);
+  writeTree(join(context, 'node_modules'), { files: 20_000, totalBytes: 300e6, seed: 2 });
+  writeFileSync(join(context, 'main.js'), '// start\n');
+}
+
+/** Rounds of an awk loop that keep one core busy for about `seconds`. */
+function calibrateRounds(seconds: number): number {
+  const rounds = 2_000_000;
+  const start = performance.now();
+  execFileSync('busybox', ['awk', awkLoop(rounds)]);
+  return Math.round((rounds * seconds * 1000) / (performance.now() - start));
+}
+
+function awkLoop(rounds: number): string {
+  return `BEGIN { for (i = 0; i < ${rounds}; i++) x += i % 7; print x }`;
+}
+
+export const WORKLOADS: readonly Workload[] = [
+  {
+    id: 'W1',
+    title: 'all cached: 12 steps, 2,000 files',
+    mode: 'warm',
+    archive: false,
+    prepare(context) {
+      writeDockerfile(context, [
+        'ARG VERSION=1',
+        'ENV NODE_ENV=production',
+        'WORKDIR /app',
+        'COPY package.json ./',
+        'RUN echo install > install.log',
+        'COPY src src',
+        'RUN echo compile > compile.log',
+        'RUN echo test > test.log',
+        'COPY package.json public/',
+        'RUN echo pack > pack.log',
+        'RUN mkdir -p /var/app',
+        'LABEL bench=W1',
+        'CMD ["cat", "pack.log"]',
+      ]);
+      writeFileSync(join(context, 'package.json'), '{"name":"w1"}\n');
+      writeTree(join(context, 'src'), { files: 2000, totalBytes: 20e6, seed: 1 });
+    },
+  },
+  {
+    id: 'W2',
+    title: 'COPY of 20,000 files, 300 MB, to an OCI archive',
+    mode: 'cold',
+    archive: true,
+    prepare: prepareLargeCopy,
+  },
+  {
+    id: 'W3',
+    title: 'W2 again, one file changed',
+    mode: 'warm',
+    archive: true,
+    prepare: prepareLargeCopy,
+    touch(context, run) {
+      appendFileSync(join(context, 'node_modules/pkg-50/lib-0/file-10000.js'), `// change ${run}\n`);
+    },
+  },
+  {
+    id: 'W4',
+    title: '30 small RUN steps',
+    mode: 'cold',
+    archive: false,
+    prepare(context) {
+      writeDockerfile(
+        context,
+        Array.from({ length: 30 }, (_, step) => `RUN echo step ${step} > /step-${step}`),
+      );
+    },
+  },
+  {
+    id: 'W5',
+    title: 'four independent stages of 1.2 s CPU each',
+    mode: 'cold',
+    archive: false,
+    prepare(context) {
+      const loop = awkLoop(calibrateRounds(1.2));
+      const names = ['a', 'b', 'c', 'd'];
+      const stages = names.flatMap((name) => [
+        `FROM ${BASE_REF} AS ${name}`,
+        `RUN echo ${name} > /name && awk '${loop}' > /${name}.txt`,
+      ]);
+      mkdirSync(context, { recursive: true });
+      const join4 = [`FROM ${BASE_REF}`, ...names.map((name) => `COPY --from=${name} /${name}.txt /`)];
+      writeFileSync(join(context, 'Dockerfile'), `${[...stages, ...join4].join('\n')}\n`);
+    },
+  },
+  {
+    id: 'W6',
+    title: 'RUN writing 5,000 files, 100 MB, then a small RUN, to an OCI archive',
+    mode: 'cold',
+    archive: true,
+    prepare(context) {
+      writeDockerfile(context, [
+        'RUN --mount=type=bind,source=payload.tar,target=/payload.tar mkdir /data && tar -xf /payload.tar -C /data',
+        'RUN ls /data > /list.txt',
+      ]);
+      const payload = join(context, 'payload');
+      writeTree(payload, { files: 5000, totalBytes: 100e6, seed: 6 });
+      execFileSync('tar', ['-cf', join(context, 'payload.tar'), '-C', payload, '.']);
+      rmSync(payload, { recursive: true });
+    },
+  },
+];
