@@ -46,9 +46,14 @@ export function ocibuildWords(store: string, request: BuildRequest, progress: 'p
 /** Builds the base image into an ocibuild store and returns the store's path. */
 export function createStoreTemplate(work: string): string {
   const store = join(work, 'store-template');
-  const busybox = join(root, 'examples/busybox');
-  const [command = '', ...words] = ocibuildWords(store, { context: busybox, tag: BASE_REF }, 'plain');
-  const { status, stderr } = spawnSync(command, words, { encoding: 'utf8' });
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    [join(root, 'scripts/example.mjs'), 'busybox', '-t', BASE_REF],
+    {
+      encoding: 'utf8',
+      env: { ...process.env, OCIBUILD_ROOT: store },
+    },
+  );
   if (status !== 0) throw new Error(`Cannot build the base image: exit code ${status}\n${stderr}`);
   return store;
 }
