@@ -1,0 +1,185 @@
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const OCIBUILD = join(ROOT, 'bin/ocibuild');
+const TIMEOUT_MS = 300_000;
+
+let work = '';
+let store = '';
+
+/** Runs a program to its end and returns its output; any other exit code than 0 fails the test. */
+function run(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): string {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: ROOT,
+    encoding: 'utf8',
+    env: { ...process.env, OCIBUILD_ROOT: store, ...env },
+    maxBuffer: 64 << 20,
+  });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error ?? status}\n${stdout}\n${stderr}`);
+  return stdout;
+}
+
+function buildExample(name: string): void {
+  run(process.execPath, ['scripts/example.mjs', name]);
+}
+
+interface Inspected {
+  readonly Architecture: string;
+  readonly Layers: readonly string[];
+}
+
+/** Reads the image as other people's tools do: skopeo from the store, then a copy, then umoci. */
+function readWithOtherTools(name: string): string {
+  const source = `oci:${store}:${name}:local`;
+  const inspected = JSON.parse(run('skopeo', ['inspect', source])) as Inspected;
+  expect(inspected.Layers.length).toBeGreaterThan(0);
+  expect(inspected.Architecture).toBe(process.arch === 'x64' ? 'amd64' : process.arch);
+
+  const copy = join(work, `${name}-dir`);
+  run('skopeo', ['--insecure-policy', 'copy', '--quiet', source, `dir:${copy}`]);
+  expect(readdirSync(copy)).toContain('manifest.json');
+
+  const layout = join(work, `${name}-layout`);
+  run('skopeo', ['--insecure-policy', 'copy', '--quiet', source, `oci:${layout}:it`]);
+  const bundle = join(work, `${name}-umoci`);
+  run('umoci', ['unpack', '--image', `${layout}:it`, bundle]);
+  return join(bundle, 'rootfs');
+}
+
+function unpack(name: string): string {
+  const bundle = join(work, `${name}-bundle`);
+  run(OCIBUILD, ['unpack', `${name}:local`, bundle]);
+  return bundle;
+}
+
+function runContainer(bundle: string, id: string): string {
+  try {
+    return run('runc', ['run', '--bundle', bundle, id]);
+  } finally {
+    spawnSync('runc', ['delete', '--force', id], { stdio: 'ignore' });
+  }
+}
+
+interface RuntimeConfig {
+  readonly linux: { namespaces: { readonly type: string; readonly path?: string }[] };
+}
+
+/** Takes the host's network instead of an empty one, so that a port can be reached. */
+function shareHostNetwork(bundle: string): void {
+  const path = join(bundle, 'config.json');
+  const config = JSON.parse(readFileSync(path, 'utf8')) as RuntimeConfig;
+  config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'network');
+  writeFileSync(path, JSON.stringify(config));
+}
+
+async function fetchText(url: string, tries: number): Promise<string> {
+  for (let left = tries; ; left -= 1) {
+    try {
+      return await (await fetch(url)).text();
+    } catch (error) {
+      if (left === 0) throw error;
+      await new Promise((done) => setTimeout(done, 200));
+    }
+  }
+}
+
+describe('examples', () => {
+  beforeAll(() => {
+    work = mkdtempSync(join(tmpdir(), 'ocibuild-examples-'));
+    store = join(work, 'store');
+    mkdirSync(store);
+    expect(existsSync(join(ROOT, 'dist/cli.js'))).toBe(true);
+  });
+
+  afterAll(() => {
+    rmSync(work, { recursive: true, force: true });
+  });
+
+  it('busybox is a base that other tools unpack when built from scratch', { timeout: TIMEOUT_MS }, () => {
+    buildExample('busybox');
+    const rootfs = readWithOtherTools('busybox');
+    expect(readdirSync(join(rootfs, 'bin'))).toContain('sh');
+    expect(readFileSync(join(rootfs, 'etc/passwd'), 'utf8')).toContain('nobody:x:65534');
+  });
+
+  it('hello prints its message when runc runs it', { timeout: TIMEOUT_MS }, () => {
+    buildExample('hello');
+    const rootfs = readWithOtherTools('hello');
+    expect(existsSync(join(rootfs, 'src'))).toBe(false);
+    expect(runContainer(unpack('hello'), `ocibuild-e2e-hello-${process.pid}`)).toBe(
+      'Hello, world! This file came out of a build without a daemon.\n',
+    );
+  });
+
+  it('hello runs only what depends on a build argument when that changes', { timeout: TIMEOUT_MS }, () => {
+    const build = (who: string): string => {
+      const args = [
+        'build',
+        '--progress',
+        'plain',
+        '--build-arg',
+        `WHO=${who}`,
+        '-t',
+        'hello:who',
+        'examples/hello',
+      ];
+      return spawnSync(OCIBUILD, args, {
+        cwd: ROOT,
+        encoding: 'utf8',
+        env: { ...process.env, OCIBUILD_ROOT: store },
+      }).stderr;
+    };
+    const first = build('Ada');
+    expect(first).toMatch(/CACHED/);
+    expect(first).toMatch(/DONE/);
+    const second = build('Ada');
+    const steps = second.split('\n').filter((line) => /^#\d+ (DONE|CACHED)/.test(line));
+    expect(steps.filter((line) => line.includes('CACHED')).length).toBeGreaterThanOrEqual(3);
+  });
+
+  it('debian is bootstrapped from a tarball when ADD unpacks it', { timeout: TIMEOUT_MS }, () => {
+    buildExample('debian');
+    const rootfs = readWithOtherTools('debian');
+    expect(readFileSync(join(rootfs, 'etc/os-release'), 'utf8')).toContain('VERSION_CODENAME=bookworm');
+  });
+
+  it('node-app prints from its bundle when runc runs it', { timeout: TIMEOUT_MS }, () => {
+    buildExample('node-app');
+    const rootfs = readWithOtherTools('node-app');
+    expect(readdirSync(join(rootfs, 'app'))).toEqual(['main.cjs']);
+    expect(existsSync(join(rootfs, 'opt/npm'))).toBe(false);
+    expect(runContainer(unpack('node-app'), `ocibuild-e2e-node-${process.pid}`)).toContain(
+      'A day has 1440 minutes.',
+    );
+  });
+
+  it('java-http answers on port 8000 when runc runs it', { timeout: TIMEOUT_MS }, async () => {
+    buildExample('java-http');
+    const rootfs = readWithOtherTools('java-http');
+    expect(existsSync(join(rootfs, 'app.jar'))).toBe(true);
+    expect(existsSync(join(rootfs, 'usr/bin/javac'))).toBe(false);
+    const bundle = unpack('java-http');
+    shareHostNetwork(bundle);
+    const id = `ocibuild-e2e-java-${process.pid}`;
+    const child = spawn('runc', ['run', '--bundle', bundle, id], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const ended = new Promise((done) => child.on('close', done));
+    try {
+      expect(await fetchText('http://127.0.0.1:8000/hello', 150)).toBe('hello world');
+    } finally {
+      spawnSync('runc', ['delete', '--force', id], { stdio: 'ignore' });
+      await ended;
+    }
+  });
+});
