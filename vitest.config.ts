@@ -12,8 +12,17 @@ const config: ViteUserConfig = defineConfig({
           execArgv,
           name: 'unit',
           include: ['test/**/*.test.ts', 'test/**/*.test.tsx'],
-          exclude: ['test/e2e/**', 'test/conformance/dockerfile/**/context/**'],
+          exclude: ['test/e2e/**', 'test/conformance/**'],
           testTimeout: 20_000,
+        },
+      },
+      {
+        test: {
+          execArgv,
+          name: 'conformance',
+          include: ['test/conformance/*.test.ts', 'test/conformance/*/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
         },
       },
       {

@@ -1,5 +1,5 @@
 // Runs the named parts and closes with one line: "N passed, N failed" (", N skipped" where some were).
-// Usage: node scripts/test.mjs [checks] [unit] [e2e]
+// Usage: node scripts/test.mjs [checks] [unit] [conformance] [e2e]
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,6 +14,8 @@ const CHECKS = {
   'unused code': [bin('knip'), ['--no-progress']],
   package: [bin('publint'), ['--strict']],
 };
+
+const SUITES = ['unit', 'conformance', 'e2e'];
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 
@@ -65,9 +67,9 @@ async function suite(project) {
 }
 
 const parts = process.argv.slice(2);
-const unknown = parts.filter((part) => !['checks', 'unit', 'e2e'].includes(part));
+const unknown = parts.filter((part) => part !== 'checks' && !SUITES.includes(part));
 if (parts.length === 0 || unknown.length > 0) {
-  process.stderr.write('Usage: node scripts/test.mjs [checks] [unit] [e2e]\n');
+  process.stderr.write(`Usage: node scripts/test.mjs [checks] [${SUITES.join('] [')}]\n`);
   process.exit(2);
 }
 // The e2e tests start the built command, and the package check looks at what was built.
@@ -77,8 +79,7 @@ if (parts.includes('checks') || parts.includes('e2e')) {
 if (parts.includes('checks')) {
   for (const [name, command] of Object.entries(CHECKS)) await check(name, command);
 }
-if (parts.includes('unit')) await suite('unit');
-if (parts.includes('e2e')) await suite('e2e');
+for (const name of SUITES.filter((part) => parts.includes(part))) await suite(name);
 
 const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
 process.stdout.write(`\n${total.passed} passed, ${total.failed} failed${skipped}\n`);
