@@ -13,7 +13,7 @@ const MIN_NODE_MAJOR = 24;
 const ENTRIES = {
   index: 'src/index.ts',
   cli: 'src/cli/main.ts',
-  'executor-worker': 'src/executor/worker.ts',
+  'executor-worker': 'src/executor/executor-worker.ts',
   'extract-worker': 'src/layer/extract-worker.ts',
   'hash-worker': 'src/cache/hash-worker.ts',
 };

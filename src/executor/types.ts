@@ -73,4 +73,11 @@ export interface ExecutorOptions {
   readonly runDir: string;
   /** True inside a user namespace of our own. */
   readonly rootless: boolean;
+  /** PATH, for looking the runtime up. The system's usual folders are always searched after it. */
+  readonly searchPath?: string;
+  /**
+   * The runtime's state directory, one for each store.
+   * @default `/run/ocibuild/HASH` as root, `runtime` beside `runDir` when rootless
+   */
+  readonly stateDir?: string;
 }

@@ -1,0 +1,184 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { OcibuildError } from '../errors/error.ts';
+import { cgroupDirs, killCgroups, oomKills, removeCgroups } from './cgroup.ts';
+import { type Machine, specMachine } from './machine.ts';
+import { createOutputBatcher, type OutputBatcher } from './output.ts';
+import type { OutputPart, WorkerSetup } from './protocol.ts';
+import { prepareRoot } from './rootfs.ts';
+import { globalArgs, startFailure } from './runtime.ts';
+import { runtimeSpec } from './spec.ts';
+import type { ExitStatus, ProcessSpec } from './types.ts';
+
+/** One step on its way. */
+export interface Container {
+  /** Settles after the container is dead, unmounted and its bundle is gone. */
+  readonly done: Promise<ExitStatus>;
+  /** SIGKILL; `done` then settles as always. */
+  kill(): void;
+  taken(bytes: number): void;
+}
+
+export interface ContainerDeps {
+  readonly setup: WorkerSetup;
+  readonly machine: Machine;
+  onOutput(parts: readonly OutputPart[]): void;
+  onStarted(pid: number): void;
+}
+
+const KILL_RETRY_MS = 50;
+/** After so many tries (7 s) the runtime itself is taken to hang, and is killed too. */
+const KILL_TRIES = 140;
+const HIGHEST_SIGNAL = 64;
+
+/** Mounts the root and starts the runtime; synchronous up to the spawn, in the thread that owns the mounts. */
+export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Container {
+  const { setup, machine } = deps;
+  const bundle = join(setup.runDir, spec.id);
+  const root = prepareRoot(spec, bundle, setup.rootless);
+  const pidFile = join(bundle, 'pid');
+  const log = join(bundle, 'log.json');
+  let child: ChildProcess;
+  const oomBefore = oomKills(machine.cgroups, machine.selfCgroup);
+  try {
+    const config = runtimeSpec({
+      process: spec,
+      user: root.user,
+      cwd: root.cwd,
+      rootPath: 'rootfs',
+      mounts: root.mounts,
+      machine: specMachine(machine, spec.id, spec.security === 'insecure'),
+    });
+    writeFileSync(join(bundle, 'config.json'), JSON.stringify(config));
+    const args = [
+      ...globalArgs(setup.runtime, { stateDir: setup.stateDir, log, rootless: setup.rootless }),
+      ...['run', '--bundle', bundle, '--pid-file', pidFile, spec.id],
+    ];
+    child = spawn(setup.runtime.path, args, {
+      cwd: bundle,
+      env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
+      // A process group of its own: Ctrl-C on the terminal reaches us, and we cancel in order.
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  } catch (error) {
+    root.release();
+    throw error;
+  }
+  if (child.pid !== undefined) deps.onStarted(child.pid);
+  const output = createOutputBatcher(deps.onOutput);
+  if (child.stdout) output.attach('stdout', child.stdout);
+  if (child.stderr) output.attach('stderr', child.stderr);
+  const killer = createKiller({ child, pidFile, id: spec.id, runtime: setup });
+
+  const done = (async (): Promise<ExitStatus> => {
+    try {
+      const code = await exitCode(child);
+      reportStartFailure({ code, log, spec, output });
+      output.flush();
+      const oomKilled = code !== 0 && oomKills(machine.cgroups, machine.selfCgroup) > oomBefore;
+      const signal = code > 128 && code <= 128 + HIGHEST_SIGNAL ? code - 128 : undefined;
+      return { code, ...(signal === undefined ? {} : { signal }), ...(oomKilled ? { oomKilled } : {}) };
+    } finally {
+      killer.stop();
+      if (killer.forced()) {
+        killCgroups(cgroupDirs(spec.id));
+        removeCgroups(cgroupDirs(spec.id));
+      }
+      root.release();
+    }
+  })();
+  return { done, kill: killer.kill, taken: output.taken };
+}
+
+/** Exit code of a child, 128 + n for a signal, after its pipes are read to the end. */
+function exitCode(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.once('error', (cause) =>
+      reject(
+        new OcibuildError(
+          'RUNTIME_FAILED',
+          `Cannot start the runtime "${child.spawnfile}": ${cause.message}`,
+          { cause },
+        ),
+      ),
+    );
+    child.once('close', (code, signal) => resolve(code ?? 128 + (signal === 'SIGKILL' ? 9 : 15)));
+  });
+}
+
+function reportStartFailure(run: {
+  code: number;
+  log: string;
+  spec: ProcessSpec;
+  output: OutputBatcher;
+}): void {
+  if (run.code === 0) return;
+  const error = startFailure(readText(run.log), run.spec.args);
+  if (error === undefined) return;
+  // runc prints the same words on stderr too.
+  run.output.drop('stderr');
+  run.output.flush();
+  throw error;
+}
+
+interface Killer {
+  kill(): void;
+  stop(): void;
+  /** The runtime had to be killed and could not clean up. */
+  forced(): boolean;
+}
+
+/**
+ * Kills the container's init by its pid. The runtime writes the pid file only once the container runs, so it is tried
+ * again until the runtime returns: killing the runtime instead would leave its state and its cgroups behind.
+ */
+function createKiller(run: {
+  child: ChildProcess;
+  pidFile: string;
+  id: string;
+  runtime: WorkerSetup;
+}): Killer {
+  let timer: NodeJS.Timeout | undefined;
+  let tries = 0;
+  let isForced = false;
+  const attempt = (): void => {
+    if (run.child.exitCode !== null || run.child.signalCode !== null) return;
+    const pid = Number(readText(run.pidFile));
+    if (pid > 1) killQuietly(pid);
+    if (++tries >= KILL_TRIES) {
+      isForced = true;
+      killCgroups(cgroupDirs(run.id));
+      run.child.kill('SIGKILL');
+      const { runtime, stateDir, rootless } = run.runtime;
+      const args = [...globalArgs(runtime, { stateDir, rootless }), 'delete', '--force', run.id];
+      spawn(runtime.path, args, { stdio: 'ignore' }).on('error', () => undefined);
+      return;
+    }
+    timer = setTimeout(attempt, tries < 10 ? KILL_RETRY_MS / 10 : KILL_RETRY_MS);
+  };
+  return {
+    kill: () => {
+      if (timer === undefined && tries === 0) attempt();
+    },
+    stop: () => clearTimeout(timer),
+    forced: () => isForced,
+  };
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // Dead already.
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,82 @@
+import { mkdirSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { isOcibuildError } from '../errors/error.ts';
+import { SYS, sys } from '../layer/sys.ts';
+import { type Container, startContainer } from './container.ts';
+import { inspectMachine, type Machine } from './machine.ts';
+import type { FromWorker, OutputPart, ToWorker, WireError, WorkerSetup } from './protocol.ts';
+import type { ProcessSpec } from './types.ts';
+
+/**
+ * Entry of the thread that owns all mounts. Its mount namespace is private: mounts are seen by nobody else and end
+ * with the process, however it ends. Only synchronous fs calls and spawn of this thread see them; the libuv pool
+ * stays in the old namespace.
+ */
+function main(port: NonNullable<typeof parentPort>, setup: WorkerSetup): void {
+  const running = new Map<string, Container>();
+  let machine: Machine | undefined;
+  let startError: unknown;
+  try {
+    sys().unshare(SYS.CLONE_NEWNS);
+    // Slave: what the host unmounts goes here as well, what we mount never reaches the host.
+    sys().mount({ source: 'none', target: '/', flags: SYS.MS_REC | SYS.MS_SLAVE });
+    for (const dir of [setup.runDir, setup.stateDir]) mkdirSync(dir, { recursive: true, mode: 0o711 });
+    machine = inspectMachine(setup.runtime, setup.rootless);
+  } catch (error) {
+    startError = error;
+  }
+
+  const send = (message: FromWorker, transfer: ArrayBuffer[] = []): void =>
+    port.postMessage(message, transfer);
+  const sendOutput = (id: string, parts: readonly OutputPart[]): void =>
+    send(
+      { kind: 'output', id, parts },
+      parts.map((part) => part.data.buffer as ArrayBuffer),
+    );
+
+  const run = async (spec: ProcessSpec): Promise<void> => {
+    try {
+      if (machine === undefined) throw startError;
+      const container = startContainer(spec, {
+        setup,
+        machine,
+        onOutput: (parts) => sendOutput(spec.id, parts),
+        onStarted: (pid) => send({ kind: 'started', id: spec.id, pid }),
+      });
+      running.set(spec.id, container);
+      send({ kind: 'exit', id: spec.id, status: await container.done });
+    } catch (error) {
+      send({ kind: 'failure', id: spec.id, error: toWire(error) });
+    } finally {
+      running.delete(spec.id);
+    }
+  };
+
+  port.on('message', (message: ToWorker) => {
+    switch (message.kind) {
+      case 'run':
+        void run(message.spec);
+        break;
+      case 'cancel':
+        running.get(message.id)?.kill();
+        break;
+      case 'taken':
+        running.get(message.id)?.taken(message.bytes);
+        break;
+      case 'close':
+        port.close();
+        break;
+    }
+  });
+}
+
+function toWire(error: unknown): WireError {
+  if (isOcibuildError(error)) {
+    const { code, message, hint, details } = error;
+    return { code, message, details, ...(hint === undefined ? {} : { hint }) };
+  }
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  return { message, details: {}, ...(stack === undefined ? {} : { stack }) };
+}
+
+if (parentPort !== null) main(parentPort, workerData as WorkerSetup);

@@ -1,0 +1,80 @@
+import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CgroupMode, cgroupMode, cgroupsPath, mountUnifiedView } from './cgroup.ts';
+import type { Runtime } from './runtime.ts';
+import { defaultSeccomp, type SeccompProfile } from './seccomp.ts';
+import type { SpecDevice, SpecMachine } from './spec.ts';
+
+/** What is asked of the machine once, when the executor starts. */
+export interface Machine {
+  readonly rootless: boolean;
+  readonly cgroups: CgroupMode;
+  /** Text of /proc/self/cgroup. */
+  readonly selfCgroup: string;
+  readonly seccomp: SeccompProfile | undefined;
+}
+
+/** In the order of the kernel's numbers (capability.h). */
+const CAPABILITY_NAMES = `
+  CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
+  NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN
+  SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE
+  MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
+`;
+
+const FOLDERS_OF_OTHER_MOUNTS = new Set(['pts', 'shm', 'fd', 'mqueue', '.lxc', '.lxd-mounts', '.udev']);
+
+/** Reads the machine's facts; for crun on a hybrid host it first changes the calling thread's view of cgroups. */
+export function inspectMachine(runtime: Runtime, rootless: boolean): Machine {
+  const mode = cgroupMode(readFileSync('/proc/self/mountinfo', 'utf8'));
+  const needsView = mode !== 'unified' && (runtime.flavour === 'crun' || (mode === 'none' && !rootless));
+  return {
+    rootless,
+    cgroups: needsView && existsSync('/sys/fs/cgroup') ? mountUnifiedView(rootless) : mode,
+    selfCgroup: readFileSync('/proc/self/cgroup', 'utf8'),
+    seccomp: existsSync('/proc/sys/kernel/seccomp/actions_avail') ? defaultSeccomp(process.arch) : undefined,
+  };
+}
+
+/** The facts that one step's config needs; devices and capabilities are read only for `insecure`. */
+export function specMachine(machine: Machine, id: string, insecure: boolean): SpecMachine {
+  // Without delegation a user namespace may not make cgroups; its steps stay in ours.
+  const withCgroup = !machine.rootless && machine.cgroups !== 'none';
+  return {
+    rootless: machine.rootless,
+    cgroupV2: withCgroup && machine.cgroups === 'unified',
+    ...(withCgroup ? { cgroupsPath: cgroupsPath(machine.cgroups, machine.selfCgroup, id) } : {}),
+    hasPath: existsSync,
+    ...(machine.seccomp === undefined ? {} : { seccomp: machine.seccomp }),
+    capabilities: insecure ? boundingCapabilities(readFileSync('/proc/self/status', 'utf8')) : [],
+    // A user namespace may not make device nodes, and its steps would fail on the first one.
+    devices: insecure && !machine.rootless ? hostDevices('/dev') : [],
+  };
+}
+
+/** Names of the capabilities in the bounding set of a /proc/PID/status text. */
+export function boundingCapabilities(status: string): string[] {
+  const mask = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  const names = CAPABILITY_NAMES.trim().split(/\s+/);
+  return names.filter((_, bit) => (mask >> BigInt(bit)) & 1n).map((name) => `CAP_${name}`);
+}
+
+function hostDevices(dir: string): SpecDevice[] {
+  return readdirSync(dir, { withFileTypes: true }).flatMap((entry): SpecDevice[] => {
+    const path = join(dir, entry.name);
+    if (entry.isDirectory()) return FOLDERS_OF_OTHER_MOUNTS.has(entry.name) ? [] : hostDevices(path);
+    if (!(entry.isCharacterDevice() || entry.isBlockDevice()) || entry.name === 'console') return [];
+    const { rdev, mode, uid, gid } = lstatSync(path);
+    return [
+      {
+        path,
+        type: entry.isBlockDevice() ? 'b' : 'c',
+        major: (rdev >>> 8) & 0xfff,
+        minor: (rdev & 0xff) | ((rdev >>> 12) & 0xfff00),
+        fileMode: mode & 0o777,
+        uid,
+        gid,
+      },
+    ];
+  });
+}

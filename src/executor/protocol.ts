@@ -1,0 +1,38 @@
+import type { OcibuildError } from '../errors/error.ts';
+import type { Runtime } from './runtime.ts';
+import type { ExitStatus, ProcessSpec } from './types.ts';
+
+/** What the worker is started with. */
+export interface WorkerSetup {
+  readonly runtime: Runtime;
+  readonly runDir: string;
+  readonly stateDir: string;
+  readonly rootless: boolean;
+}
+
+export type ToWorker =
+  | { readonly kind: 'run'; readonly spec: ProcessSpec }
+  | { readonly kind: 'cancel'; readonly id: string }
+  /** The main thread is done with so many bytes of output. */
+  | { readonly kind: 'taken'; readonly id: string; readonly bytes: number }
+  | { readonly kind: 'close' };
+
+export interface OutputPart {
+  readonly stream: 'stdout' | 'stderr';
+  readonly data: Uint8Array;
+}
+
+export type FromWorker =
+  | { readonly kind: 'started'; readonly id: string; readonly pid: number }
+  | { readonly kind: 'output'; readonly id: string; readonly parts: readonly OutputPart[] }
+  | { readonly kind: 'exit'; readonly id: string; readonly status: ExitStatus }
+  | { readonly kind: 'failure'; readonly id: string; readonly error: WireError };
+
+/** An error as it crosses threads: own errors lose their class in a structured clone. */
+export interface WireError {
+  readonly code?: OcibuildError['code'];
+  readonly message: string;
+  readonly hint?: string;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly stack?: string;
+}

@@ -1,0 +1,115 @@
+import { execFile, spawn } from 'node:child_process';
+import { rm } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { cgroupDirs, killCgroups, removeCgroups } from './cgroup.ts';
+import { findRuntime, globalArgs, type Runtime } from './runtime.ts';
+
+/** Watches over this process's containers from a process of its own. */
+export interface Reaper {
+  watch(id: string): void;
+  /** The runtime process of a container that `watch` was told of. */
+  started(id: string, pid: number): void;
+  /** Lets it go; it only acts on containers whose bundle is still there. */
+  end(): void;
+}
+
+export interface ReaperOptions {
+  readonly runtime: Runtime;
+  readonly runDir: string;
+  readonly stateDir: string;
+  readonly rootless: boolean;
+}
+
+/**
+ * Reads `ID` and `ID PID` lines until we are gone, however that happens, then ends what has a bundle left. It runs in
+ * the host's mount namespace, where a bundle has nothing mounted, so that `rm -r` can reach no root. The state of a
+ * container that was being made appears late: hence the rounds.
+ */
+const SCRIPT = `
+run=$1; shift
+seen=
+while read -r line; do seen="$seen
+$line"; done
+for round in 1 2 3 4; do
+  left=
+  echo "$seen" | { while read -r id pid; do
+    [ -n "$id" ] && [ -d "$run/$id" ] || continue
+    [ -z "$pid" ] || kill -9 "$pid" 2>/dev/null
+    for procs in /sys/fs/cgroup/*/ocibuild/"$id"/cgroup.procs /sys/fs/cgroup/ocibuild/"$id"/cgroup.procs /sys/fs/cgroup/*/*/ocibuild/"$id"/cgroup.procs; do
+      [ -e "$procs" ] && while read -r p; do kill -9 "$p" 2>/dev/null; done <"$procs"
+    done
+    "$@" delete --force "$id" >/dev/null 2>&1
+  done; }
+  [ "$round" = 4 ] || sleep 0.2
+done
+echo "$seen" | while read -r id pid; do
+  [ -n "$id" ] && [ -d "$run/$id" ] || continue
+  find /sys/fs/cgroup -depth -type d -path "*/ocibuild/$id*" -exec rmdir {} \\; 2>/dev/null
+  rm -rf "$run/$id"
+done
+`;
+
+/** Starts the reaper: one sleeping shell, in a session of its own so that a signal to our group spares it. */
+export function startReaper(options: ReaperOptions): Reaper {
+  const command = [options.runtime.path, ...globalArgs(options.runtime, options)];
+  const child = spawn('/bin/sh', ['-c', SCRIPT, 'ocibuild-reaper', options.runDir, ...command], {
+    cwd: '/',
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+  // Without a shell there is no reaper; the sweep of the next start does its work.
+  child.on('error', () => undefined);
+  child.stdin.on('error', () => undefined);
+  child.unref();
+  const handle = child.stdin as unknown as { unref?: () => void };
+  handle.unref?.();
+  return {
+    watch: (id) => void child.stdin.write(`${id}\n`),
+    started: (id, pid) => void child.stdin.write(`${id} ${pid}\n`),
+    end: () => void child.stdin.end(),
+  };
+}
+
+/** A bundle that a dead process left. */
+export interface StaleContainer {
+  readonly id: string;
+  /** Its bundle directory. */
+  readonly dir: string;
+}
+
+export interface SweepOptions {
+  /** As in `ExecutorOptions`. */
+  readonly runtime?: string;
+  readonly searchPath?: string;
+  readonly stateDir: string;
+  readonly rootless: boolean;
+}
+
+const SWEEP_TRIES = 20;
+
+/**
+ * Ends what dead processes left: kills the processes, deletes the runtime's state and the cgroups, removes the
+ * bundles. Containers without a runtime to ask are ended by their cgroups. Safe to call twice at once.
+ */
+export async function sweepContainers(
+  entries: readonly StaleContainer[],
+  options: SweepOptions,
+): Promise<void> {
+  for (const { id, dir } of entries) {
+    for (let tries = 0; killCgroups(cgroupDirs(id)) && tries < SWEEP_TRIES; tries++) await sleep(10);
+    await deleteState(id, options);
+    removeCgroups(cgroupDirs(id));
+    // Nothing is mounted here: mounts were private to the process that is gone.
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+async function deleteState(id: string, options: SweepOptions): Promise<void> {
+  try {
+    const runtime = findRuntime(options.runtime, options.searchPath);
+    await promisify(execFile)(runtime.path, [...globalArgs(runtime, options), 'delete', '--force', id]);
+  } catch {
+    // The runtime knows no such container, or there is no runtime: then there is no state to delete either.
+  }
+}

@@ -1,0 +1,233 @@
+import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { OcibuildError } from '../errors/error.ts';
+import { finalPath, locate, makeDirs, makeStub, removeStubs, type Stub } from './in-root.ts';
+import { bindMount, errnoOf, mountOverlay, unmount } from './mounts.ts';
+import { hostsFile, resolvConf } from './network.ts';
+import type { SpecMount } from './spec.ts';
+import type { ProcessSpec, SandboxMount } from './types.ts';
+import { type ResolvedUser, resolveUser } from './user.ts';
+
+/** A root that is mounted and ready for the runtime. */
+export interface PreparedRoot {
+  readonly user: ResolvedUser;
+  readonly cwd: string;
+  readonly mounts: readonly SpecMount[];
+  /** Unmounts everything, takes the mount points away again and removes the bundle directory. */
+  release(): void;
+}
+
+/** Mount points that Docker leaves in the layer of a step whose root lacks them. */
+const LASTING_POINTS = ['/proc', '/dev', '/sys'];
+
+interface Target {
+  readonly path: string;
+  readonly kind: Stub['kind'];
+}
+
+/** Mounts a step's root at `BUNDLE/rootfs` and everything that its mounts need, in this thread's namespace. */
+export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean): PreparedRoot {
+  const root = join(bundle, 'rootfs');
+  const mounted: string[] = [];
+  let stubs: Stub[] = [];
+  const upperStubs: Stub[] = [];
+  const release = (): void => {
+    if (mounted.includes(root)) removeStubs(stubs);
+    while (mounted.length > 0) {
+      unmount(mounted.at(-1) ?? root);
+      mounted.pop();
+    }
+    removeStubs(upperStubs);
+    // Only now that nothing is mounted below: rm must never walk into a root or a bind mount.
+    rmSync(bundle, { recursive: true, force: true });
+  };
+  try {
+    mkdirSync(root, { recursive: true });
+    for (const dir of [bundle, root]) chmodSync(dir, 0o711);
+    const files = writeNetworkFiles(spec, bundle);
+    const stepMounts = prepareMounts({ spec, bundle, rootless, mounted });
+    const targets: Target[] = [
+      ...files.map((mount): Target => ({ path: mount.destination, kind: 'file' })),
+      ...stepMounts.map((mount): Target => ({ path: mount.destination, kind: kindOf(mount) })),
+    ];
+    const base = makeStubLayer(join(bundle, 'points'), targets);
+    mountRoot({ spec, bundle, base: base.dir, rootless });
+    mounted.push(root);
+    upperStubs.push(...base.stubs.map((stub) => ({ ...stub, path: join(spec.rootfs.upper, stub.path) })));
+
+    for (const point of LASTING_POINTS) makeDirs(root, locate(root, point), { uid: 0, gid: 0 });
+    const user = resolveUser(root, spec.user);
+    const cwd = makeCwd(root, spec.cwd, user);
+    stubs = targets
+      .filter(
+        (target) =>
+          !isBelowOwnMount(target.path, [...LASTING_POINTS, ...stepMounts.map((m) => m.destination)]),
+      )
+      .flatMap((target) => makeStub(root, locate(root, target.path), target.kind));
+    return { user, cwd, mounts: [...files, ...stepMounts], release };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/**
+ * A lowest layer that holds just the mount points: where an image lacks /etc/hosts, the point is there all the same
+ * and neither the upper nor the times of a directory change.
+ */
+function makeStubLayer(dir: string, targets: readonly Target[]): { dir: string; stubs: Stub[] } {
+  mkdirSync(dir);
+  chmodSync(dir, 0o755);
+  const stubs = targets.flatMap((target) =>
+    isBelowOwnMount(target.path, LASTING_POINTS) ? [] : makeStub(dir, locate(dir, target.path), target.kind),
+  );
+  return { dir, stubs: stubs.map((stub) => ({ ...stub, path: stub.path.slice(dir.length) })) };
+}
+
+function mountRoot(options: { spec: ProcessSpec; bundle: string; base: string; rootless: boolean }): void {
+  const { lower, upper, work } = options.spec.rootfs;
+  const target = join(options.bundle, 'rootfs');
+  const linkDir = join(options.bundle, 'links');
+  try {
+    mountOverlay({
+      target,
+      lower: [options.base, ...lower],
+      upper,
+      work,
+      rootless: options.rootless,
+      linkDir,
+    });
+  } catch (error) {
+    // Without a base there is nothing to lay over: the upper itself is the root.
+    if (lower.length > 0) throw error;
+    bindMount(upper, target);
+  }
+}
+
+function writeNetworkFiles(spec: ProcessSpec, bundle: string): SpecMount[] {
+  const write = (name: string, text: string): string => {
+    const path = join(bundle, name);
+    writeFileSync(path, text);
+    chmodSync(path, 0o644);
+    return path;
+  };
+  const read = (path: string): string | undefined => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch {
+      return undefined;
+    }
+  };
+  const options = ['rbind', 'ro', 'nosuid', 'noexec', 'nodev'];
+  const mounts = [
+    { destination: '/etc/resolv.conf', source: write('resolv.conf', resolvConf(spec.network, read)) },
+    { destination: '/etc/hosts', source: write('hosts', hostsFile(spec.hostname, spec.extraHosts)) },
+  ];
+  return mounts.map((mount) => ({ ...mount, type: 'bind', options }));
+}
+
+function prepareMounts(context: {
+  spec: ProcessSpec;
+  bundle: string;
+  rootless: boolean;
+  mounted: string[];
+}): SpecMount[] {
+  // Parents first; the sort is stable, so of two mounts on one place the later one is seen.
+  const depth = (mount: SandboxMount): number => mount.target.split('/').filter(Boolean).length;
+  const sorted = context.spec.mounts.toSorted((a, b) => depth(a) - depth(b));
+  return sorted.map((mount, index): SpecMount => {
+    const destination = join('/', mount.target).replace(/(.)\/$/, '$1');
+    const access = mount.readonly ? 'ro' : 'rw';
+    switch (mount.type) {
+      case 'tmpfs': {
+        const size = mount.size === undefined ? [] : [`size=${mount.size}`];
+        return {
+          destination,
+          type: 'tmpfs',
+          source: 'tmpfs',
+          options: ['nosuid', 'mode=1777', access, ...size],
+        };
+      }
+      case 'bind': {
+        if (mount.source === undefined)
+          throw new TypeError(`Cannot bind on "${destination}": it has no source`);
+        return { destination, type: 'bind', source: mount.source, options: ['rbind', access] };
+      }
+      case 'overlay': {
+        const source = mountLayers(mount, index, context);
+        return { destination, type: 'bind', source, options: ['rbind', access] };
+      }
+    }
+    throw new TypeError(`Cannot mount on "${destination}": unknown type "${String(mount.type)}"`);
+  });
+}
+
+/** Shows layers as one directory; gives the path of `subpath` in it. A writable one gets an upper that is dropped. */
+function mountLayers(
+  mount: SandboxMount,
+  index: number,
+  { bundle, rootless, mounted }: { bundle: string; rootless: boolean; mounted: string[] },
+): string {
+  const dir = (name: string): string => {
+    const path = join(bundle, `${name}-${index}`);
+    mkdirSync(path);
+    chmodSync(path, 0o755);
+    return path;
+  };
+  const target = dir('view');
+  // A read-only overlay needs two lowers; the empty ones change nothing.
+  const lower = [dir('none'), ...(mount.lower ?? [])];
+  if (lower.length === 1) lower.push(dir('nothing'));
+  const writable = mount.readonly ? {} : { upper: dir('upper'), work: dir('work') };
+  mountOverlay({ target, lower, rootless, linkDir: join(bundle, `links-${index}`), ...writable });
+  mounted.push(target);
+  const location = locate(target, mount.subpath ?? '/');
+  if (location.missing.length > 0) {
+    throw new OcibuildError(
+      'RUN_START_FAILED',
+      `Cannot mount "${mount.subpath}" on "${mount.target}": there is no such path in its source`,
+      { details: { target: mount.target, subpath: mount.subpath } },
+    );
+  }
+  return join(target, finalPath(location));
+}
+
+function makeCwd(root: string, cwd: string, user: ResolvedUser): string {
+  try {
+    const location = locate(root, cwd);
+    makeDirs(root, location, user);
+    const path = finalPath(location);
+    if (statSync(join(root, path)).isDirectory()) return path;
+  } catch (cause) {
+    if (!['ENOTDIR', 'ELOOP', 'EEXIST', 'ENAMETOOLONG'].includes(errnoOf(cause))) throw cause;
+    throw invalidCwd(cwd, cause);
+  }
+  throw invalidCwd(cwd, undefined);
+}
+
+function invalidCwd(cwd: string, cause: unknown): OcibuildError {
+  return new OcibuildError(
+    'RUN_CWD_INVALID',
+    `Cannot enter the working directory "${cwd}": it is no directory`,
+    {
+      cause,
+      details: { cwd },
+    },
+  );
+}
+
+function kindOf(mount: SpecMount): Stub['kind'] {
+  if (mount.type !== 'bind') return 'dir';
+  try {
+    return statSync(mount.source).isDirectory() ? 'dir' : 'file';
+  } catch (cause) {
+    throw new OcibuildError('RUN_START_FAILED', `Cannot mount "${mount.source}" on "${mount.destination}"`, {
+      cause,
+    });
+  }
+}
+
+function isBelowOwnMount(path: string, points: readonly string[]): boolean {
+  for (let dir = dirname(path); dir !== '/'; dir = dirname(dir)) if (points.includes(dir)) return true;
+  return LASTING_POINTS.includes(path);
+}

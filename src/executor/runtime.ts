@@ -1,0 +1,90 @@
+import { accessSync, constants, statSync } from 'node:fs';
+import { basename, isAbsolute, join } from 'node:path';
+import { OcibuildError } from '../errors/error.ts';
+
+/** An OCI runtime with runc's command line. */
+export interface Runtime {
+  /** Absolute. */
+  readonly path: string;
+  /** crun differs in what it asks of the cgroup mounts; every other runtime is taken for runc. */
+  readonly flavour: 'runc' | 'crun';
+}
+
+const DEFAULT_RUNTIMES = ['runc', 'crun', 'youki'];
+/** Searched after PATH: the PATH of a normal user often lacks the sbin folders where Debian puts runc. */
+const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+
+/**
+ * Finds the runtime of a name or path; without one the first of runc, crun and youki. `searchPath` has the form
+ * of PATH.
+ * @throws RUNTIME_NOT_FOUND
+ */
+export function findRuntime(wanted: string | undefined, searchPath = ''): Runtime {
+  const folders = [...searchPath.split(':').filter(isAbsolute), ...SYSTEM_FOLDERS];
+  for (const name of wanted === undefined ? DEFAULT_RUNTIMES : [wanted]) {
+    const candidates = name.includes('/') ? [name] : folders.map((folder) => join(folder, name));
+    const path = candidates.find(isExecutable);
+    if (path !== undefined) return { path, flavour: basename(path).startsWith('crun') ? 'crun' : 'runc' };
+  }
+  const what =
+    wanted === undefined ? 'none of runc, crun and youki is on PATH' : `"${wanted}" is not on PATH`;
+  throw new OcibuildError('RUNTIME_NOT_FOUND', `Cannot find an OCI runtime: ${what}`, {
+    hint: 'apt-get install runc',
+    details: { runtime: wanted ?? DEFAULT_RUNTIMES },
+  });
+}
+
+/** Options that stand before the runtime's sub-command. */
+export function globalArgs(
+  runtime: Runtime,
+  options: { readonly stateDir: string; readonly log?: string; readonly rootless: boolean },
+): string[] {
+  return [
+    '--root',
+    options.stateDir,
+    ...(options.log === undefined ? [] : ['--log', options.log, '--log-format', 'json']),
+    // runc finds out by itself that it may not make cgroups; crun stops.
+    ...(runtime.flavour === 'crun' && options.rootless ? ['--cgroup-manager', 'disabled'] : []),
+  ];
+}
+
+/** The error of a step that the runtime could not start, from its log (one JSON object a line); undefined where
+ * the log tells of no failed start. */
+export function startFailure(log: string, args: readonly string[]): OcibuildError | undefined {
+  const messages = log.split('\n').flatMap((line) => {
+    try {
+      const { level, msg } = JSON.parse(line) as { level?: unknown; msg?: unknown };
+      return typeof msg === 'string' && (level === 'error' || level === 'fatal') ? [msg] : [];
+    } catch {
+      return [];
+    }
+  });
+  const message = messages.at(-1);
+  if (message === undefined) return undefined;
+  const reason = message
+    .replace(/^runc (run|create|start) failed: /, '')
+    .replace(/^unable to start container process: /, '');
+  const details = { args, runtimeMessage: message };
+  const command = args[0] ?? '';
+  const refused =
+    /executable file .*not found|no such file or directory|permission denied|is a directory|exec format error|operation not permitted/i;
+  if (/chdir|cwd/.test(reason) && refused.test(reason)) {
+    return new OcibuildError('RUN_CWD_INVALID', `Cannot enter the working directory: ${reason}`, { details });
+  }
+  if (/\bexec(utable)?\b/.test(reason) && refused.test(reason)) {
+    return new OcibuildError('RUN_START_FAILED', `Cannot start "${command}": ${reason}`, {
+      details,
+      hint: 'check that the program and, for a script, its interpreter are in the image and executable',
+    });
+  }
+  return new OcibuildError('RUNTIME_FAILED', `Cannot start the container: ${reason}`, { details });
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,200 @@
+import type { SeccompProfile } from './seccomp.ts';
+import type { ProcessSpec } from './types.ts';
+import type { ResolvedUser } from './user.ts';
+
+/** A mount of runtime-spec config.md §Mounts. */
+export interface SpecMount {
+  readonly destination: string;
+  readonly type: string;
+  readonly source: string;
+  readonly options: readonly string[];
+}
+
+/** A device node that the runtime makes in /dev. */
+export interface SpecDevice {
+  readonly path: string;
+  readonly type: 'c' | 'b';
+  readonly major: number;
+  readonly minor: number;
+  readonly fileMode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Facts of the machine that a config depends on. */
+export interface SpecMachine {
+  readonly rootless: boolean;
+  /** Only the unified hierarchy is there: the container gets a cgroup namespace. */
+  readonly cgroupV2: boolean;
+  /** Absent: no cgroup of its own (rootless without delegation). */
+  readonly cgroupsPath?: string;
+  /** Of the masked and read-only paths, those that this kernel has. */
+  readonly hasPath: (path: string) => boolean;
+  readonly seccomp?: SeccompProfile;
+  /** All capabilities this process may give away, for `security: 'insecure'`. */
+  readonly capabilities: readonly string[];
+  /** The host's device nodes, for `security: 'insecure'`. */
+  readonly devices: readonly SpecDevice[];
+}
+
+export interface SpecInput {
+  readonly process: ProcessSpec;
+  readonly user: ResolvedUser;
+  /** `cwd` with its symlinks resolved in the root. */
+  readonly cwd: string;
+  /** Relative to the bundle. */
+  readonly rootPath: string;
+  /** hosts, resolv.conf and the step's own mounts, parents first. */
+  readonly mounts: readonly SpecMount[];
+  readonly machine: SpecMachine;
+}
+
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const DEFAULT_SHM_BYTES = 64 * 1024 * 1024;
+const UMASK = 0o022;
+
+const CAPABILITIES = [
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_FSETID',
+  'CAP_FOWNER',
+  'CAP_MKNOD',
+  'CAP_NET_RAW',
+  'CAP_SETGID',
+  'CAP_SETUID',
+  'CAP_SETFCAP',
+  'CAP_SETPCAP',
+  'CAP_NET_BIND_SERVICE',
+  'CAP_SYS_CHROOT',
+  'CAP_KILL',
+  'CAP_AUDIT_WRITE',
+];
+
+const MASKED_PATHS = [
+  '/proc/acpi',
+  '/proc/asound',
+  '/proc/kcore',
+  '/proc/keys',
+  '/proc/latency_stats',
+  '/proc/timer_list',
+  '/proc/timer_stats',
+  '/proc/sched_debug',
+  '/proc/scsi',
+  '/sys/firmware',
+  '/sys/devices/virtual/powercap',
+];
+
+const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+
+/** The runtime-spec configuration (`config.json`) of one step: pure, the same input gives the same object. */
+export function runtimeSpec(input: SpecInput): Record<string, unknown> {
+  const { process, user, machine } = input;
+  const insecure = process.security === 'insecure';
+  return {
+    ociVersion: '1.0.2',
+    root: { path: input.rootPath, readonly: false },
+    hostname: process.hostname,
+    process: {
+      terminal: false,
+      user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids, umask: UMASK },
+      args: process.args,
+      env: environment(process.env, user.home),
+      cwd: input.cwd,
+      capabilities: capabilities(user.uid, insecure ? machine.capabilities : undefined),
+      ...(process.ulimits.length === 0 ? {} : { rlimits: rlimits(process.ulimits) }),
+      noNewPrivileges: false,
+    },
+    mounts: allMounts(input),
+    linux: {
+      namespaces: namespaces(process, machine),
+      ...(machine.cgroupsPath === undefined ? {} : { cgroupsPath: machine.cgroupsPath }),
+      ...(machine.rootless ? {} : { resources: { devices: [{ allow: insecure, access: 'rwm' }] } }),
+      ...(insecure && machine.devices.length > 0 ? { devices: machine.devices } : {}),
+      ...(insecure
+        ? {}
+        : {
+            maskedPaths: MASKED_PATHS.filter(machine.hasPath),
+            readonlyPaths: READONLY_PATHS.filter(machine.hasPath),
+            ...(machine.seccomp === undefined ? {} : { seccomp: machine.seccomp }),
+          }),
+    },
+  };
+}
+
+/** Environment in order, last value of a name wins, with PATH and HOME added where absent. */
+function environment(env: readonly string[], home: string): string[] {
+  const values = new Map<string, string>();
+  for (const entry of env) {
+    const cut = entry.indexOf('=');
+    const name = cut < 0 ? entry : entry.slice(0, cut);
+    if (name !== '') values.set(name, cut < 0 ? '' : entry.slice(cut + 1));
+  }
+  if (!values.has('PATH')) values.set('PATH', DEFAULT_PATH);
+  if (!values.has('HOME')) values.set('HOME', home);
+  return [...values].map(([name, value]) => `${name}=${value}`);
+}
+
+function capabilities(uid: number, all: readonly string[] | undefined): Record<string, readonly string[]> {
+  if (all !== undefined) {
+    return { bounding: all, effective: all, permitted: all, inheritable: all, ambient: all };
+  }
+  // A user that is not root starts with none and may gain those of the bounding set by a setuid program.
+  const own = uid === 0 ? CAPABILITIES : [];
+  return { bounding: CAPABILITIES, effective: own, permitted: own, inheritable: [], ambient: [] };
+}
+
+function rlimits(ulimits: ProcessSpec['ulimits']): { type: string; soft: number; hard: number }[] {
+  const byType = new Map(
+    ulimits.map(({ name, soft, hard }) => {
+      const type = `RLIMIT_${name.toUpperCase()}`;
+      return [type, { type, soft: limitValue(soft), hard: limitValue(hard) }];
+    }),
+  );
+  return [...byType.values()];
+}
+
+// `-1` is "unlimited" on a command line. The largest integer that JSON carries exactly is far above any limit.
+function limitValue(value: number): number {
+  return value < 0 || !Number.isSafeInteger(value) ? Number.MAX_SAFE_INTEGER : value;
+}
+
+function namespaces(process: ProcessSpec, machine: SpecMachine): { type: string }[] {
+  const types = ['pid', 'ipc', 'uts', 'mount'];
+  if (process.network === 'none') types.push('network');
+  if (machine.cgroupV2) types.push('cgroup');
+  return types.map((type) => ({ type }));
+}
+
+/** Default mounts first, without those that the step mounts something else on. */
+function allMounts({ process, mounts, machine }: SpecInput): SpecMount[] {
+  const own = new Set(mounts.map((mount) => mount.destination));
+  return [...defaultMounts(process, machine).filter((mount) => !own.has(mount.destination)), ...mounts];
+}
+
+function defaultMounts(process: ProcessSpec, machine: SpecMachine): SpecMount[] {
+  const insecure = process.security === 'insecure';
+  const access = insecure ? 'rw' : 'ro';
+  const plain = ['nosuid', 'noexec', 'nodev'];
+  const shm = process.shmSize ?? DEFAULT_SHM_BYTES;
+  const mount = (destination: string, type: string, source: string, options: string[]): SpecMount => ({
+    destination,
+    type,
+    source,
+    options,
+  });
+  const pts = ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'];
+  return [
+    mount('/proc', 'proc', 'proc', plain),
+    mount('/dev', 'tmpfs', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
+    mount('/dev/pts', 'devpts', 'devpts', machine.rootless ? pts : [...pts, 'gid=5']),
+    mount('/dev/shm', 'tmpfs', 'shm', [...plain, 'mode=1777', `size=${shm}`]),
+    mount('/dev/mqueue', 'mqueue', 'mqueue', plain),
+    // sysfs belongs to the network namespace: a user namespace that does not own it may only bind the host's.
+    machine.rootless && process.network !== 'none'
+      ? mount('/sys', 'none', '/sys', ['rbind', ...plain, access])
+      : mount('/sys', 'sysfs', 'sysfs', [...plain, access]),
+    ...(machine.cgroupsPath === undefined
+      ? []
+      : [mount('/sys/fs/cgroup', 'cgroup', 'cgroup', [...plain, 'relatime', access])]),
+  ];
+}
