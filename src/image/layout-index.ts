@@ -3,6 +3,7 @@ import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
+import { writeFileAtomic } from '../util/atomic-fs.ts';
 import { openLayout } from './layout.ts';
 import { ANNOTATION, type Descriptor, type Index, MEDIA_TYPE } from './types.ts';
 
@@ -26,15 +27,14 @@ export async function writeLayoutIndex(
   await mkdir(join(dir, 'blobs', 'sha256'), { recursive: true });
   const lock = await lockIndex(dir, signal);
   try {
-    if ((await readIfThere(join(dir, 'oci-layout'))) === undefined)
-      await replace(dir, 'oci-layout', LAYOUT_FILE);
+    if ((await readIfThere(join(dir, 'oci-layout'))) === undefined) replace(dir, 'oci-layout', LAYOUT_FILE);
     const layout = await openLayout(dir);
     const exists = (await readIfThere(join(dir, 'index.json'))) !== undefined;
     const before: Index = exists
       ? await layout.readIndex()
       : { schemaVersion: 2, mediaType: MEDIA_TYPE.index, manifests: [] };
     const index = { ...before, manifests: mergeEntries(before.manifests, entries) };
-    await replace(dir, 'index.json', JSON.stringify(index));
+    replace(dir, 'index.json', JSON.stringify(index));
     return index;
   } finally {
     await rm(lock, { force: true });
@@ -64,20 +64,10 @@ function replaces(added: Descriptor, entry: Descriptor): boolean {
   return mine === undefined || other === undefined || mine === other;
 }
 
-async function replace(dir: string, name: string, data: string | Buffer): Promise<void> {
+/** Flushed: the names of images cannot be made again. */
+function replace(dir: string, name: string, data: string): void {
   const temp = join(dir, `.${name}.${process.pid}.${randomBytes(6).toString('hex')}`);
-  try {
-    const file = await open(temp, 'wx', 0o644);
-    try {
-      await file.writeFile(data);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temp, join(dir, name));
-  } finally {
-    await rm(temp, { force: true });
-  }
+  writeFileAtomic(join(dir, name), data, { temp, sync: true });
 }
 
 async function lockIndex(dir: string, signal: AbortSignal): Promise<string> {

@@ -11,7 +11,7 @@ type Json = Readonly<Record<string, unknown>>;
 
 const MANIFEST_TYPES: readonly string[] = [MEDIA_TYPE.manifest, MEDIA_TYPE.dockerManifest];
 const INDEX_TYPES: readonly string[] = [MEDIA_TYPE.index, MEDIA_TYPE.dockerIndex];
-const SCHEMA1 = /^(application\/vnd\.docker\.distribution\.manifest\.v1\+|text\/plain$)/;
+const SCHEMA1 = /^application\/vnd\.docker\.distribution\.manifest\.v1\b/;
 /** Type and subtype of RFC 6838 §4.2, without parameters. */
 const MEDIA_TYPE_GRAMMAR = /^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$/;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -1,16 +1,26 @@
 import type { Readable } from 'node:stream';
 import type { Reference } from '../image/reference.ts';
-import type { Descriptor, Platform } from '../image/types.ts';
+import type { Descriptor, Digest, Platform } from '../image/types.ts';
 
 /** Name → descriptor → bytes. One for a build; tokens are kept in it. */
 export interface Resolver {
   /** HEAD, then GET where needed; `bytes` are the exact bytes, verified against the digest.
    * @throws REGISTRY_* codes. */
-  resolve(
-    ref: Reference,
-    options: { signal: AbortSignal },
-  ): Promise<{ descriptor: Descriptor; bytes: Buffer }>;
+  resolve(ref: Reference, options: ResolveOptions): Promise<ResolvedManifest>;
   fetcher(ref: Reference): Fetcher;
+}
+
+export interface ResolveOptions {
+  readonly signal: AbortSignal;
+  /** Asked for the bytes of a manifest before they are fetched. Where it is given, a tag costs a HEAD only as
+   * long as it points to something that is known. */
+  readonly known?: (digest: Digest) => Promise<Buffer | undefined>;
+}
+
+export interface ResolvedManifest {
+  /** Of the manifest or index that the name stands for. */
+  readonly descriptor: Descriptor;
+  readonly bytes: Buffer;
 }
 
 export interface Fetcher {
@@ -25,6 +35,10 @@ export interface ResolverOptions {
   readonly plainHttp?: readonly string[];
   /** Proxy variables and CA settings are taken from here. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Pause before the second try; it doubles up to eight times that. @default 1000 */
+  readonly retryDelayMs?: number;
+  /** How long to wait for an answer, or for the next bytes of one. @default 60_000 */
+  readonly timeoutMs?: number;
 }
 
 /** Picks one manifest of an index. */

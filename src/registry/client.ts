@@ -1,0 +1,108 @@
+import { OcibuildError } from '../errors/error.ts';
+import { familiarName, type Reference } from '../image/reference.ts';
+import { AuthRefused, createTokenStore } from './auth.ts';
+import { authError, connectionError, responseError } from './response-error.ts';
+import { RetriableFailure, retryAfterMs, withRetry } from './retry.ts';
+import { createTransport, type HttpRequest, type HttpResponse, isPlain, registryUrl } from './transport.ts';
+import type { ResolverOptions } from './types.ts';
+
+/** One call to a repository's API. */
+export interface RegistryCall {
+  readonly ref: Reference;
+  readonly method: 'GET' | 'HEAD';
+  /** Below `/v2/REPOSITORY/`: `manifests/v0`, `blobs/sha256:…`. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+}
+
+export interface RegistryClient {
+  /**
+   * Sends the call with token, redirects and retries, and hands a successful answer (2xx) to `use`. A connection
+   * that breaks inside `use` counts as a failed attempt too.
+   * @throws REGISTRY_*, CANCELLED
+   */
+  call<T>(call: RegistryCall, use: (response: HttpResponse) => Promise<T>): Promise<T>;
+}
+
+const DEFAULT_RETRY_DELAY_MS = 1000;
+const DEFAULT_TIMEOUT_MS = 60_000;
+
+export function createClient(options: ResolverOptions): RegistryClient {
+  const plainHttp = options.plainHttp ?? [];
+  const delayMs = options.retryDelayMs ?? DEFAULT_RETRY_DELAY_MS;
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const transport = createTransport({ env: options.env, plainHttp, timeoutMs });
+  const tokens = createTokenStore({
+    send: async (request) => {
+      const action = `ask "${request.url.host}" for a token`;
+      try {
+        return await withRetry(() => sendOnce(request, action), { signal: request.signal, delayMs });
+      } catch (error) {
+        // Ours now, so the attempts of the call that needs the token do not multiply with these.
+        throw connectionError(error, action);
+      }
+    },
+    isPlain: (url) => isPlain(url, plainHttp),
+    now: () => Date.now(),
+  });
+
+  async function sendOnce(request: HttpRequest, action: string): Promise<HttpResponse> {
+    const response = await transport(request);
+    if (!isBusy(response.status)) return response;
+    const waitMs = retryAfterMs(response.headers['retry-after'], Date.now());
+    throw new RetriableFailure(await responseError(response, action), waitMs);
+  }
+
+  /** One attempt: the answer, after a token was fetched for a 401. */
+  async function attempt(call: RegistryCall, action: string): Promise<HttpResponse> {
+    const url = new URL(`v2/${call.ref.repository}/${call.path}`, registryUrl(call.ref.registry, plainHttp));
+    let token = tokens.current(call.ref);
+    for (let renewed = false; ; renewed = true) {
+      const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
+      const { method, signal } = call;
+      const response = await sendOnce(
+        { method, url, headers: { ...call.headers, ...authorization }, signal },
+        action,
+      );
+      // Storage that a redirect led to may answer 401 as well; it has no token service.
+      if (response.status !== 401 || renewed || response.url.host !== url.host) return response;
+      response.body.destroy();
+      const challenge = response.headers['www-authenticate'];
+      token = await tokens.answer(challenge, call.ref, { rejected: token, signal });
+    }
+  }
+
+  return {
+    async call(call, use) {
+      const action = actionOf(call.ref);
+      try {
+        return await withRetry(
+          async () => {
+            const response = await attempt(call, action);
+            if (response.status >= 200 && response.status < 300) return await use(response);
+            throw await responseError(response, action);
+          },
+          { signal: call.signal, delayMs },
+        );
+      } catch (error) {
+        if (error instanceof AuthRefused) throw authError(action, error.message);
+        throw connectionError(error, action);
+      }
+    },
+  };
+}
+
+/** `pull "app:v0" from "registry-1.docker.io"`, for messages. */
+export function actionOf(ref: Reference): string {
+  return `pull "${familiarName(ref)}" from "${ref.registry}"`;
+}
+
+/** The error for an answer that breaks the protocol. */
+export function protocolError(ref: Reference, why: string): OcibuildError {
+  return new OcibuildError('REGISTRY_RESPONSE_INVALID', `Cannot ${actionOf(ref)}: ${why}`);
+}
+
+function isBusy(status: number): boolean {
+  return status === 408 || status === 429 || (status >= 500 && status !== 501 && status !== 505);
+}

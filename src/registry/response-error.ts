@@ -1,0 +1,122 @@
+import type { IncomingMessage } from 'node:http';
+import { isOcibuildError, OcibuildError } from '../errors/error.ts';
+import { redact } from '../errors/redact.ts';
+import { errnoOf } from '../util/atomic-fs.ts';
+import type { HttpResponse } from './transport.ts';
+
+/** Error texts are for people; more than this is read by nobody. */
+const MAX_ERROR_BYTES = 64 * 1024;
+const MAX_ERROR_TEXT = 400;
+const NO_CREDENTIALS = 'images are pulled anonymously: no credentials are used';
+
+/** Reads a body whole. @throws REGISTRY_RESPONSE_INVALID when it is longer than `maxBytes`. */
+export async function readBody(body: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > maxBytes) {
+      body.destroy();
+      throw new OcibuildError(
+        'REGISTRY_RESPONSE_INVALID',
+        `Cannot read the registry's answer: it is longer than ${maxBytes} B`,
+      );
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** The error for an answer that is no success; reads the body for the registry's own words.
+ * @param action e.g. `pull "app:v0" from "registry.example"`. */
+export async function responseError(response: HttpResponse, action: string): Promise<OcibuildError> {
+  const { status, url } = response;
+  const told = await errorText(response);
+  const message = `Cannot ${action}: ${describe(status)}${told === '' ? '' : `: ${told}`}`;
+  const facts = { details: { status, url: redact(url.origin + url.pathname) } };
+  switch (status) {
+    case 401:
+    case 403:
+      return new OcibuildError('REGISTRY_AUTH_FAILED', `${message} (${NO_CREDENTIALS})`, {
+        ...facts,
+        hint: 'check the name; a private image must be in the local store or in an OCI layout',
+      });
+    case 404:
+      return new OcibuildError('REGISTRY_NOT_FOUND', message, {
+        ...facts,
+        hint: 'check the name and the tag',
+      });
+    case 429:
+      return new OcibuildError('REGISTRY_REQUEST_FAILED', message, {
+        ...facts,
+        hint: 'the registry limits requests: wait, or pull from a mirror',
+      });
+    default:
+      return new OcibuildError('REGISTRY_REQUEST_FAILED', message, facts);
+  }
+}
+
+/** The error for a connection that failed; our own errors pass as they are. */
+export function connectionError(error: unknown, action: string): OcibuildError {
+  if (isOcibuildError(error)) return error;
+  const why =
+    error instanceof Error ? redact(error.message || (errnoOf(error) ?? error.name)) : 'unknown reason';
+  const code = errnoOf(error) ?? '';
+  const hint = /CERT|SIGNATURE|SELF_SIGNED|ISSUER/.test(code)
+    ? "set NODE_EXTRA_CA_CERTS to a file with the registry's certificate authority"
+    : code === 'ENOTFOUND' || code === 'ECONNREFUSED'
+      ? 'check the registry name, the network and HTTPS_PROXY'
+      : undefined;
+  return new OcibuildError('REGISTRY_UNREACHABLE', `Cannot ${action}: ${why}`, {
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+/** The error for a registry that wants a password. */
+export function authError(action: string, why: string): OcibuildError {
+  return new OcibuildError('REGISTRY_AUTH_FAILED', `Cannot ${action}: ${why} (${NO_CREDENTIALS})`, {
+    hint: 'check the name; a private image must be in the local store or in an OCI layout',
+  });
+}
+
+function describe(status: number): string {
+  const words: Readonly<Record<number, string>> = {
+    401: 'access was denied',
+    403: 'access was denied',
+    404: 'it was not found',
+    429: 'too many requests',
+  };
+  return `${words[status] ?? (status >= 500 ? 'the registry failed' : 'the registry refused')} (HTTP ${status})`;
+}
+
+/** `CODE message` of an OCI error body; the text of a plain one. @see distribution-spec §Error Codes */
+async function errorText({ body, headers }: HttpResponse): Promise<string> {
+  let text: string;
+  try {
+    text = (await readBody(body, MAX_ERROR_BYTES)).toString();
+  } catch {
+    return '';
+  }
+  const parsed = parseErrors(text);
+  const plain = (headers['content-type'] ?? '').startsWith('text/plain') ? text : '';
+  return redact(parsed ?? plain)
+    .replace(/\s+/g, ' ')
+    .trim()
+    .slice(0, MAX_ERROR_TEXT);
+}
+
+function parseErrors(text: string): string | undefined {
+  try {
+    const { errors } = JSON.parse(text) as { errors?: unknown };
+    if (!Array.isArray(errors)) return undefined;
+    return errors
+      .map((entry: unknown) => {
+        const { code, message } = (entry ?? {}) as { code?: unknown; message?: unknown };
+        return [code, message].filter((part) => typeof part === 'string' && part !== '').join(' ');
+      })
+      .join('; ');
+  } catch {
+    return undefined;
+  }
+}
