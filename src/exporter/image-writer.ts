@@ -1,0 +1,128 @@
+import { OcibuildError } from '../errors/error.ts';
+import { digestBytes } from '../image/digest.ts';
+import { encodeConfig, encodeDocument } from '../image/manifest.ts';
+import { parseReference, withDefaultTag } from '../image/reference.ts';
+import {
+  ANNOTATION,
+  type Descriptor,
+  type ImageConfig,
+  type Manifest,
+  MEDIA_TYPE,
+  type Platform,
+} from '../image/types.ts';
+import type { ExportImage } from './types.ts';
+
+/** What an image is made of. `config` is final: `rootfs.diff_ids` and `history` agree with the layers. */
+export interface ImageParts {
+  /** Base first. */
+  readonly layers: readonly Descriptor[];
+  readonly config: ImageConfig;
+  /** Annotations of the manifest. */
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** The documents of an image, ready to be stored. */
+export type AssembledImage = Pick<
+  ExportImage,
+  'manifest' | 'manifestBytes' | 'configDescriptor' | 'configBytes' | 'config' | 'platform'
+>;
+
+/**
+ * Makes config and manifest bytes; equal parts give equal bytes.
+ * @throws IMAGE_INVALID when layers, diffIDs and history do not agree
+ * @see image-spec manifest.md, config.md
+ */
+export function assembleImage({ layers, config: given, annotations }: ImageParts): AssembledImage {
+  const config = withWholeHistory(layers, given);
+  const configBytes = encodeConfig(config);
+  const configDescriptor: Descriptor = {
+    mediaType: MEDIA_TYPE.config,
+    digest: digestBytes(configBytes),
+    size: configBytes.length,
+  };
+  const manifest: Manifest = {
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPE.manifest,
+    config: configDescriptor,
+    layers: layers.map(bareDescriptor),
+    ...(annotations === undefined || Object.keys(annotations).length === 0
+      ? {}
+      : { annotations: sortedRecord(annotations) }),
+  };
+  const manifestBytes = encodeDocument(manifest);
+  const platform = platformOf(config);
+  return {
+    manifest: {
+      mediaType: MEDIA_TYPE.manifest,
+      digest: digestBytes(manifestBytes),
+      size: manifestBytes.length,
+      platform,
+    },
+    manifestBytes,
+    configDescriptor,
+    configBytes,
+    config,
+    platform,
+  };
+}
+
+/** Entries for an index.json: one for each name, or one without a name. `created` is RFC 3339.
+ * @see image-spec annotations.md, image-layout.md §index.json */
+export function indexEntries(
+  manifest: Descriptor,
+  names: readonly string[],
+  created: string | undefined,
+): Descriptor[] {
+  const about = created === undefined ? {} : { [ANNOTATION.created]: created };
+  if (names.length === 0) return [created === undefined ? manifest : { ...manifest, annotations: about }];
+  return names.map((name) => {
+    const { tag } = withDefaultTag(parseReference(name));
+    return {
+      ...manifest,
+      annotations: sortedRecord({
+        ...manifest.annotations,
+        ...about,
+        [ANNOTATION.containerdName]: name,
+        ...(tag === undefined ? {} : { [ANNOTATION.refName]: tag }),
+      }),
+    };
+  });
+}
+
+/** Some tools write base images with less history than layers; the missing lines can only be the oldest, for
+ * what a build adds is complete. Without any history there is nothing to agree with. */
+function withWholeHistory(layers: readonly Descriptor[], config: ImageConfig): ImageConfig {
+  const { rootfs, history = [] } = config;
+  const missing = layers.length - history.filter((entry) => entry.empty_layer !== true).length;
+  if (rootfs.diff_ids.length !== layers.length || missing < 0) {
+    throw new OcibuildError(
+      'IMAGE_INVALID',
+      `Cannot write the image: it has ${layers.length} layers, ${rootfs.diff_ids.length} diff_ids and ${layers.length - missing} history entries with a layer`,
+    );
+  }
+  if (missing === 0 || history.length === 0) return config;
+  return { ...config, history: [...Array.from({ length: missing }, () => ({})), ...history] };
+}
+
+/** Keeps what belongs to the layer wherever it is stored; a platform or annotation of a source manifest's
+ * descriptor does not. */
+function bareDescriptor({ mediaType, digest, size, urls }: Descriptor): Descriptor {
+  return { mediaType, digest, size, ...(urls === undefined ? {} : { urls }) };
+}
+
+function platformOf(config: ImageConfig): Platform {
+  const { os, architecture, variant } = config;
+  const version = config['os.version'];
+  const features = config['os.features'];
+  return {
+    architecture,
+    os,
+    ...(version === undefined ? {} : { 'os.version': version }),
+    ...(features === undefined ? {} : { 'os.features': features }),
+    ...(variant === undefined || variant === '' ? {} : { variant }),
+  };
+}
+
+function sortedRecord(record: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)));
+}

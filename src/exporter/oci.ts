@@ -1,0 +1,190 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { isOcibuildError, throwIfAborted } from '../errors/error.ts';
+import { writeLayoutIndex } from '../image/layout-index.ts';
+import { encodeDocument } from '../image/manifest.ts';
+import { type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
+import { encodeHeader, padded } from '../layer/tar-header.ts';
+import { copyBlob } from './copy-blob.ts';
+import { exportError, targetError } from './export-error.ts';
+import { indexEntries } from './image-writer.ts';
+import { type ByteSink, type ExportTarget, fileSink, writeTarget } from './target.ts';
+import type { ExportImage, ExportOptions } from './types.ts';
+
+const LAYOUT_FILE = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
+const END_OF_ARCHIVE = Buffer.alloc(1024);
+
+/**
+ * Writes the image as one tar in OCI layout form. Equal images with equal names give equal bytes. Blobs are
+ * verified while they are copied; a file appears whole or not at all.
+ * @throws BLOB_*, DISK_FULL, EXPORT_TARGET_INVALID, EXPORT_FAILED
+ * @see image-spec image-layout.md
+ */
+export async function exportOciArchive(
+  image: ExportImage,
+  target: ExportTarget,
+  options: ExportOptions,
+): Promise<void> {
+  const index = encodeDocument({
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPE.index,
+    manifests: indexEntries(image.manifest, options.names, createdOf(image, options)),
+  });
+  await writeTarget(target, options.signal, async (sink) => {
+    const archive = createArchive(sink, options.epochSec ?? 0);
+    await archive.file('oci-layout', LAYOUT_FILE);
+    await archive.dir('blobs');
+    await archive.dir('blobs/sha256');
+    for (const blob of blobsOf(image)) {
+      await archive.header(blobName(blob.descriptor.digest), blob.descriptor.size);
+      await blob.copy(sink, options);
+      await archive.pad(blob.descriptor.size);
+    }
+    // Last: a stream that was cut off has no index and so is no layout.
+    await archive.file('index.json', index);
+    await sink.write(END_OF_ARCHIVE);
+  });
+}
+
+/**
+ * Writes the image into an OCI layout directory. An existing layout keeps its other images; blobs that are there
+ * are verified instead of trusted. When it fails nothing that it added stays.
+ * @throws as `exportOciArchive`; LAYOUT_INVALID
+ */
+export async function exportOciLayout(
+  image: ExportImage,
+  dir: string,
+  options: ExportOptions,
+): Promise<void> {
+  const added: string[] = [];
+  throwIfAborted(options.signal);
+  const madeFrom = makeLayoutDir(dir);
+  try {
+    for (const blob of blobsOf(image)) {
+      const path = join(dir, blobName(blob.descriptor.digest));
+      const isThere = existsSync(path);
+      if (isThere && (await isIntact(path, blob.descriptor, options.signal))) continue;
+      await copyInto(dir, path, (sink) => blob.copy(sink, options), options.signal);
+      if (!isThere) added.push(path);
+    }
+    const entries = indexEntries(image.manifest, options.names, createdOf(image, options));
+    await writeLayoutIndex(dir, entries, { signal: options.signal });
+  } catch (error) {
+    if (madeFrom !== undefined) rmSync(madeFrom, { recursive: true, force: true });
+    else for (const path of added) rmSync(path, { force: true });
+    throw exportError(error, dir);
+  }
+}
+
+/** The topmost directory that had to be made, undefined where the layout's directory was there. */
+function makeLayoutDir(dir: string): string | undefined {
+  try {
+    const known = existsSync(dir);
+    if (known && existsSync(join(dir, 'blobs')) !== existsSync(join(dir, 'oci-layout'))) {
+      throw targetError(dir, 'it has only one of "blobs" and "oci-layout", so it is no image layout');
+    }
+    const made = mkdirSync(dir, { recursive: true });
+    mkdirSync(join(dir, 'blobs', 'sha256'), { recursive: true });
+    return known ? undefined : made;
+  } catch (error) {
+    throw exportError(error, dir);
+  }
+}
+
+interface Blob {
+  readonly descriptor: Pick<Descriptor, 'digest' | 'size'>;
+  copy(sink: ByteSink, options: ExportOptions): Promise<void>;
+}
+
+/** Layers base first, then config and manifest; equal layers once. */
+function blobsOf(image: ExportImage): Blob[] {
+  const blobs = new Map<Digest, Blob>();
+  for (const { descriptor, blobPath } of image.layers) {
+    blobs.set(descriptor.digest, {
+      descriptor,
+      copy: (sink, { onProgress }) =>
+        copyBlob(blobPath, descriptor, sink, (copied) =>
+          onProgress?.(descriptor.digest, copied, descriptor.size),
+        ),
+    });
+  }
+  for (const [descriptor, bytes] of [
+    [image.configDescriptor, image.configBytes],
+    [image.manifest, image.manifestBytes],
+  ] as const) {
+    blobs.set(descriptor.digest, { descriptor, copy: (sink) => sink.write(bytes) });
+  }
+  return [...blobs.values()];
+}
+
+function blobName(digest: Digest): string {
+  return `blobs/${digest.replace(':', '/')}`;
+}
+
+/** RFC 3339 without a fraction; the image's own time where no epoch is set, so that equal images stay equal. */
+function createdOf(image: ExportImage, { epochSec }: ExportOptions): string | undefined {
+  if (epochSec === undefined) return image.config.created;
+  return new Date(epochSec * 1000).toISOString().replace('.000Z', 'Z');
+}
+
+interface Archive {
+  header(name: string, size: number): Promise<void>;
+  pad(size: number): Promise<void>;
+  file(name: string, bytes: Buffer): Promise<void>;
+  dir(name: string): Promise<void>;
+}
+
+function createArchive(sink: ByteSink, mtimeSec: number): Archive {
+  const owner = { uid: 0, gid: 0, mtimeSec };
+  const archive: Archive = {
+    header: (name, size) =>
+      sink.write(encodeHeader({ ...owner, path: name, type: 'file', mode: 0o644, size })),
+    pad: (size) => sink.write(Buffer.alloc(padded(size) - size)),
+    async file(name, bytes) {
+      await archive.header(name, bytes.length);
+      await sink.write(bytes);
+      await archive.pad(bytes.length);
+    },
+    dir: (name) => sink.write(encodeHeader({ ...owner, path: name, type: 'dir', mode: 0o755, size: 0 })),
+  };
+  return archive;
+}
+
+/** Blobs with a wrong size or content are written anew. */
+async function isIntact(path: string, descriptor: Blob['descriptor'], signal: AbortSignal): Promise<boolean> {
+  try {
+    await copyBlob(path, descriptor, {
+      async write() {
+        throwIfAborted(signal);
+      },
+    });
+    return true;
+  } catch (error) {
+    if (isOcibuildError(error) && error.code.startsWith('BLOB_')) return false;
+    throw error;
+  }
+}
+
+async function copyInto(
+  dir: string,
+  path: string,
+  copy: (sink: ByteSink) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  // Outside of blobs/: every name in there must be a digest.
+  const temp = join(dir, `.blob.${randomBytes(6).toString('hex')}`);
+  try {
+    const fd = openSync(temp, 'wx', 0o666);
+    try {
+      await copy(fileSink(fd, signal));
+    } finally {
+      closeSync(fd);
+    }
+    mkdirSync(dirname(path), { recursive: true });
+    renameSync(temp, path);
+  } catch (error) {
+    rmSync(temp, { force: true });
+    throw error;
+  }
+}

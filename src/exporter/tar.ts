@@ -1,0 +1,73 @@
+import { openContent } from '../layer/content-reader.ts';
+import { encodeHeader, padded } from '../layer/tar-header.ts';
+import type { TreeEntry } from '../layer/types.ts';
+import { type ByteSink, type ExportTarget, writeTarget } from './target.ts';
+import type { ExportOptions, ExportTree } from './types.ts';
+
+const CHUNK_BYTES = 1024 * 1024;
+
+/**
+ * Writes a root file system as one canonical tar: equal trees give equal bytes. The root directory itself is left
+ * out. A file appears whole or not at all.
+ * @throws DISK_FULL, EXPORT_TARGET_INVALID, EXPORT_FAILED, LAYER_INVALID
+ */
+export async function exportTar(
+  { tree, content }: ExportTree,
+  target: ExportTarget,
+  { signal, epochSec, onProgress }: ExportOptions,
+): Promise<void> {
+  const entries = tree.filter(({ path, type }) => path !== '' && type !== 'whiteout' && type !== 'opaque');
+  await writeTarget(target, signal, async (sink) => {
+    const out = bufferedSink(sink);
+    let done = 0;
+    for (const entry of entries) {
+      const clamped =
+        epochSec === undefined || entry.mtimeSec <= epochSec ? entry : { ...entry, mtimeSec: epochSec };
+      await out.write(encodeHeader(clamped));
+      if (entry.type === 'file' && entry.size > 0) await writeContent(entry, content(entry.path), out);
+      onProgress?.('exporting files', ++done, entries.length);
+    }
+    await out.write(Buffer.alloc(1024));
+    await out.flush();
+  });
+}
+
+async function writeContent(entry: TreeEntry, path: string | Buffer, sink: ByteSink): Promise<void> {
+  const reader = openContent(entry, { path });
+  try {
+    const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, padded(entry.size)));
+    for (let done = 0; done < entry.size; done += chunk.length) {
+      const length = Math.min(chunk.length, entry.size - done);
+      reader.read(chunk, { at: 0, length, position: done });
+      const end = done + length === entry.size ? padded(length) : length;
+      chunk.fill(0, length, end);
+      await sink.write(chunk.subarray(0, end));
+    }
+  } catch (error) {
+    reader.abandon();
+    throw error;
+  }
+  reader.finish();
+}
+
+/** Most entries are a header and some hundred bytes; one system call for each would be most of the time. */
+function bufferedSink(sink: ByteSink): ByteSink & { flush(): Promise<void> } {
+  const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+  let used = 0;
+  const flush = async (): Promise<void> => {
+    if (used > 0) await sink.write(buffer.subarray(0, used));
+    used = 0;
+  };
+  return {
+    flush,
+    async write(chunk) {
+      if (used + chunk.length > buffer.length) await flush();
+      if (chunk.length > buffer.length) {
+        await sink.write(chunk);
+        return;
+      }
+      buffer.set(chunk, used);
+      used += chunk.length;
+    },
+  };
+}
