@@ -1,5 +1,6 @@
 // Brings what a command needs to a machine that has only Node 20, npm and (for apt-get) root.
 // Runs before npm ci, so it uses nothing but Node's own modules.
+// npm scripts call it with npm's own Node: the one in node_modules may not start yet.
 // Usage: node scripts/prepare.mjs demo|test|bench|example|modules
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
@@ -65,7 +66,10 @@ function aptGet(args) {
 }
 
 function installPrograms(names) {
-  const packages = names.filter((name) => !isProgram(name)).map((name) => PROGRAMS[name]);
+  installPackages(names.filter((name) => !isProgram(name)).map((name) => PROGRAMS[name]));
+}
+
+function installPackages(packages) {
   if (packages.length === 0) return;
   const list = packages.join(' ');
   if (!isProgram('apt-get'))
@@ -99,7 +103,7 @@ function hasModules() {
 }
 
 function npm(args) {
-  const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
+  const quiet = ['--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error'];
   return (
     spawnSync('npm', [...args, ...quiet], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] }).status === 0
   );
@@ -115,6 +119,10 @@ function installModules() {
   if (!existsSync(node) && !npm(['rebuild', 'node', '--ignore-scripts=false'])) {
     fail('Cannot install Node 26: the install script of the npm package `node` failed');
   }
+  // The binary is linked against a library that slim Debian images lack.
+  const started = spawnSync(node, ['--version'], { encoding: 'utf8' });
+  if (/libatomic/.test(started.stderr ?? '')) installPackages(['libatomic1']);
+  else if (started.status !== 0) fail(`Cannot start "${node}": ${started.stderr || started.error?.message}`);
 }
 
 const purpose = process.argv[2] ?? '';
