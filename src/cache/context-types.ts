@@ -1,0 +1,61 @@
+import type { TreeEntry } from '../layer/types.ts';
+
+/** What the ignore file says. Paths are relative to the context, without leading slash. */
+export interface IgnoreRules {
+  excluded(path: string, isDir: boolean): boolean;
+  /** Whether anything below an excluded directory can be included again. */
+  mayContainIncluded(dir: string): boolean;
+}
+
+export interface ScanOptions {
+  /** The context directory. */
+  readonly dir: string;
+  /** Files and directories wanted, with all that is below them; `''` is everything. Missing ones are fine. What
+   * a symlink on the way or below points to is scanned too, so the entries may be more than was asked for. */
+  readonly select: readonly string[];
+  readonly ignore?: IgnoreRules;
+  /** Where what was seen is kept for the next scan; its directory exists. Without it all files are hashed. */
+  readonly statCacheFile?: string;
+  /** A path for a temporary file on the file system of `statCacheFile`. */
+  readonly tempPath?: () => string;
+  readonly signal?: AbortSignal;
+}
+
+/** An entry of a context. Owner is 0:0, as COPY makes it. Sockets are files of size 0. */
+export interface ContextEntry extends TreeEntry {
+  readonly type: 'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo';
+  readonly mtimeMs: number;
+  readonly ctimeMs: number;
+  readonly dev: number;
+  readonly ino: number;
+  /** Above 1: entries of equal `dev` and `ino` are hard links of one file. */
+  readonly nlink: number;
+}
+
+export interface ContextScan {
+  readonly dir: string;
+  /** Canonical order; the first is the directory itself, path `''`. Files whose content is known from an earlier
+   * scan have their digest, others get it by `digestAll`. */
+  readonly entries: readonly ContextEntry[];
+  /** For node:fs. */
+  filePath(entry: ContextEntry): string | Buffer;
+  /** Fills in `digest` of the files among `entries` that have none.
+   * @throws CONTEXT_CHANGED, CONTEXT_UNREADABLE, CANCELLED */
+  digestAll(entries: readonly ContextEntry[], options: { readonly signal: AbortSignal }): Promise<void>;
+  /** Writes the stat cache when there is anything new; false when nothing had to be written. */
+  save(): boolean;
+  /** All that the scan saw, for a last-build record. */
+  statRows(): readonly StatRow[];
+  /** When the scan began, ms since the epoch: times at or after it prove nothing. */
+  readonly startedMs: number;
+}
+
+/** Absolute path, mtimeMs, ctimeMs, size, inode, mode with type bits. Mode 0: there was nothing. */
+export type StatRow = readonly [
+  path: string,
+  mtimeMs: number,
+  ctimeMs: number,
+  size: number,
+  ino: number,
+  mode: number,
+];
