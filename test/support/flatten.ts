@@ -198,11 +198,13 @@ function removeBelow(tree: Map<string, Node>, path: string, beforeLayer: number)
 function metaOf(header: Header, body: Buffer): Inode['meta'] {
   const type = typeOf(header);
   const xattrs = xattrsOf(header);
+  const pax = paxOf(header);
   return {
     type,
     mode: ((header.mode ?? 0) & 0o7777).toString(8),
-    uid: header.uid ?? 0,
-    gid: header.gid ?? 0,
+    // tar-stream reads ids from the fixed header only, where those above 2,097,151 do not fit.
+    uid: Number(pax.uid ?? header.uid),
+    gid: Number(pax.gid ?? header.gid),
     ...(type === 'file' ? { size: body.length, sha256: sha256(body), ...shortText(body) } : {}),
     ...(type === 'symlink' ? { link: header.linkname ?? '' } : {}),
     ...(type === 'char' || type === 'block' ? { dev: `${header.devmajor}:${header.devminor}` } : {}),
@@ -237,11 +239,13 @@ function typeOf(header: Header): FlatEntry['type'] {
   }
 }
 
+function paxOf(header: Header): Record<string, string> {
+  return (header.pax ?? {}) as Record<string, string>;
+}
+
 function xattrsOf(header: Header): Record<string, string> | undefined {
   const prefix = 'SCHILY.xattr.';
-  const found = Object.entries((header.pax ?? {}) as Record<string, string>).filter(([key]) =>
-    key.startsWith(prefix),
-  );
+  const found = Object.entries(paxOf(header)).filter(([key]) => key.startsWith(prefix));
   if (found.length === 0) return undefined;
   found.sort(([a], [b]) => (a < b ? -1 : 1));
   return Object.fromEntries(
