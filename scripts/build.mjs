@@ -2,13 +2,14 @@
 // Bundles src into dist: one flat folder, because workers are found by new URL('./NAME.js', import.meta.url).
 // Usage: node scripts/build.mjs [--no-types]
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { build } from 'esbuild';
 
 const root = resolve(import.meta.dirname, '..');
 const out = join(root, 'dist');
 const MIN_NODE_MAJOR = 24;
+const EXTERNAL = ['koffi'];
 
 const ENTRIES = {
   index: 'src/index.ts',
@@ -46,6 +47,34 @@ const devtoolsStub = {
   },
 };
 
+// `await import('a-commonjs-package')` has the package's names in Node, but in a split bundle only `default`:
+// the names are read here and written down.
+const lazyCommonJs = {
+  name: 'lazy-commonjs',
+  setup(bundle) {
+    bundle.onResolve({ filter: /^(@[^/]+\/)?[^./@:][^/:]*(\/.*)?$/ }, ({ path, kind, resolveDir }) => {
+      const name = path
+        .split('/')
+        .slice(0, path.startsWith('@') ? 2 : 1)
+        .join('/');
+      const manifest = join(root, 'node_modules', name, 'package.json');
+      if (kind !== 'dynamic-import' || EXTERNAL.includes(name) || !existsSync(manifest)) return undefined;
+      if (JSON.parse(readFileSync(manifest, 'utf8')).type === 'module') return undefined;
+      return { path, namespace: 'lazy', pluginData: resolveDir };
+    });
+    bundle.onLoad({ filter: /.*/, namespace: 'lazy' }, async ({ path, pluginData }) => {
+      const names = Object.keys(await import(path)).filter((name) => /^[A-Za-z_$][\w$]*$/.test(name));
+      const named = names.filter((name) => name !== 'default' && name !== 'module');
+      return {
+        resolveDir: pluginData,
+        contents: `import * as all from ${JSON.stringify(path)};
+export default all.default;
+export const { ${named.join(', ')} } = all;`,
+      };
+    });
+  },
+};
+
 const entryPoints = Object.fromEntries(
   Object.entries(ENTRIES)
     .filter(([, source]) => existsSync(join(root, source)))
@@ -73,13 +102,13 @@ const result = await build({
   entryNames: '[name]',
   chunkNames: '[name]-[hash]',
   jsx: 'automatic',
-  external: ['koffi'],
+  external: EXTERNAL,
   define: { 'process.env.NODE_ENV': '"production"' },
   // CommonJS dependencies call require() for builtins, which an ES module does not have.
   banner: {
     js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);",
   },
-  plugins: [startOfCommand, devtoolsStub],
+  plugins: [startOfCommand, devtoolsStub, lazyCommonJs],
   logLevel: 'warning',
 });
 
