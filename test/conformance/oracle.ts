@@ -67,7 +67,7 @@ function parseFailure(log: string): FailedOutcome {
   const line = log.split('\n').findLast((text) => text.startsWith('ERROR: '));
   if (line === undefined) throw new Error(`Docker failed without a message: ${log}`);
   const message = line
-    .replace(/^ERROR: (failed to build: )?(failed to solve: )?/, '')
+    .replace(/^ERROR: (failed to build: )?(failed to solve: )?(failed to run Build function: )?/, '')
     .replace(/failed to compute cache key: /, '')
     .replace(/failed to calculate checksum of ref [^ ]+: /, '')
     // The daemon's temporary mount of the root file system.
