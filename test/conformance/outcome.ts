@@ -29,14 +29,12 @@ export function outcomeOfBase(base: FlatImage): BuiltOutcome {
 // The binary is the machine's own, so its size and digest say nothing.
 function maskBusybox(files: Map<string, FlatEntry>, base: FlatImage): Map<string, FlatEntry> {
   const busybox = base.files.get(BUSYBOX)?.sha256;
-  return new Map(
-    [...files].map(([path, entry]) => [
-      path,
-      entry.sha256 !== undefined && entry.sha256 === busybox
-        ? { ...entry, size: 0, sha256: 'busybox' }
-        : entry,
-    ]),
-  );
+  const mask = (entry: FlatEntry): FlatEntry => {
+    if (entry.sha256 === undefined || entry.sha256 !== busybox) return entry;
+    const { text: _, ...rest } = entry;
+    return { ...rest, size: 0, sha256: 'busybox' };
+  };
+  return new Map([...files].map(([path, entry]) => [path, mask(entry)]));
 }
 
 function sameEntry(before: FlatEntry | undefined, after: FlatEntry, base: FlatImage): boolean {
