@@ -123,6 +123,29 @@ const XATTR_LIMIT = 65536;
 /** The calls, loaded at first use (10 ms): nothing that may be answered from the cache should ask for them. */
 export const sys: () => Sys = once(loadSys);
 
+/** OpenSSL's plain SHA-256 calls, whose state is bytes that can be kept; undefined where Node hides them. */
+export interface Sha256Calls {
+  init(context: Buffer): void;
+  update(context: Buffer, data: Buffer, length: number): void;
+  final(digest: Buffer, context: Buffer): void;
+}
+
+/** Node exports its OpenSSL, unless it was built against a shared one that the loader keeps to itself. */
+export const sha256Calls: () => { readonly calls: Sha256Calls | undefined } = once(() => {
+  try {
+    const symbols = koffiModule().load(null);
+    return {
+      calls: {
+        init: symbols.func('SHA256_Init', 'int', ['void *']),
+        update: symbols.func('SHA256_Update', 'int', ['void *', 'const void *', 'uint64_t']),
+        final: symbols.func('SHA256_Final', 'int', ['void *', 'void *']),
+      },
+    };
+  } catch {
+    return { calls: undefined };
+  }
+});
+
 /** Name of an errno value, e.g. `EPERM`. */
 function errnoName(errno: number): string {
   try {
@@ -151,6 +174,10 @@ function once<T>(make: () => T): () => T {
   };
 }
 
+function koffiModule(): Koffi {
+  return createRequire(import.meta.url)('koffi') as Koffi;
+}
+
 function loadKoffi(): Koffi {
   if (process.platform !== 'linux') {
     throw new OcibuildError(
@@ -159,7 +186,7 @@ function loadKoffi(): Koffi {
     );
   }
   try {
-    return createRequire(import.meta.url)('koffi') as Koffi;
+    return koffiModule();
   } catch (cause) {
     throw new OcibuildError('SYSCALL_FAILED', 'Cannot load the native module "koffi"', {
       cause,

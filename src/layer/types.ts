@@ -59,6 +59,10 @@ export interface ChunkIndex {
     readonly offset: number;
     readonly compressedSize: number;
     readonly size: number;
+    /** CRC-32 of the member as stored: a damaged one is made anew, never copied. */
+    readonly crc: number;
+    /** State of the diffID's SHA-256 after the chunk, in hex; spares reading an unchanged beginning again. */
+    readonly state?: string;
   }[];
 }
 

@@ -1,0 +1,168 @@
+import type { Readable } from 'node:stream';
+import { Worker } from 'node:worker_threads';
+import { ERROR_CODES, type ErrorCode } from '../errors/codes.ts';
+import { cancelledError, OcibuildError, throwIfAborted } from '../errors/error.ts';
+import { workerUrl } from '../util/worker-url.ts';
+import { type ExtractJob, extractLayer, readBlobFile } from './extract-layer.ts';
+import type { FromWorker, ToWorker, WorkerError, WorkerStart } from './extract-worker.ts';
+import type { ExtractOptions } from './extractor.ts';
+import type { ExpectedBlob } from './layer-stream.ts';
+import type { UnpackedLayer } from './types.ts';
+
+/** Where a blob's bytes come from: a file, or a stream that is read to its end. */
+export type LayerSource = { readonly path: string } | { readonly stream: Readable };
+
+export interface ReadLayerOptions extends ExpectedBlob {
+  readonly signal: AbortSignal;
+  /** Bytes of the blob so far. */
+  readonly onProgress?: (bytes: number) => void;
+}
+
+export interface UnpackOptions extends ReadLayerOptions, Omit<ExtractOptions, 'mode'> {}
+
+/** A worker takes 19 ms to start; what is smaller than this is unpacked sooner without one. */
+const WORKER_FROM_BYTES = 512 << 10;
+/** Chunks on their way to a worker. */
+const MAX_UNTAKEN = 32;
+
+/**
+ * Unpacks a blob into an empty directory as an overlay layer, in a thread of its own. The directory is the caller's to
+ * remove on failure.
+ *
+ * @throws LAYER_INVALID, BLOB_DIGEST_MISMATCH, BLOB_SIZE_MISMATCH, DISK_FULL, ROOTLESS_UNAVAILABLE, CANCELLED
+ */
+export function unpackLayer(source: LayerSource, options: UnpackOptions): Promise<UnpackedLayer> {
+  return readLayer(source, jobOf(options, 'snapshot'), options);
+}
+
+/** Applies a blob to a root file system and never touches anything outside of it. Throws as unpackLayer does. */
+export function applyLayer(
+  source: LayerSource,
+  options: Omit<UnpackOptions, 'opaqueXattr' | 'lowerDirs'>,
+): Promise<UnpackedLayer> {
+  return readLayer(source, jobOf({ ...options, opaqueXattr: 'trusted.overlay.opaque' }, 'apply'), options);
+}
+
+/** The tree of a blob; nothing is written. Throws as unpackLayer does. */
+export function readTree(source: LayerSource, options: ReadLayerOptions): Promise<UnpackedLayer> {
+  return readLayer(source, { expected: expectedOf(options) }, options);
+}
+
+function jobOf(options: UnpackOptions, mode: ExtractOptions['mode']): ExtractJob {
+  const { dest, opaqueXattr, ignoreDevices, ignoreOwners, lowerDirs } = options;
+  return {
+    expected: expectedOf(options),
+    extract: {
+      dest,
+      mode,
+      opaqueXattr,
+      ...(ignoreDevices === undefined ? {} : { ignoreDevices }),
+      ...(ignoreOwners === undefined ? {} : { ignoreOwners }),
+      ...(lowerDirs === undefined ? {} : { lowerDirs }),
+    },
+  };
+}
+
+function expectedOf({ digest, size, diffId }: ExpectedBlob): ExpectedBlob {
+  return {
+    ...(digest === undefined ? {} : { digest }),
+    ...(size === undefined ? {} : { size }),
+    ...(diffId === undefined ? {} : { diffId }),
+  };
+}
+
+async function readLayer(
+  source: LayerSource,
+  job: ExtractJob,
+  options: ReadLayerOptions,
+): Promise<UnpackedLayer> {
+  throwIfAborted(options.signal);
+  const { signal, onProgress } = options;
+  if (options.size === undefined || options.size >= WORKER_FROM_BYTES) return inWorker(source, job, options);
+  const chunks = 'path' in source ? readBlobFile(source.path) : source.stream;
+  return extractLayer(chunks, job, { signal, ...(onProgress === undefined ? {} : { onProgress }) });
+}
+
+async function inWorker(
+  source: LayerSource,
+  job: ExtractJob,
+  { signal, onProgress }: ReadLayerOptions,
+): Promise<UnpackedLayer> {
+  const start: WorkerStart = { job, path: 'path' in source ? source.path : undefined };
+  const worker = new Worker(workerUrl(import.meta.url, 'extract-worker.ts'), { workerData: start });
+  const feed = 'stream' in source ? createFeed(worker, source.stream) : undefined;
+  const { promise, resolve, reject } = Promise.withResolvers<UnpackedLayer>();
+  const onAbort = (): void => reject(cancelledError(signal));
+  worker.on('message', (message: FromWorker) => {
+    if (message.kind === 'taken') feed?.taken();
+    else if (message.kind === 'progress') onProgress?.(message.bytes);
+    else if (message.kind === 'done') resolve(message.layer);
+    else reject(errorOf(message.error));
+  });
+  worker.on('error', reject);
+  worker.on('exit', (code) =>
+    reject(new OcibuildError('INTERNAL', `Cannot unpack: the worker ended with ${code}`)),
+  );
+  signal.addEventListener('abort', onAbort, { once: true });
+  feed?.run().catch(reject);
+  try {
+    return await promise;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    feed?.stop();
+    await worker.terminate();
+  }
+}
+
+interface Feed {
+  run(): Promise<void>;
+  taken(): void;
+  stop(): void;
+}
+
+/** Hands a stream to a worker, no faster than it takes the chunks. */
+function createFeed(worker: Worker, stream: Readable): Feed {
+  let untaken = 0;
+  let stopped = false;
+  let wake: () => void = () => undefined;
+  const post = (message: ToWorker, transfer: ArrayBuffer[] = []): void =>
+    worker.postMessage(message, transfer);
+  return {
+    async run() {
+      for await (const data of stream) {
+        // A copy, since chunks of sockets share memory that is used again.
+        const chunk = new Uint8Array(data as Uint8Array);
+        post({ chunk }, [chunk.buffer]);
+        untaken++;
+        while (untaken >= MAX_UNTAKEN && !stopped) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+        if (stopped) return;
+      }
+      post({ end: true });
+    },
+    taken() {
+      untaken--;
+      wake();
+    },
+    stop() {
+      stopped = true;
+      wake();
+      if (!stream.readableEnded) stream.destroy();
+    },
+  };
+}
+
+function errorOf(error: WorkerError): Error {
+  const { code, message, hint, details = {} } = error;
+  const known: readonly string[] = ERROR_CODES;
+  if (code === undefined || !known.includes(code)) {
+    return new OcibuildError('INTERNAL', `Cannot unpack the layer: ${message}`, { cause: error.stack });
+  }
+  return new OcibuildError(code as ErrorCode, message, {
+    details,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
