@@ -89,10 +89,12 @@ export function removeCgroups(dirs: readonly string[]): void {
   }
 }
 
-/** Lets crun, which refuses hybrid hosts, see cgroup2 only: in the calling thread's mount namespace. Gives the
- * mode that holds afterwards. */
-export function mountUnifiedView(rootless: boolean): CgroupMode {
-  if (rootless) {
+/**
+ * Changes what the calling thread's mount namespace shows as cgroups, for a runtime that refuses hybrid hosts: the
+ * unified hierarchy, or nothing. Gives the mode that holds afterwards.
+ */
+export function mountCgroupView(view: 'unified' | 'empty'): CgroupMode {
+  if (view === 'empty') {
     sys().mount({ source: 'tmpfs', target: CGROUP_MOUNT, type: 'tmpfs', data: 'mode=755,size=64k' });
     return 'none';
   }

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { cgroupDirs, killCgroups, oomKills, removeCgroups } from './cgroup.ts';
-import { type Machine, specMachine } from './machine.ts';
+import { hasCgroups, type Machine, specMachine } from './machine.ts';
 import { createOutputBatcher, type OutputBatcher } from './output.ts';
 import type { OutputPart, WorkerSetup } from './protocol.ts';
 import { prepareRoot } from './rootfs.ts';
@@ -52,7 +52,7 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
     });
     writeFileSync(join(bundle, 'config.json'), JSON.stringify(config));
     const args = [
-      ...globalArgs(setup.runtime, { stateDir: setup.stateDir, log, rootless: setup.rootless }),
+      ...globalArgs(setup.runtime, { stateDir: setup.stateDir, log, noCgroups: !hasCgroups(machine) }),
       ...['run', '--bundle', bundle, '--pid-file', pidFile, spec.id],
     ];
     child = spawn(setup.runtime.path, args, {
@@ -151,8 +151,8 @@ function createKiller(run: {
       isForced = true;
       killCgroups(cgroupDirs(run.id));
       run.child.kill('SIGKILL');
-      const { runtime, stateDir, rootless } = run.runtime;
-      const args = [...globalArgs(runtime, { stateDir, rootless }), 'delete', '--force', run.id];
+      const { runtime, stateDir } = run.runtime;
+      const args = [...globalArgs(runtime, { stateDir }), 'delete', '--force', run.id];
       spawn(runtime.path, args, { stdio: 'ignore' }).on('error', () => undefined);
       return;
     }

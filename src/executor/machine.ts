@@ -1,6 +1,6 @@
 import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CgroupMode, cgroupMode, cgroupsPath, mountUnifiedView } from './cgroup.ts';
+import { type CgroupMode, cgroupMode, cgroupsPath, mountCgroupView } from './cgroup.ts';
 import type { Runtime } from './runtime.ts';
 import { defaultSeccomp, type SeccompProfile } from './seccomp.ts';
 import type { SpecDevice, SpecMachine } from './spec.ts';
@@ -27,29 +27,48 @@ const FOLDERS_OF_OTHER_MOUNTS = new Set(['pts', 'shm', 'fd', 'mqueue', '.lxc', '
 /** Reads the machine's facts; for crun on a hybrid host it first changes the calling thread's view of cgroups. */
 export function inspectMachine(runtime: Runtime, rootless: boolean): Machine {
   const mode = cgroupMode(readFileSync('/proc/self/mountinfo', 'utf8'));
-  const needsView = mode !== 'unified' && (runtime.flavour === 'crun' || (mode === 'none' && !rootless));
   return {
     rootless,
-    cgroups: needsView && existsSync('/sys/fs/cgroup') ? mountUnifiedView(rootless) : mode,
+    cgroups: existsSync('/sys/fs/cgroup') ? usableMode(mode, runtime, rootless) : mode,
     selfCgroup: readFileSync('/proc/self/cgroup', 'utf8'),
     seccomp: existsSync('/proc/sys/kernel/seccomp/actions_avail') ? defaultSeccomp(process.arch) : undefined,
   };
 }
 
+function usableMode(mode: CgroupMode, runtime: Runtime, rootless: boolean): CgroupMode {
+  if (runtime.flavour === 'crun') {
+    // crun lifts a limit for its device filter on v2, which fails even as root where this capability was taken away:
+    // inside an outer container, whose own device filter then holds for the steps as well.
+    const capable = boundingCapabilities(readFileSync('/proc/self/status', 'utf8')).includes(
+      'CAP_SYS_RESOURCE',
+    );
+    if (rootless || !capable) return mountCgroupView('empty');
+    return mode === 'unified' ? mode : mountCgroupView('unified');
+  }
+  return mode === 'none' && !rootless ? mountCgroupView('unified') : mode;
+}
+
 /** The facts that one step's config needs; devices and capabilities are read only for `insecure`. */
 export function specMachine(machine: Machine, id: string, insecure: boolean): SpecMachine {
   // Without delegation a user namespace may not make cgroups; its steps stay in ours.
-  const withCgroup = !machine.rootless && machine.cgroups !== 'none';
+  const withCgroup = hasCgroups(machine);
   return {
     rootless: machine.rootless,
     cgroupV2: withCgroup && machine.cgroups === 'unified',
     ...(withCgroup ? { cgroupsPath: cgroupsPath(machine.cgroups, machine.selfCgroup, id) } : {}),
+    // Without root the kernel itself refuses device nodes.
+    noDeviceControl: !withCgroup && !machine.rootless,
     hasPath: existsSync,
     ...(machine.seccomp === undefined ? {} : { seccomp: machine.seccomp }),
     capabilities: insecure ? boundingCapabilities(readFileSync('/proc/self/status', 'utf8')) : [],
     // A user namespace may not make device nodes, and its steps would fail on the first one.
     devices: insecure && !machine.rootless ? hostDevices('/dev') : [],
   };
+}
+
+/** True where a step gets a cgroup of its own, and with it a filter for devices. */
+export function hasCgroups(machine: Machine): boolean {
+  return !machine.rootless && machine.cgroups !== 'none';
 }
 
 /** Names of the capabilities in the bounding set of a /proc/PID/status text. */

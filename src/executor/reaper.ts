@@ -18,7 +18,6 @@ export interface ReaperOptions {
   readonly runtime: Runtime;
   readonly runDir: string;
   readonly stateDir: string;
-  readonly rootless: boolean;
 }
 
 /**
@@ -83,7 +82,6 @@ export interface SweepOptions {
   readonly runtime?: string;
   readonly searchPath?: string;
   readonly stateDir: string;
-  readonly rootless: boolean;
 }
 
 const SWEEP_TRIES = 20;

@@ -37,14 +37,14 @@ export function findRuntime(wanted: string | undefined, searchPath = ''): Runtim
 /** Options that stand before the runtime's sub-command. */
 export function globalArgs(
   runtime: Runtime,
-  options: { readonly stateDir: string; readonly log?: string; readonly rootless: boolean },
+  options: { readonly stateDir: string; readonly log?: string; readonly noCgroups?: boolean },
 ): string[] {
   return [
     '--root',
     options.stateDir,
     ...(options.log === undefined ? [] : ['--log', options.log, '--log-format', 'json']),
     // runc finds out by itself that it may not make cgroups; crun stops.
-    ...(runtime.flavour === 'crun' && options.rootless ? ['--cgroup-manager', 'disabled'] : []),
+    ...(runtime.flavour === 'crun' && options.noCgroups === true ? ['--cgroup-manager', 'disabled'] : []),
   ];
 }
 

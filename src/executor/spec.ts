@@ -28,6 +28,8 @@ export interface SpecMachine {
   readonly cgroupV2: boolean;
   /** Absent: no cgroup of its own (rootless without delegation). */
   readonly cgroupsPath?: string;
+  /** Nothing keeps a container off a device node that it makes itself, so it may make none. */
+  readonly noDeviceControl: boolean;
   /** Of the masked and read-only paths, those that this kernel has. */
   readonly hasPath: (path: string) => boolean;
   readonly seccomp?: SeccompProfile;
@@ -100,7 +102,7 @@ export function runtimeSpec(input: SpecInput): Record<string, unknown> {
       args: process.args,
       env: environment(process.env, user.home),
       cwd: input.cwd,
-      capabilities: capabilities(user.uid, insecure ? machine.capabilities : undefined),
+      capabilities: capabilities(user.uid, insecure, machine),
       ...(process.ulimits.length === 0 ? {} : { rlimits: rlimits(process.ulimits) }),
       noNewPrivileges: false,
     },
@@ -108,7 +110,9 @@ export function runtimeSpec(input: SpecInput): Record<string, unknown> {
     linux: {
       namespaces: namespaces(process, machine),
       ...(machine.cgroupsPath === undefined ? {} : { cgroupsPath: machine.cgroupsPath }),
-      ...(machine.rootless ? {} : { resources: { devices: [{ allow: insecure, access: 'rwm' }] } }),
+      ...(machine.cgroupsPath === undefined
+        ? {}
+        : { resources: { devices: [{ allow: insecure, access: 'rwm' }] } }),
       ...(insecure && machine.devices.length > 0 ? { devices: machine.devices } : {}),
       ...(insecure
         ? {}
@@ -134,13 +138,21 @@ function environment(env: readonly string[], home: string): string[] {
   return [...values].map(([name, value]) => `${name}=${value}`);
 }
 
-function capabilities(uid: number, all: readonly string[] | undefined): Record<string, readonly string[]> {
-  if (all !== undefined) {
+function capabilities(
+  uid: number,
+  insecure: boolean,
+  machine: SpecMachine,
+): Record<string, readonly string[]> {
+  const all = machine.capabilities;
+  if (insecure) {
     return { bounding: all, effective: all, permitted: all, inheritable: all, ambient: all };
   }
+  const bounding = machine.noDeviceControl
+    ? CAPABILITIES.filter((name) => name !== 'CAP_MKNOD')
+    : CAPABILITIES;
   // A user that is not root starts with none and may gain those of the bounding set by a setuid program.
-  const own = uid === 0 ? CAPABILITIES : [];
-  return { bounding: CAPABILITIES, effective: own, permitted: own, inheritable: [], ambient: [] };
+  const own = uid === 0 ? bounding : [];
+  return { bounding, effective: own, permitted: own, inheritable: [], ambient: [] };
 }
 
 function rlimits(ulimits: ProcessSpec['ulimits']): { type: string; soft: number; hard: number }[] {
@@ -182,11 +194,11 @@ function defaultMounts(process: ProcessSpec, machine: SpecMachine): SpecMount[] 
     source,
     options,
   });
-  const pts = ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'];
+  const pts = ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'];
   return [
     mount('/proc', 'proc', 'proc', plain),
     mount('/dev', 'tmpfs', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
-    mount('/dev/pts', 'devpts', 'devpts', machine.rootless ? pts : [...pts, 'gid=5']),
+    mount('/dev/pts', 'devpts', 'devpts', pts),
     mount('/dev/shm', 'tmpfs', 'shm', [...plain, 'mode=1777', `size=${shm}`]),
     mount('/dev/mqueue', 'mqueue', 'mqueue', plain),
     // sysfs belongs to the network namespace: a user namespace that does not own it may only bind the host's.

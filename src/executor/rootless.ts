@@ -1,0 +1,191 @@
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { OcibuildError } from '../errors/error.ts';
+
+/** Set in the environment of a process that `enterUserNamespace` made; the process is root there. */
+export const ROOTLESS_MARKER = 'OCIBUILD_USERNS';
+
+/** Who asks, and how the host is read; the defaults of `build` and `cli` are the running process's own. */
+export interface UserNamespaceOptions {
+  readonly uid: number;
+  readonly gid: number;
+  readonly userName: string;
+  /** The Node binary and its own options. */
+  readonly execPath: string;
+  readonly execArgv: readonly string[];
+}
+
+/** A range of ids in the form of newuidmap(1). */
+export interface IdRange {
+  readonly inside: number;
+  readonly outside: number;
+  readonly count: number;
+}
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/local/sbin', '/usr/sbin', '/sbin'];
+
+/**
+ * Waits in the new namespace until its ids are mapped, then becomes Node. TERM comes from the mapper when the maps
+ * are refused, with the reason already on stderr; 3 is the exit code of a machine that lacks something.
+ */
+const WAIT_FOR_MAPS = `
+trap 'exit 3' TERM
+until read -r first </proc/self/uid_map; do sleep 0.005 2>/dev/null || sleep 1; done
+trap - TERM
+exec "$@"
+`;
+
+/** Runs outside, as an orphan, so that Node does not end up with a child that it does not know. */
+const WRITE_MAPS = `
+pid=$1 old=$2 newuidmap=$3 newgidmap=$4 uids=$5 gids=$6
+(
+  tries=0
+  while [ "$(readlink /proc/$pid/ns/user)" = "$old" ]; do
+    tries=$((tries + 1)); [ $tries -lt 1000 ] || exit 0
+    sleep 0.005 2>/dev/null || sleep 1
+  done
+  { "$newgidmap" $pid $gids && "$newuidmap" $pid $uids; } || {
+    echo "error[ROOTLESS_UNAVAILABLE]: Cannot map the ids of /etc/subuid and /etc/subgid into a user namespace" >&2
+    kill -TERM $pid
+  }
+) </dev/null >/dev/null &
+`;
+
+/**
+ * Replaces this process by the same program inside a user namespace, where it is root and owns the ids of
+ * /etc/subuid and /etc/subgid. Same pid, terminal, signals and exit status: for whoever started us nothing changes.
+ * `argv` is the script and its arguments. Returns only by throwing; do whatever needs no namespace before.
+ * @throws ROOTLESS_UNAVAILABLE with what is missing and how to get it
+ */
+export function enterUserNamespace(argv: readonly string[], env: Env, options: UserNamespaceOptions): never {
+  const tools = findTools(env.PATH ?? '');
+  const uids = mapOf(options.uid, ownRanges('/etc/subuid', options));
+  const gids = mapOf(options.gid, ownRanges('/etc/subgid', options));
+  checkNamespaces(tools.unshare, env);
+
+  const oldNamespace = readlinkSync('/proc/self/ns/user');
+  const mapper = ['-c', WRITE_MAPS, 'ocibuild-map', String(process.pid), oldNamespace];
+  spawnSync('/bin/sh', [...mapper, tools.newuidmap, tools.newgidmap, uids.join(' '), gids.join(' ')], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...env, [ROOTLESS_MARKER]: undefined },
+  });
+  const node = [options.execPath, ...options.execArgv, ...argv];
+  const command = ['unshare', '-U', '/bin/sh', '-c', WAIT_FOR_MAPS, 'ocibuild', ...node];
+  const defined = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  return execve(tools.unshare, command, {
+    ...Object.fromEntries(defined),
+    [ROOTLESS_MARKER]: String(options.uid),
+  });
+}
+
+/** The id ranges that a text in the form of /etc/subuid gives a user, by name or number. */
+export function parseSubIds(text: string, user: { readonly name: string; readonly uid: number }): IdRange[] {
+  let inside = 1;
+  return text.split('\n').flatMap((line): IdRange[] => {
+    const [owner, start = '', size = ''] = line.trim().split(':');
+    if (owner !== user.name && owner !== String(user.uid)) return [];
+    const range = { inside, outside: Number(start), count: Number(size) };
+    if (!Number.isSafeInteger(range.outside) || !Number.isSafeInteger(range.count) || range.count <= 0)
+      return [];
+    inside += range.count;
+    return [range];
+  });
+}
+
+interface Tools {
+  readonly unshare: string;
+  readonly newuidmap: string;
+  readonly newgidmap: string;
+}
+
+function findTools(searchPath: string): Tools {
+  const folders = [...searchPath.split(':').filter((folder) => folder.startsWith('/')), ...SYSTEM_FOLDERS];
+  const find = (name: string, debianPackage: string): string => {
+    const path = folders.map((folder) => join(folder, name)).find(isExecutable);
+    if (path !== undefined) return path;
+    throw missing(`"${name}" is not installed`, `sudo apt-get install ${debianPackage}`);
+  };
+  return {
+    unshare: find('unshare', 'util-linux'),
+    newuidmap: find('newuidmap', 'uidmap'),
+    newgidmap: find('newgidmap', 'uidmap'),
+  };
+}
+
+function ownRanges(file: string, options: UserNamespaceOptions): IdRange[] {
+  const ranges = parseSubIds(readText(file), { name: options.userName, uid: options.uid });
+  if (ranges.length > 0) return ranges;
+  throw missing(
+    `${file} has no range of ids for "${options.userName}"`,
+    `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${options.userName}`,
+  );
+}
+
+/** Arguments of newuidmap: our own id is 0, the ranges follow from 1. */
+function mapOf(own: number, ranges: readonly IdRange[]): number[] {
+  return [0, own, 1, ...ranges.flatMap(({ inside, outside, count }) => [inside, outside, count])];
+}
+
+/** A mount namespace inside a user namespace shows that we get real powers there and not just the namespace. */
+function checkNamespaces(unshare: string, env: Env): void {
+  const probe = spawnSync(unshare, ['-U', '-r', '-m', 'true'], { env: { ...env }, encoding: 'utf8' });
+  if (probe.status === 0) return;
+  const setting = (name: string): string => readText(`/proc/sys/${name}`).trim();
+  if (setting('kernel/apparmor_restrict_unprivileged_userns') === '1') {
+    throw missing(
+      'AppArmor restricts user namespaces of normal users',
+      'sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0',
+    );
+  }
+  if (setting('kernel/unprivileged_userns_clone') === '0') {
+    throw missing(
+      'user namespaces of normal users are turned off',
+      'sudo sysctl -w kernel.unprivileged_userns_clone=1',
+    );
+  }
+  if (setting('user/max_user_namespaces') === '0') {
+    throw missing('user namespaces are turned off', 'sudo sysctl -w user.max_user_namespaces=15000');
+  }
+  const reason = (probe.error?.message ?? probe.stderr).trim().split('\n').at(-1) ?? '';
+  throw missing(
+    `this machine refuses a user namespace: ${reason}`,
+    'inside a container, start it with --privileged',
+  );
+}
+
+/** execve(2), without the notice that Node's own function is experimental. */
+function execve(file: string, args: readonly string[], env: Readonly<Record<string, string>>): never {
+  const listeners = process.listeners('warning');
+  process.removeAllListeners('warning');
+  if (process.execve === undefined)
+    throw missing('this Node cannot replace its process', 'install Node 24 or later');
+  try {
+    return process.execve(file, [...args], { ...env });
+  } finally {
+    for (const listener of listeners) process.on('warning', listener);
+  }
+}
+
+function missing(what: string, hint: string): OcibuildError {
+  return new OcibuildError('ROOTLESS_UNAVAILABLE', `Cannot run steps without root: ${what}`, { hint });
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
