@@ -1,0 +1,49 @@
+import { createPlainPrinter } from './plain.ts';
+import { createRawJsonPrinter } from './rawjson.ts';
+import type { Printer, ProgressMode } from './types.ts';
+
+export interface PrinterOptions {
+  /** Where progress goes; a terminal for `tty`. */
+  readonly stream: NodeJS.WriteStream;
+  readonly color: boolean;
+  /** Text of the `#0` line in `plain`. */
+  readonly title: string;
+  readonly secrets?: readonly string[];
+}
+
+/** The printer of a mode. Loads only what that mode needs. */
+export async function createPrinter(mode: ProgressMode, options: PrinterOptions): Promise<Printer> {
+  const { stream, color, title, secrets = [] } = options;
+  const deps = {
+    secrets,
+    now: Date.now,
+    write: (text: string): void => {
+      if (text !== '' && !stream.destroyed) stream.write(text);
+    },
+    schedule(callback: () => void, ms: number) {
+      const timer = setTimeout(callback, ms);
+      timer.unref();
+      return () => clearTimeout(timer);
+    },
+  };
+  switch (mode) {
+    case 'quiet':
+      return { event() {}, async finish() {} };
+    case 'rawjson':
+      return createRawJsonPrinter(deps);
+    case 'plain':
+      return createPlainPrinter(deps, title);
+    case 'tty': {
+      const { createTtyPrinter } = await import('./tty.ts');
+      return createTtyPrinter({
+        ...deps,
+        color,
+        size: () => ({ columns: stream.columns ?? 80, rows: stream.rows ?? 24 }),
+        openScreen: async (lines) => {
+          const { openScreen } = await import('./app.tsx');
+          return openScreen(stream, { lines, color });
+        },
+      });
+    }
+  }
+}

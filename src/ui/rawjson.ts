@@ -1,0 +1,105 @@
+import { isUtf8 } from 'node:buffer';
+import { redactCredentials } from '../errors/redact.ts';
+import type { ProgressEvent } from '../solver/types.ts';
+import type { Printer, PrinterDeps } from './types.ts';
+
+interface VertexState {
+  digest: string;
+  name: string;
+  started?: string;
+  completed?: string;
+  cached?: boolean;
+  error?: string;
+}
+
+/** One JSON object for each event on a line of its own, in the shape of BuildKit's status stream: `vertexes`,
+ * `statuses`, `logs` (base64), `warnings`; `explanations` is ours. */
+export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'>): Printer {
+  const vertices = new Map<string, VertexState>();
+  const statusStarts = new Map<string, string>();
+  const safe = (text: string): string => redactCredentials(text, deps.secrets);
+  const base64 = (text: string): string => Buffer.from(text).toString('base64');
+  const vertex = (id: string, change: Partial<VertexState>): unknown => {
+    const state = { ...(vertices.get(id) ?? { digest: id, name: id }), ...change };
+    vertices.set(id, state);
+    return { vertexes: [state] };
+  };
+
+  const message = (event: ProgressEvent): unknown => {
+    const timestamp = new Date(event.time).toISOString();
+    switch (event.kind) {
+      case 'vertex':
+        return vertex(event.vertex, { name: safe(event.name) });
+      case 'started':
+        return vertex(event.vertex, { started: timestamp });
+      case 'cached': {
+        const started = vertices.get(event.vertex)?.started ?? timestamp;
+        return vertex(event.vertex, { started, completed: timestamp, cached: true });
+      }
+      case 'completed': {
+        const known = vertices.get(event.vertex)?.completed;
+        const error = event.cancelled === true ? 'context canceled' : event.error?.message;
+        return vertex(event.vertex, {
+          completed: known ?? timestamp,
+          ...(error === undefined ? {} : { error: safe(error) }),
+        });
+      }
+      case 'status': {
+        const key = `${event.vertex} ${event.id}`;
+        const started = statusStarts.get(key) ?? timestamp;
+        statusStarts.set(key, started);
+        return {
+          statuses: [
+            {
+              id: safe(event.id),
+              vertex: event.vertex,
+              ...(event.total === undefined ? {} : { total: event.total }),
+              current: event.current,
+              timestamp,
+              started,
+              ...(event.done === true ? { completed: timestamp } : {}),
+            },
+          ],
+        };
+      }
+      case 'log':
+        return {
+          logs: [
+            {
+              vertex: event.vertex,
+              stream: event.stream === 'stdout' ? 1 : 2,
+              data: safeBytes(event.data, safe),
+              timestamp,
+            },
+          ],
+        };
+      case 'warning':
+        return {
+          warnings: [
+            {
+              ...(event.vertex === undefined ? {} : { vertex: event.vertex }),
+              level: 1,
+              short: base64(safe(event.message)),
+              ...(event.url === undefined ? {} : { url: event.url }),
+            },
+          ],
+        };
+      case 'explain':
+        return { explanations: [{ vertex: event.vertex, changes: event.changes.map(safe), timestamp }] };
+    }
+  };
+
+  return {
+    event: (event) => deps.write(`${JSON.stringify(message(event))}\n`),
+    finish: async () => {},
+  };
+}
+
+/** Bytes stay as they are unless a credential is in them: they need not be UTF-8. */
+function safeBytes(data: Uint8Array, safe: (text: string) => string): string {
+  const bytes = Buffer.from(data);
+  const encoding = isUtf8(bytes) ? 'utf8' : 'latin1';
+  const text = bytes.toString(encoding);
+  const masked = safe(text);
+  return masked === text ? bytes.toString('base64') : Buffer.from(masked, encoding).toString('base64');
+}

@@ -1,0 +1,23 @@
+import type { ProgressEvent } from '../solver/types.ts';
+
+/** Shows a build's events. */
+export interface Printer {
+  event(event: ProgressEvent): void;
+  /** Shows what is held back and the last state; nothing is written afterwards. */
+  finish(): Promise<void>;
+}
+
+/** `plain` and `tty` are for people, `rawjson` for programs, `quiet` shows nothing. */
+export type ProgressMode = 'plain' | 'tty' | 'rawjson' | 'quiet';
+
+/** What printers need of their surroundings. */
+export interface PrinterDeps {
+  /** Writes text to the user. */
+  readonly write: (text: string) => void;
+  /** Ms since the epoch. */
+  readonly now: () => number;
+  /** Calls back once after that many ms; gives a function that cancels it. */
+  readonly schedule: (callback: () => void, ms: number) => () => void;
+  /** Values that must not appear. */
+  readonly secrets: readonly string[];
+}
