@@ -146,9 +146,13 @@ export interface ImageIndex {
 export interface BaseLayer {
   readonly diffId: Digest;
   readonly descriptor: Descriptor;
-  /** Brings the blob into the store (verified); called only when the bytes are needed and not there. */
-  readonly fetch: (signal: AbortSignal) => Promise<void>;
+  readonly origin: LayerOrigin | undefined;
 }
+
+/** Where the blob of a base layer can be had again. JSON-safe: it is kept with the layer. */
+export type LayerOrigin =
+  | { readonly type: 'registry'; readonly name: string }
+  | { readonly type: 'layout'; readonly dir: string };
 
 export interface LayerBlob {
   readonly descriptor: Descriptor;

@@ -57,8 +57,9 @@ export interface FrontendResult {
   /** Config of the image. `history` holds the new entries after the base's; `rootfs.diff_ids` is empty and is
    * filled when the layers are known. */
   readonly config: ImageConfig;
-  /** For each history entry of `config` without `empty_layer`, base entries included: nothing; the number of
-   * such entries equals the number of layers of the target. */
+  /** How many leading entries of `config.history` are the base image's. The others without `empty_layer` have
+   * one layer of the target each, in order. */
+  readonly baseHistory: number;
   readonly warnings: readonly LintWarning[];
   /** Names of stages in file order, for messages. */
   readonly stageNames: readonly string[];

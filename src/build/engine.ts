@@ -1,0 +1,112 @@
+import { readFileSync } from 'node:fs';
+import type {
+  ContentStore,
+  Database,
+  ImageIndex,
+  KeyStore,
+  LayerRows,
+  LayerStore,
+  StoreRoot,
+} from '../cache/types.ts';
+import type { Descriptor } from '../image/types.ts';
+import type { Resolver } from '../registry/types.ts';
+
+/** The parts of one store, opened together. Dispose to close the database and delete what was discarded. */
+export interface Engine extends AsyncDisposable {
+  readonly root: StoreRoot;
+  readonly db: Database;
+  readonly content: ContentStore;
+  readonly index: ImageIndex;
+  readonly rows: LayerRows;
+  readonly layers: LayerStore;
+  readonly keys: KeyStore;
+  readonly registry: () => Promise<Resolver>;
+  /** Inside a user namespace: overlay and devices work differently. */
+  readonly rootless: boolean;
+}
+
+export interface EngineOptions {
+  readonly root: string;
+  readonly runtime?: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signal: AbortSignal;
+  /** A layer's bytes are coming. */
+  readonly onFetch?: (descriptor: Descriptor, bytes: number) => void;
+}
+
+/** Picks every implementation: the only place that does. */
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  const [store, contents, database, images, rowStore, keyStore, layerStore, fetching] = await Promise.all([
+    import('../cache/store-root.ts'),
+    import('../cache/content-store.ts'),
+    import('../cache/database.ts'),
+    import('../cache/image-index.ts'),
+    import('../cache/layer-rows.ts'),
+    import('../cache/key-store.ts'),
+    import('../cache/layer-store.ts'),
+    import('./fetch-blob.ts'),
+  ]);
+  const rootless = inUserNamespace();
+  const root = await store.openStore(options.root, { signal: options.signal });
+  await killLeftContainers(root, rootless, options);
+  const db = await database.openDatabase(root.databaseFile);
+  const content = contents.createContentStore(root);
+  const rows = rowStore.createLayerRows(db);
+  let resolver: Promise<Resolver> | undefined;
+  const registry = (): Promise<Resolver> => {
+    resolver ??= import('../registry/resolver.ts').then((module) =>
+      module.createResolver({ env: options.env }),
+    );
+    return resolver;
+  };
+  const layers = layerStore.createLayerStore({
+    root,
+    content,
+    rows,
+    fetch: fetching.createBlobFetcher({
+      content,
+      registry,
+      onProgress: options.onFetch ?? (() => undefined),
+    }),
+    opaqueXattr: rootless ? 'user.overlay.opaque' : 'trusted.overlay.opaque',
+  });
+  return {
+    root,
+    db,
+    content,
+    index: images.createImageIndex(root, db),
+    rows,
+    layers,
+    keys: keyStore.createKeyStore(db, { layerAvailable: layers.available }),
+    registry,
+    rootless,
+    async [Symbol.asyncDispose]() {
+      db.close();
+      await root.emptyTrash();
+    },
+  };
+}
+
+/** True where user 0 of this process is not the machine's root. @see user_namespaces(7) */
+function inUserNamespace(): boolean {
+  try {
+    return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+async function killLeftContainers(root: StoreRoot, rootless: boolean, options: EngineOptions): Promise<void> {
+  if (root.leftBundles.length === 0) return;
+  const [{ sweepContainers }, { defaultStateDir }] = await Promise.all([
+    import('../executor/reaper.ts'),
+    import('../executor/runc.ts'),
+  ]);
+  const { runtime, env } = options;
+  await sweepContainers(root.leftBundles, {
+    stateDir: defaultStateDir(root.runDir, rootless),
+    ...(runtime === undefined ? {} : { runtime }),
+    ...(env.PATH === undefined ? {} : { searchPath: env.PATH }),
+  });
+  for (const { dir } of root.leftBundles) root.discard(dir);
+}

@@ -1,0 +1,206 @@
+import { resolve as resolvePath } from 'node:path';
+import type { ContentStore, ImageIndex, LayerOrigin } from '../cache/types.ts';
+import { OcibuildError } from '../errors/error.ts';
+import type { ImageResolver, ResolvedImage } from '../frontend/types.ts';
+import { openLayout, parseLayoutTarget } from '../image/layout.ts';
+import { documentKind, parseConfig, parseDocument } from '../image/manifest.ts';
+import { formatPlatform, selectPlatform } from '../image/platform.ts';
+import { familiarName, normalName, parseReference, withDefaultTag } from '../image/reference.ts';
+import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../image/types.ts';
+import type { Resolver } from '../registry/types.ts';
+
+/** One layer of a base image and where its bytes can be had. */
+export interface OriginLayer {
+  readonly diffId: Digest;
+  readonly descriptor: Descriptor;
+  readonly origin: LayerOrigin | undefined;
+}
+
+export interface ImageSources extends ImageResolver {
+  /** Layers of an image that `resolve` gave, by its chain of diffIDs. */
+  layersOf(diffIds: readonly Digest[]): readonly OriginLayer[];
+}
+
+export interface ImageSourcesDeps {
+  readonly content: ContentStore;
+  readonly index: ImageIndex;
+  /** Made at the first name that needs the network. */
+  readonly registry: () => Promise<Resolver>;
+}
+
+export interface ImageSourcesOptions {
+  readonly pull: 'missing' | 'always' | 'newer' | 'never';
+  /** `--build-context` values; directories are not asked here. */
+  readonly contexts: Readonly<Record<string, string>>;
+  readonly cwd: string;
+}
+
+/** Manifests and configs larger than this are not read. @see distribution-spec §Pushing Manifests */
+const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
+
+/** Finds base images: named contexts first, then the store, then a registry. Only manifests and configs move. */
+export function createImageSources(deps: ImageSourcesDeps, options: ImageSourcesOptions): ImageSources {
+  const layers = new Map<string, readonly OriginLayer[]>();
+  const contexts = new Map(
+    Object.entries(options.contexts).map(([name, value]) => [contextKey(name), value]),
+  );
+
+  async function resolve(name: string, platform: Platform, signal: AbortSignal): Promise<ResolvedImage> {
+    const context =
+      contexts.get(`${contextKey(name)}::${formatPlatform(platform)}`) ?? contexts.get(contextKey(name));
+    if (context?.startsWith('oci-layout://')) return fromLayout(name, context, platform, signal);
+    const reference = context?.startsWith('docker-image://') ? context.slice('docker-image://'.length) : name;
+    return fromName(reference, platform, signal);
+  }
+
+  async function fromLayout(
+    name: string,
+    value: string,
+    platform: Platform,
+    signal: AbortSignal,
+  ): Promise<ResolvedImage> {
+    const target = parseLayoutTarget(value);
+    const dir = resolvePath(options.cwd, target.dir);
+    const layout = await openLayout(dir);
+    const descriptor = await layout.resolve({ ...target, platform, signal });
+    const read = (wanted: Descriptor): Promise<Buffer> => layout.readBlob(wanted, { signal });
+    return remember(name, descriptor, await readImage(descriptor, read), { type: 'layout', dir });
+  }
+
+  async function fromName(name: string, platform: Platform, signal: AbortSignal): Promise<ResolvedImage> {
+    const reference = withDefaultTag(parseReference(name));
+    const shown = normalName(reference);
+    if (options.pull !== 'always' && options.pull !== 'newer') {
+      const stored = await fromStore(shown, platform);
+      if (stored !== undefined) return stored;
+      if (options.pull === 'never') {
+        throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find the image "${shown}" in the store`, {
+          hint: 'build or pull it first, or build without `--pull never`',
+        });
+      }
+    }
+    try {
+      return await fromRegistry(name, platform, signal);
+    } catch (error) {
+      // "newer" wants the registry's opinion, not its presence.
+      const stored =
+        options.pull === 'newer' && !signal.aborted ? await fromStore(shown, platform) : undefined;
+      if (stored !== undefined) return stored;
+      throw error;
+    }
+  }
+
+  async function fromStore(name: string, platform: Platform): Promise<ResolvedImage | undefined> {
+    const tagged = deps.index.resolve(name, platform);
+    if (tagged === undefined || deps.content.stat(tagged.digest) === undefined) return undefined;
+    const read = async (wanted: Descriptor): Promise<Buffer> =>
+      deps.content.readBytes(wanted.digest, MAX_DOCUMENT_BYTES);
+    const descriptor = await descend(tagged, platform, name, read);
+    const image = await readImage(descriptor, read);
+    const { os, architecture, variant } = image.config;
+    const has = { os, architecture, ...(variant === undefined ? {} : { variant }) };
+    if (selectPlatform([has], platform) !== 0) return undefined;
+    return remember(name, descriptor, image, undefined);
+  }
+
+  async function fromRegistry(name: string, platform: Platform, signal: AbortSignal): Promise<ResolvedImage> {
+    const reference = withDefaultTag(parseReference(name));
+    const registry = await deps.registry();
+    const top = await registry.resolve(reference, { signal });
+    const fetcher = registry.fetcher(reference);
+    const read = async (wanted: Descriptor): Promise<Buffer> => {
+      const bytes =
+        wanted.digest === top.descriptor.digest ? top.bytes : await fetcher.fetchBytes(wanted, { signal });
+      deps.content.putBytes(bytes);
+      return bytes;
+    };
+    const shown = normalName(reference);
+    const descriptor = await descend(top.descriptor, platform, shown, read);
+    const image = await readImage(descriptor, read);
+    // The name makes the next build independent of the registry; its layers follow when they are needed.
+    if (reference.tag !== undefined) deps.index.set(familiarName(reference), descriptor);
+    return remember(shown, descriptor, image, { type: 'registry', name: shown });
+  }
+
+  function remember(
+    name: string,
+    descriptor: Descriptor,
+    { manifest, config }: { manifest: Manifest; config: ImageConfig },
+    origin: LayerOrigin | undefined,
+  ): ResolvedImage {
+    const { diff_ids: diffIds } = config.rootfs;
+    if (diffIds.length !== manifest.layers.length) {
+      throw new OcibuildError(
+        'IMAGE_INVALID',
+        `Cannot use the image "${name}": it has ${manifest.layers.length} layers and ${diffIds.length} diff_ids`,
+      );
+    }
+    layers.set(
+      diffIds.join(' '),
+      diffIds.map((diffId, i) => ({ diffId, descriptor: manifest.layers[i] as Descriptor, origin })),
+    );
+    return { name: `${name}@${descriptor.digest}`, manifest: descriptor.digest, config };
+  }
+
+  return {
+    resolve,
+    layersOf(diffIds) {
+      const found = layers.get(diffIds.join(' '));
+      if (found === undefined) {
+        throw new OcibuildError('INTERNAL', 'Cannot use a base image that was not resolved in this build');
+      }
+      return found;
+    },
+  };
+}
+
+/** Follows indexes down to the manifest of a platform. */
+async function descend(
+  top: Descriptor,
+  platform: Platform,
+  name: string,
+  read: (descriptor: Descriptor) => Promise<Buffer>,
+): Promise<Descriptor> {
+  let descriptor = top;
+  while (documentKind(descriptor.mediaType) === 'index') {
+    const document = parseDocument(await read(descriptor), descriptor.mediaType);
+    if (document.kind !== 'index') break;
+    const { manifests } = document.index;
+    const found = manifests[
+      selectPlatform(
+        manifests.map((entry) => entry.platform),
+        platform,
+      )
+    ] as Descriptor | undefined;
+    if (found === undefined) {
+      const has = manifests.flatMap(({ platform: p }) => (p === undefined ? [] : [formatPlatform(p)]));
+      throw new OcibuildError(
+        'IMAGE_PLATFORM_MISSING',
+        `Cannot use the image "${name}" for ${formatPlatform(platform)}: it has ${has.join(', ') || 'no platform'}`,
+      );
+    }
+    descriptor = found;
+  }
+  return descriptor;
+}
+
+async function readImage(
+  descriptor: Descriptor,
+  read: (descriptor: Descriptor) => Promise<Buffer>,
+): Promise<{ manifest: Manifest; config: ImageConfig }> {
+  const document = parseDocument(await read(descriptor), descriptor.mediaType);
+  if (document.kind !== 'manifest') {
+    throw new OcibuildError('IMAGE_INVALID', `Cannot use "${descriptor.digest}" as an image: it is an index`);
+  }
+  return { manifest: document.manifest, config: parseConfig(await read(document.manifest.config)) };
+}
+
+/** Named contexts are compared by normalised image name where they are one: `busybox` is
+ * `docker.io/library/busybox:latest`. */
+function contextKey(name: string): string {
+  try {
+    return normalName(withDefaultTag(parseReference(name)));
+  } catch {
+    return name;
+  }
+}

@@ -1,0 +1,126 @@
+import { join } from 'node:path';
+import type { ContextEntry, ContextScan } from '../cache/context-types.ts';
+import type { StoreRoot } from '../cache/types.ts';
+import { createTreeView } from '../layer/tree-view.ts';
+import type { TreeEntry } from '../layer/types.ts';
+import { type Definition, digestOf } from '../llb/definition.ts';
+import type { LocalSource } from '../llb/ops.ts';
+import { staticPrefix } from '../solver/ops/select.ts';
+import type { LocalFiles } from '../solver/ops/types.ts';
+
+export interface LocalSources {
+  open(source: LocalSource): Promise<LocalFiles>;
+  /** What was scanned so far. */
+  scans(): readonly ContextScan[];
+  /** Keeps what was learnt of the files for the next build. */
+  save(): void;
+}
+
+export interface LocalSourcesOptions {
+  readonly root: StoreRoot;
+  /** Directory of each local source by name. */
+  readonly dirs: Readonly<Record<string, string>>;
+  readonly definition: Definition;
+  readonly signal: AbortSignal;
+  /** Told when a directory is being read, and when that is done, with the number of entries. */
+  readonly onScan: (source: LocalSource, read: () => ContextScan) => ContextScan;
+}
+
+/** Build contexts: each is walked once, and only where a reachable instruction selects something. */
+export function createLocalSources(options: LocalSourcesOptions): LocalSources {
+  const opened = new Map<string, Promise<LocalFiles>>();
+  const scans: ContextScan[] = [];
+
+  async function open(source: LocalSource): Promise<LocalFiles> {
+    const { root, definition, signal, dirs } = options;
+    const [{ scanContext }, { createIgnoreMatcher }] = await Promise.all([
+      import('../cache/context-scan.ts'),
+      import('../frontend/dockerignore.ts'),
+    ]);
+    const dir = dirs[source.name];
+    if (dir === undefined)
+      throw new TypeError(`Cannot read the local source "${source.name}": it has no directory`);
+    const select = prefixesOf(definition, source);
+    const name = digestOf({ dir, select, ignore: source.ignore }).slice(7, 39);
+    const scan = options.onScan(source, () =>
+      scanContext({
+        dir,
+        select,
+        ...(source.ignore.length === 0 ? {} : { ignore: createIgnoreMatcher(source.ignore) }),
+        statCacheFile: join(root.treesDir, `context-${name}.stat`),
+        tempPath: root.tempPath,
+        signal,
+      }),
+    );
+    scans.push(scan);
+    return localFiles(scan);
+  }
+
+  return {
+    open(source) {
+      const key = digestOf(source);
+      let files = opened.get(key);
+      if (files === undefined) {
+        files = open(source);
+        opened.set(key, files);
+      }
+      return files;
+    },
+    scans: () => scans,
+    save() {
+      for (const scan of scans) scan.save();
+    },
+  };
+}
+
+function localFiles(scan: ContextScan): LocalFiles {
+  const { entries } = scan;
+  const firstOfInode = new Map<string, string>();
+  for (const entry of entries) {
+    if (entry.nlink < 2 || entry.type !== 'file') continue;
+    const inode = `${entry.dev}:${entry.ino}`;
+    if (!firstOfInode.has(inode)) firstOfInode.set(inode, entry.path);
+  }
+  const view = createTreeView([entries]);
+  const scanned = (entry: TreeEntry): ContextEntry => view.get(entry.path) as ContextEntry;
+  return {
+    view: {
+      ...view,
+      inodePath(path) {
+        const entry = view.get(path) as ContextEntry | undefined;
+        if (entry === undefined || entry.nlink < 2) return path;
+        return firstOfInode.get(`${entry.dev}:${entry.ino}`) ?? path;
+      },
+    },
+    content(entry) {
+      const known = scanned(entry);
+      return { path: scan.filePath(known), mtimeMs: known.mtimeMs };
+    },
+    async digests(wanted, signal) {
+      const known = wanted.map(scanned);
+      await scan.digestAll(known, { signal });
+      return new Map(
+        known.flatMap(({ path, digest }) => (digest === undefined ? [] : [[path, digest] as const])),
+      );
+    },
+  };
+}
+
+/** The parts of a local source that some instruction selects, without those inside others. */
+function prefixesOf(definition: Definition, source: LocalSource): readonly string[] {
+  const key = digestOf(source);
+  const prefixes = new Set<string>();
+  for (const { op, inputs } of definition.vertices.values()) {
+    if (op.kind !== 'file') continue;
+    for (const action of op.actions) {
+      if (action.type !== 'copy') continue;
+      const from = definition.vertices.get(inputs[action.from] ?? 'sha256:')?.op;
+      if (from?.kind !== 'source' || from.source.type !== 'local' || digestOf(from.source) !== key) continue;
+      for (const one of action.sources) prefixes.add(staticPrefix(one));
+    }
+  }
+  const all = [...prefixes].sort();
+  return all.filter(
+    (path) => !all.some((other) => other !== path && (other === '' || path.startsWith(`${other}/`))),
+  );
+}

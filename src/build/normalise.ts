@@ -1,0 +1,97 @@
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { OcibuildError } from '../errors/error.ts';
+import { hostPlatform, parsePlatform } from '../image/platform.ts';
+import { familiarName, normalName, parseReference, withDefaultTag } from '../image/reference.ts';
+import type { Platform } from '../image/types.ts';
+import type { BuildOptions, Output } from './options.ts';
+
+/** Options with every default filled in; paths are absolute. */
+export interface NormalOptions extends Omit<BuildOptions, 'context' | 'platform' | 'tags'> {
+  readonly contextDir: string;
+  /** Normalised and familiar form of each `-t`. */
+  readonly names: readonly { readonly normal: string; readonly familiar: string }[];
+  readonly targetPlatform: Platform;
+  readonly buildPlatform: Platform;
+  readonly outputs: readonly Output[];
+  readonly jobs: number;
+  readonly root: string;
+  readonly pull: NonNullable<BuildOptions['pull']>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** SOURCE_DATE_EPOCH, seconds. */
+  readonly epochSec: number | undefined;
+  /** Directories among the named contexts. */
+  readonly contextDirs: Readonly<Record<string, string>>;
+}
+
+/** Fills in defaults and checks what can be checked without looking at the disk.
+ * @throws USAGE_INVALID, REFERENCE_INVALID, PLATFORM_INVALID */
+export function normaliseOptions(options: BuildOptions): NormalOptions {
+  const env = options.env ?? process.env;
+  const cwd = options.cwd ?? process.cwd();
+  const outputs = options.outputs ?? [{ type: 'store' as const }];
+  const { jobs = availableParallelism(), platform, tags = [], buildContexts = {} } = options;
+  if (!Number.isInteger(jobs) || jobs < 1) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      `Cannot run ${jobs} steps at a time: jobs must be a whole number above 0`,
+    );
+  }
+  if (outputs.filter((output) => 'dest' in output && output.dest === '-').length > 1) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot write two outputs to stdout');
+  }
+  const buildPlatform = hostPlatform();
+  const names = tags.map((tag) => {
+    const reference = withDefaultTag(parseReference(tag));
+    if (reference.digest !== undefined) {
+      throw new OcibuildError('REFERENCE_INVALID', `Cannot name an image "${tag}": a name has no digest`);
+    }
+    return { normal: normalName(reference), familiar: familiarName(reference) };
+  });
+  const wanted = platform ?? env.DOCKER_DEFAULT_PLATFORM;
+  return {
+    ...options,
+    contextDir: resolve(cwd, options.context),
+    names,
+    targetPlatform: wanted === undefined || wanted === '' ? buildPlatform : parsePlatform(wanted),
+    buildPlatform,
+    outputs: outputs.map((output) =>
+      'dest' in output && output.dest !== '-' ? { ...output, dest: resolve(cwd, output.dest) } : output,
+    ),
+    jobs,
+    root: resolve(cwd, options.root ?? defaultRoot(env)),
+    pull: options.pull ?? 'missing',
+    env,
+    cwd,
+    epochSec: epochOf(options.buildArgs?.SOURCE_DATE_EPOCH ?? env.SOURCE_DATE_EPOCH),
+    contextDirs: Object.fromEntries(
+      Object.entries(buildContexts).flatMap(([name, value]) => {
+        if (/^(oci-layout|docker-image):\/\//.test(value)) return [];
+        if (/^[a-z+]+:\/\//i.test(value) || /^git@/.test(value)) {
+          throw new OcibuildError(
+            'USAGE_UNSUPPORTED',
+            `Cannot use the build context "${name}=${value}": this version takes directories, oci-layout:// and docker-image://`,
+          );
+        }
+        return [[name, resolve(cwd, value)]];
+      }),
+    ),
+  };
+}
+
+/** Where the store is when nobody says so: /var/lib/ocibuild for root, the XDG data directory otherwise. */
+export function defaultRoot(env: Readonly<Record<string, string | undefined>>): string {
+  if (env.OCIBUILD_ROOT) return env.OCIBUILD_ROOT;
+  if (process.getuid?.() === 0 && env.OCIBUILD_ROOTLESS === undefined) return '/var/lib/ocibuild';
+  return join(env.XDG_DATA_HOME || join(env.HOME || '/', '.local', 'share'), 'ocibuild');
+}
+
+function epochOf(text: string | undefined): number | undefined {
+  if (text === undefined || text === '') return undefined;
+  if (/^\d{1,12}$/.test(text)) return Number(text);
+  throw new OcibuildError(
+    'USAGE_INVALID',
+    `Cannot use SOURCE_DATE_EPOCH "${text}": it must be a number of seconds since 1970`,
+  );
+}

@@ -1,0 +1,394 @@
+import { createHash, randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { OcibuildError } from '../errors/error.ts';
+import type { Compression, Descriptor, Digest } from '../image/types.ts';
+import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
+import type { ExpectedBlob } from '../layer/layer-stream.ts';
+import { fsPath } from '../layer/path-bytes.ts';
+import type { ChunkIndex, PackedLayer, Tree } from '../layer/types.ts';
+import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
+import { storeError } from './store-error.ts';
+import type {
+  BlobOptions,
+  ContentStore,
+  LayerBlob,
+  LayerOrigin,
+  LayerRow,
+  LayerRows,
+  LayerStore,
+  MutableLayer,
+  NewFilesLayer,
+  StoreRoot,
+} from './types.ts';
+
+export interface LayerStoreDeps {
+  readonly root: StoreRoot;
+  readonly content: ContentStore;
+  readonly rows: LayerRows;
+  /** Brings a blob into the content store, verified. */
+  readonly fetch: (origin: LayerOrigin, descriptor: Descriptor, signal: AbortSignal) => Promise<void>;
+  /** How an opaque directory is marked where overlay is mounted with or without privileges. */
+  readonly opaqueXattr: 'trusted.overlay.opaque' | 'user.overlay.opaque';
+}
+
+/** Earlier blobs to look for equal members in: more only costs opening them. */
+const MAX_PREVIOUS = 2;
+
+export function createLayerStore(deps: LayerStoreDeps): LayerStore {
+  const { root, content, rows, opaqueXattr } = deps;
+  const trees = new Map<LayerId, Promise<Tree>>();
+  const flights = new Map<string, Promise<unknown>>();
+  const snapshotPath = (name: string): string => join(root.snapshotsDir, name, 'fs');
+  const treeFile = (id: LayerId): string => join(root.treesDir, `${fileName(id)}.json`);
+  const chunksFile = (id: LayerId): string => join(root.treesDir, `${fileName(id)}.chunks.json`);
+
+  /** The row of a layer and of others with the same bytes: a form of any of them will do. */
+  const rowsOf = (id: LayerId): readonly LayerRow[] => {
+    const own = rows.get(id);
+    const diffId = own?.diffId;
+    const others = diffId === undefined ? [] : rows.byDiffId(diffId).filter((row) => row.id !== id);
+    return own === undefined ? others : [own, ...others];
+  };
+  const snapshotOf = (row: LayerRow): string | undefined => {
+    if (row.snapshot === undefined) return undefined;
+    const path = snapshotPath(row.snapshot);
+    return existsSync(path) ? path : undefined;
+  };
+  const hasBlob = (row: LayerRow): row is LayerRow & { blobDigest: Digest } =>
+    row.blobDigest !== undefined && content.stat(row.blobDigest) === row.blobSize;
+
+  /** One maker for each form at a time; who comes later gets the same result. */
+  async function once<T>(key: string, make: () => Promise<T>): Promise<T> {
+    const known = flights.get(key) as Promise<T> | undefined;
+    if (known !== undefined) return known;
+    const promise = make().finally(() => flights.delete(key));
+    flights.set(key, promise);
+    return promise;
+  }
+
+  /** The blob's file; fetched when it is not there. */
+  async function localBlob(id: LayerId, signal: AbortSignal): Promise<LayerBlob | undefined> {
+    for (const row of rowsOf(id)) {
+      const descriptor = descriptorOf(row);
+      if (descriptor === undefined || row.diffId === undefined) continue;
+      if (!hasBlob(row)) {
+        if (row.origin === undefined) continue;
+        await once(`fetch ${descriptor.digest}`, () =>
+          deps.fetch(row.origin as LayerOrigin, descriptor, signal),
+        );
+      }
+      return { descriptor, diffId: row.diffId, path: content.path(descriptor.digest) };
+    }
+    return undefined;
+  }
+
+  const saveTree = (id: LayerId, tree: Tree): void => {
+    write(treeFile(id), JSON.stringify(tree));
+    trees.set(id, Promise.resolve(tree));
+  };
+
+  async function loadTree(id: LayerId, signal: AbortSignal): Promise<Tree> {
+    for (const row of rowsOf(id)) {
+      const tree = row.hasTree ? readJson<Tree>(treeFile(row.id)) : undefined;
+      if (tree !== undefined) return tree;
+    }
+    for (const row of rowsOf(id)) {
+      const snapshot = snapshotOf(row);
+      if (snapshot === undefined) continue;
+      const { diffUpper } = await import('../layer/diff-upper.ts');
+      return diffUpper(snapshot, { opaqueXattr });
+    }
+    const blob = await localBlob(id, signal);
+    if (blob === undefined) throw unavailable(id);
+    const { readTree } = await import('../layer/unpack-layer.ts');
+    const { tree } = await readTree({ path: blob.path }, { ...expected(blob), signal });
+    saveTree(id, tree);
+    rows.put(id, { hasTree: true });
+    return tree;
+  }
+
+  /** Puts a finished directory into place; a process that was quicker wins. */
+  function adopt(dir: string, id: LayerId): string {
+    const name = fileName(id);
+    try {
+      renameSync(dir, join(root.snapshotsDir, name));
+    } catch (error) {
+      if (!['ENOTEMPTY', 'EEXIST'].includes(errnoOf(error) ?? '')) throw storeError(error, dir);
+      root.discard(dir);
+    }
+    rows.put(id, { snapshot: name });
+    return snapshotPath(name);
+  }
+
+  async function makeSnapshot(id: LayerId, signal: AbortSignal): Promise<string> {
+    const blob = await localBlob(id, signal);
+    if (blob === undefined) throw unavailable(id);
+    return inTemp(async (dir) => {
+      const { unpackLayer } = await import('../layer/unpack-layer.ts');
+      const target = join(dir, 'fs');
+      mkdirSync(target, { mode: 0o755 });
+      const source = { path: blob.path };
+      const { tree } = await unpackLayer(source, { ...expected(blob), dest: target, opaqueXattr, signal });
+      saveTree(id, tree);
+      rows.put(id, { hasTree: true });
+      return adopt(dir, id);
+    });
+  }
+
+  /** A directory in tmp/ that is thrown away unless it was moved into place. */
+  async function inTemp<T>(body: (dir: string) => Promise<T>): Promise<T> {
+    const dir = root.tempPath();
+    try {
+      mkdirSync(dir, { mode: 0o700 });
+      return await body(dir);
+    } catch (error) {
+      root.discard(dir);
+      throw error;
+    }
+  }
+
+  async function pack(
+    id: LayerId,
+    tree: Tree,
+    contentOf: NewFilesLayer['content'],
+    options: PackContext,
+  ): Promise<PackedLayer> {
+    const { packLayer } = await import('../layer/pack-layer.ts');
+    const dest = content.tempFile();
+    const { compression, level, onProgress, signal } = options;
+    const packed = await packLayer(tree, {
+      compression,
+      ...(level === undefined ? {} : { level }),
+      dest,
+      content: contentOf,
+      previous: (options.previous ?? []).flatMap(previousBlob).slice(0, MAX_PREVIOUS),
+      signal,
+      ...(onProgress === undefined ? {} : { onProgress }),
+    });
+    content.ingest(dest, packed.digest, packed.size);
+    saveTree(id, packed.tree);
+    if (packed.index !== undefined) write(chunksFile(id), JSON.stringify(packed.index));
+    rows.put(id, {
+      diffId: packed.diffId,
+      blobDigest: packed.digest,
+      blobSize: packed.size,
+      mediaType: packed.mediaType,
+      tarSize: packed.tarSize,
+      hasTree: true,
+      hasChunkIndex: packed.index !== undefined,
+    });
+    return packed;
+  }
+
+  function previousBlob(id: LayerId): { blob: string; index: ChunkIndex }[] {
+    const row = id === EMPTY_LAYER ? undefined : rows.get(id);
+    if (row === undefined || !row.hasChunkIndex || !hasBlob(row)) return [];
+    const index = readJson<ChunkIndex>(chunksFile(id));
+    return index === undefined ? [] : [{ blob: content.path(row.blobDigest), index }];
+  }
+
+  const store: LayerStore = {
+    addBase({ diffId, descriptor, origin }) {
+      const known = rows.get(diffId);
+      const same = known?.blobDigest === descriptor.digest;
+      // A copy that is here beats one that would have to be fetched.
+      if (known !== undefined && !same && hasBlob(known)) return diffId;
+      rows.put(diffId, {
+        diffId,
+        blobDigest: descriptor.digest,
+        blobSize: descriptor.size,
+        mediaType: descriptor.mediaType,
+        ...(origin === undefined ? {} : { origin }),
+      });
+      return diffId;
+    },
+
+    available: (id) =>
+      id === EMPTY_LAYER ||
+      rowsOf(id).some((row) => hasBlob(row) || snapshotOf(row) !== undefined || row.origin !== undefined),
+
+    tree(id, signal) {
+      if (id === EMPTY_LAYER) return Promise.resolve([]);
+      let tree = trees.get(id);
+      if (tree === undefined) {
+        tree = loadTree(id, signal);
+        trees.set(id, tree);
+        tree.catch(() => trees.delete(id));
+      }
+      return tree;
+    },
+
+    async snapshot(id, signal) {
+      for (const row of rowsOf(id)) {
+        const path = snapshotOf(row);
+        if (path !== undefined) return path;
+      }
+      return once(`snapshot ${id}`, () => makeSnapshot(id, signal));
+    },
+
+    fileIn: (snapshot, path) => ({ path: fsPath(`${snapshot}/${path}`) }),
+
+    async blob(id, options, signal) {
+      return once(
+        `blob ${id} ${options.compression} ${options.level ?? ''} ${options.force ?? ''}`,
+        async () => {
+          const known = await localBlob(id, signal);
+          if (known !== undefined) {
+            if (options.force !== true || compressionOf(known.descriptor.mediaType) === options.compression)
+              return known;
+            return recompressed(known, options, signal);
+          }
+          const snapshot = await store.snapshot(id, signal);
+          const tree = await store.tree(id, signal);
+          const packed = await pack(id, tree, (entry) => store.fileIn(snapshot, entry.path), {
+            ...options,
+            signal,
+          });
+          const { diffId, digest, size, mediaType } = packed;
+          return { descriptor: { mediaType, digest, size }, diffId, path: content.path(digest) };
+        },
+      );
+    },
+
+    newMutable: (lower) => newMutable(lower),
+
+    async addFiles(layer, signal) {
+      const id: LayerId = `files-${createHash('sha256').update(JSON.stringify(layer.tree)).digest('hex')}`;
+      return once(`files ${id}`, async () => {
+        const row = rows.get(id);
+        if (layer.snapshot && (row === undefined || snapshotOf(row) === undefined)) {
+          await inTemp(async (dir) => {
+            const { writeTree } = await import('../layer/write-tree.ts');
+            const target = join(dir, 'fs');
+            mkdirSync(target, { mode: 0o755 });
+            await writeTree(target, layer.tree, { content: layer.content, opaqueXattr, signal });
+            saveTree(id, layer.tree);
+            rows.put(id, { hasTree: true });
+            return adopt(dir, id);
+          });
+        }
+        if (!layer.snapshot && layer.blob !== undefined && (row === undefined || !hasBlob(row))) {
+          await pack(id, layer.tree, layer.content, { ...layer.blob, signal });
+        }
+        return id;
+      });
+    },
+
+    dropBlob(digest) {
+      content.drop(digest);
+      for (const row of rows.list()) {
+        if (row.blobDigest === digest && row.origin === undefined) {
+          rows.update(row.id, { blobDigest: null, blobSize: null, hasChunkIndex: false });
+        }
+      }
+    },
+  };
+  return store;
+
+  async function recompressed(
+    blob: LayerBlob,
+    options: BlobOptions,
+    signal: AbortSignal,
+  ): Promise<LayerBlob> {
+    const { recompress } = await import('../layer/recompress.ts');
+    const dest = content.tempFile();
+    const descriptor = await recompress(blob.path, dest, {
+      from: blob.descriptor,
+      compression: options.compression,
+      ...(options.level === undefined ? {} : { level: options.level }),
+      signal,
+    });
+    content.ingest(dest, descriptor.digest, descriptor.size);
+    return { descriptor, diffId: blob.diffId, path: content.path(descriptor.digest) };
+  }
+
+  function newMutable(lower: readonly string[]): MutableLayer {
+    const dir = root.tempPath();
+    const [upper, work] = [join(dir, 'fs'), join(dir, 'work')];
+    mkdirSync(dir, { mode: 0o700 });
+    mkdirSync(upper);
+    mkdirSync(work);
+    // overlay shows the attributes of the uppermost root directory.
+    const top = lower.at(-1);
+    const { mode, uid, gid } = top === undefined ? { mode: 0o755, uid: 0, gid: 0 } : statSync(top);
+    chmodSync(upper, mode & 0o7777);
+    if (uid !== 0 || gid !== 0) chownSync(upper, uid, gid);
+    return {
+      upper,
+      work,
+      async commit() {
+        if (readdirSync(upper).length === 0) {
+          rmSync(dir, { recursive: true });
+          return EMPTY_LAYER;
+        }
+        rmSync(work, { recursive: true });
+        const id: LayerId = `run-${randomBytes(20).toString('hex')}`;
+        adopt(dir, id);
+        return id;
+      },
+      async discard() {
+        root.discard(dir);
+      },
+    };
+  }
+
+  function write(file: string, text: string): void {
+    writeFileAtomic(file, Buffer.from(text), { temp: root.tempPath() });
+  }
+}
+
+interface PackContext extends BlobOptions {
+  readonly signal: AbortSignal;
+}
+
+/** Everything that a reader checks on its way. */
+function expected({ descriptor: { digest, size }, diffId }: LayerBlob): ExpectedBlob {
+  return { digest, size, diffId };
+}
+
+function unavailable(id: LayerId): OcibuildError {
+  return new OcibuildError(
+    'LAYER_UNAVAILABLE',
+    `Cannot use the layer "${id}": it is no longer in the store`,
+    {
+      details: { layer: id },
+      hint: 'build again with `--no-cache`, or pull the base image again with `--pull`',
+    },
+  );
+}
+
+/** Ids become file names. */
+function fileName(id: LayerId): string {
+  return id.replace(':', '-');
+}
+
+function descriptorOf({ mediaType, blobDigest, blobSize }: LayerRow): Descriptor | undefined {
+  if (mediaType === undefined || blobDigest === undefined || blobSize === undefined) return undefined;
+  return { mediaType, digest: blobDigest, size: blobSize };
+}
+
+/** @see image-spec layer.md §Distributable, and Docker's own types */
+function compressionOf(mediaType: string): Compression {
+  if (mediaType.endsWith('zstd')) return 'zstd';
+  return mediaType.endsWith('gzip') ? 'gzip' : 'uncompressed';
+}
+
+/** Undefined when the file is missing or damaged: what it says can be had again. */
+function readJson<T>(file: string): T | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as T;
+  } catch {
+    return undefined;
+  }
+}

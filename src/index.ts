@@ -1,0 +1,7 @@
+export { type Build, build } from './build/build.ts';
+export type { BuildOptions, BuildResult, Output } from './build/options.ts';
+export type { Category, ErrorCode } from './errors/codes.ts';
+export { isOcibuildError, MultiError, OcibuildError } from './errors/error.ts';
+export type { Position, SourceFile, SourceRange, SourceRef } from './errors/source.ts';
+export type { ContainerConfig, Descriptor, Digest, History, ImageConfig, Platform } from './image/types.ts';
+export type { EventSink, ProgressEvent } from './solver/types.ts';
