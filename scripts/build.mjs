@@ -85,6 +85,7 @@ if (Object.keys(entryPoints).length === 0) {
   process.exit(1);
 }
 
+// esbuild has printed the errors by then.
 const result = await build({
   absWorkingDir: root,
   entryPoints,
@@ -110,7 +111,7 @@ const result = await build({
   },
   plugins: [startOfCommand, devtoolsStub, lazyCommonJs],
   logLevel: 'warning',
-});
+}).catch(() => process.exit(1));
 
 // Chunks first, entries last, each renamed into place: a command started meanwhile sees the old or the new build.
 mkdirSync(out, { recursive: true });
