@@ -1,0 +1,188 @@
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { LayerBlob } from '../cache/types.ts';
+import { OcibuildError } from '../errors/error.ts';
+import { documentKind, parseConfig, parseDocument } from '../image/manifest.ts';
+import { formatPlatform, hostPlatform, selectPlatform } from '../image/platform.ts';
+import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../image/types.ts';
+import { type Engine, openEngine } from './engine.ts';
+
+/** One tag of the store. */
+export interface StoredImage {
+  readonly name: string;
+  readonly digest: Digest;
+  readonly configDigest: Digest;
+  /** RFC 3339. */
+  readonly created: string | undefined;
+  /** Bytes of config and layer blobs. */
+  readonly sizeBytes: number;
+  readonly platform: string;
+}
+
+export interface ImageDetails {
+  readonly name: string;
+  readonly descriptor: Descriptor;
+  readonly manifest: Manifest;
+  readonly manifestBytes: Buffer;
+  readonly config: ImageConfig;
+  readonly configBytes: Buffer;
+  readonly layers: readonly { digest: Digest; diffId: Digest; size: number; mediaType: string }[];
+}
+
+export interface StoreCommandOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signal: AbortSignal;
+}
+
+const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
+
+/** The images of a store by name. An image whose documents are damaged is left out. */
+export async function listImages(
+  root: string,
+  options: StoreCommandOptions,
+): Promise<readonly StoredImage[]> {
+  await using engine = await openEngine({ root, ...options });
+  return engine.index.list().flatMap(({ name, descriptor }): StoredImage[] => {
+    try {
+      const { manifest, config } = readImage(engine, descriptor, hostPlatform());
+      const { os, architecture, variant, created } = config;
+      const size = manifest.layers.reduce((sum, layer) => sum + layer.size, manifest.config.size);
+      return [
+        {
+          name,
+          digest: descriptor.digest,
+          configDigest: manifest.config.digest,
+          created,
+          sizeBytes: size,
+          platform: formatPlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) }),
+        },
+      ];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** @throws IMAGE_NOT_FOUND, BLOB_* */
+export async function inspectImage(
+  root: string,
+  name: string,
+  options: StoreCommandOptions,
+): Promise<ImageDetails> {
+  await using engine = await openEngine({ root, ...options });
+  return findImage(engine, name);
+}
+
+/**
+ * Makes an OCI runtime bundle: `rootfs` from all layers, `config.json` by the image-spec's conversion rules. It
+ * shares the host's network, so that `runc run` needs nothing set up. Nothing is left when it fails.
+ * @throws IMAGE_NOT_FOUND, EXPORT_TARGET_INVALID, LAYER_INVALID, DISK_FULL
+ * @see image-spec conversion.md
+ */
+export async function unpackImage(
+  root: string,
+  name: string,
+  options: StoreCommandOptions & { readonly bundle: string },
+): Promise<ImageDetails> {
+  const { bundle, signal } = options;
+  await using engine = await openEngine({ root, ...options });
+  const image = findImage(engine, name);
+  refuseUsed(bundle);
+  const [{ applyLayer }, { bundleConfig }] = await Promise.all([
+    import('../layer/unpack-layer.ts'),
+    import('../executor/bundle.ts'),
+  ]);
+  mkdirSync(dirname(bundle), { recursive: true });
+  const temp = `${bundle}.${process.pid}.tmp`;
+  try {
+    mkdirSync(temp, { mode: 0o755 });
+    const rootfs = join(temp, 'rootfs');
+    mkdirSync(rootfs, { mode: 0o755 });
+    for (const blob of await blobsOf(engine, image, signal)) {
+      const { digest, size } = blob.descriptor;
+      await applyLayer({ path: blob.path }, { digest, size, diffId: blob.diffId, dest: rootfs, signal });
+    }
+    writeFileSync(join(temp, 'config.json'), bundleConfig(image.config, rootfs, engine.rootless));
+    rmSync(bundle, { recursive: true, force: true });
+    renameSync(temp, bundle);
+  } catch (error) {
+    rmSync(temp, { recursive: true, force: true });
+    throw error;
+  }
+  return image;
+}
+
+function findImage(engine: Engine, name: string): ImageDetails {
+  const descriptor = engine.index.resolve(name, hostPlatform());
+  if (descriptor === undefined) {
+    const names = engine.index.list().map((image) => image.name);
+    throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find the image "${name}" in the store`, {
+      hint:
+        names.length === 0 ? 'the store holds no images' : `the store holds ${names.slice(0, 5).join(', ')}`,
+    });
+  }
+  return { name, ...readImage(engine, descriptor, hostPlatform()) };
+}
+
+function readImage(engine: Engine, top: Descriptor, platform: Platform): Omit<ImageDetails, 'name'> {
+  let descriptor = top;
+  let bytes = engine.content.readBytes(descriptor.digest, MAX_DOCUMENT_BYTES);
+  let document = parseDocument(bytes, descriptor.mediaType);
+  while (document.kind === 'index') {
+    const { manifests } = document.index;
+    const images = manifests.filter((entry) => documentKind(entry.mediaType) !== undefined);
+    const platforms = images.map((entry) => entry.platform);
+    const next = images[selectPlatform(platforms, platform)] ?? images[0];
+    if (next === undefined) {
+      throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find an image in the index "${descriptor.digest}"`);
+    }
+    descriptor = next;
+    bytes = engine.content.readBytes(descriptor.digest, MAX_DOCUMENT_BYTES);
+    document = parseDocument(bytes, descriptor.mediaType);
+  }
+  const { manifest } = document;
+  const configBytes = engine.content.readBytes(manifest.config.digest, MAX_DOCUMENT_BYTES);
+  const config = parseConfig(configBytes);
+  const layers = manifest.layers.map(({ digest, size, mediaType }, i) => ({
+    digest,
+    diffId: config.rootfs.diff_ids[i] as Digest,
+    size,
+    mediaType,
+  }));
+  return { descriptor, manifest, manifestBytes: bytes, config, configBytes, layers };
+}
+
+/** Blobs that are not here yet are fetched, a few at a time, from where the image came from. */
+async function blobsOf(
+  engine: Engine,
+  image: ImageDetails,
+  signal: AbortSignal,
+): Promise<readonly LayerBlob[]> {
+  const { default: PQueue } = await import('p-queue');
+  const queue = new PQueue({ concurrency: availableParallelism() });
+  return Promise.all(
+    image.layers.map(({ diffId }, i) =>
+      queue.add(() => {
+        engine.layers.addBase({
+          diffId,
+          descriptor: image.manifest.layers[i] as Descriptor,
+          origin: undefined,
+        });
+        return engine.layers.blob(diffId, { compression: 'gzip' }, signal);
+      }),
+    ),
+  );
+}
+
+function refuseUsed(bundle: string): void {
+  const stat = statSync(bundle, { throwIfNoEntry: false });
+  if (stat === undefined || (stat.isDirectory() && readdirSync(bundle).length === 0)) return;
+  throw new OcibuildError(
+    'EXPORT_TARGET_INVALID',
+    `Cannot unpack to "${bundle}": it exists and is not an empty directory`,
+    {
+      hint: 'remove it, or name another directory',
+    },
+  );
+}
