@@ -26,8 +26,11 @@ export interface Location {
 export interface Stub {
   /** Path on the host. */
   readonly path: string;
-  readonly kind: 'dir' | 'file';
+  readonly kind: StubKind;
 }
+
+/** What a mount needs to be mounted on; runc gives a tmpfs the mode of the directory below it. */
+export type StubKind = 'dir' | 'tmpfs' | 'file';
 
 const MAX_LINKS = 40;
 const PATH_FAULTS = ['ENOTDIR', 'ELOOP', 'ENAMETOOLONG'];
@@ -80,7 +83,7 @@ export function makeDirs(root: string, location: Location, owner: { uid: number;
 }
 
 /** Makes what is missing of a mount point, its parents' times kept; gives what it made, parents first. */
-export function makeStub(root: string, location: Location, kind: Stub['kind']): Stub[] {
+export function makeStub(root: string, location: Location, kind: StubKind): Stub[] {
   let path = join(root, location.existing);
   return location.missing.map((name, index) => {
     const last = index === location.missing.length - 1;
@@ -105,9 +108,9 @@ export function removeStubs(stubs: readonly Stub[]): void {
 }
 
 function makeEntry({ path, kind }: Stub): void {
-  if (kind === 'dir') mkdirSync(path);
-  else writeFileSync(path, '', { flag: 'wx' });
-  chmodSync(path, kind === 'dir' ? 0o755 : 0o644);
+  if (kind === 'file') writeFileSync(path, '', { flag: 'wx' });
+  else mkdirSync(path);
+  chmodSync(path, { dir: 0o755, tmpfs: 0o1777, file: 0o644 }[kind]);
 }
 
 function keepTime(dir: string, change: () => void): void {

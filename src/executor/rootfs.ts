@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
-import { finalPath, locate, makeDirs, makeStub, removeStubs, type Stub } from './in-root.ts';
+import { finalPath, locate, makeDirs, makeStub, removeStubs, type Stub, type StubKind } from './in-root.ts';
 import { bindMount, errnoOf, mountOverlay, unmount } from './mounts.ts';
 import { hostsFile, resolvConf } from './network.ts';
 import type { SpecMount } from './spec.ts';
@@ -22,7 +22,7 @@ const LASTING_POINTS = ['/proc', '/dev', '/sys'];
 
 interface Target {
   readonly path: string;
-  readonly kind: Stub['kind'];
+  readonly kind: StubKind;
 }
 
 /** Mounts a step's root at `BUNDLE/rootfs` and everything that its mounts need, in this thread's namespace. */
@@ -145,7 +145,7 @@ function prepareMounts(context: {
           destination,
           type: 'tmpfs',
           source: 'tmpfs',
-          options: ['nosuid', 'mode=1777', access, ...size],
+          options: ['nosuid', access, ...size],
         };
       }
       case 'bind': {
@@ -216,8 +216,8 @@ function invalidCwd(cwd: string, cause: unknown): OcibuildError {
   );
 }
 
-function kindOf(mount: SpecMount): Stub['kind'] {
-  if (mount.type !== 'bind') return 'dir';
+function kindOf(mount: SpecMount): StubKind {
+  if (mount.type !== 'bind') return 'tmpfs';
   try {
     return statSync(mount.source).isDirectory() ? 'dir' : 'file';
   } catch (cause) {
