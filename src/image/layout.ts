@@ -1,4 +1,4 @@
-import { open, readFile } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { digestBytes, isDigest } from './digest.ts';
@@ -166,13 +166,13 @@ async function findDigest(layout: Layout, digest: Digest): Promise<Descriptor> {
   const { manifests } = await layout.readIndex();
   const entry = manifests.find((candidate) => candidate.digest === digest);
   if (entry !== undefined) return entry;
-  const bytes = await readFile(layout.blobPath(digest)).catch((cause: unknown) => {
+  const stats = await stat(layout.blobPath(digest)).catch((cause: unknown) => {
     throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find image "${digest}" in layout "${layout.dir}"`, {
       cause,
     });
   });
-  verify(bytes, { digest, size: bytes.length, mediaType: MEDIA_TYPE.manifest });
-  return { mediaType: parseDocument(bytes).mediaType, digest, size: bytes.length };
+  const found = { mediaType: MEDIA_TYPE.manifest, digest, size: stats.size };
+  return { ...found, mediaType: parseDocument(await layout.readBlob(found)).mediaType };
 }
 
 async function descend(

@@ -14,6 +14,8 @@ const DEFAULT_REGISTRY = 'docker.io';
 const LEGACY_REGISTRY = 'index.docker.io';
 const OFFICIAL = 'library/';
 const MAX_REPOSITORY_LENGTH = 255;
+/** A DNS name's 253 characters and a port; longer text is not worth matching. */
+const MAX_REGISTRY_LENGTH = 260;
 
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const HOST_LABEL = '(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])';
@@ -38,7 +40,8 @@ export function parseReference(text: string): Reference {
   if (tag !== undefined && !TAG.test(tag)) throw fault(text, tagFault(tag));
   if (/^[0-9a-f]{64}$/.test(name)) throw fault(text, 'a name of 64 hex digits reads as an image id');
   const { registry, repository } = splitRegistry(name);
-  if (!REGISTRY.test(registry)) throw fault(text, `"${registry}" is not a registry host`);
+  if (registry.length > MAX_REGISTRY_LENGTH || !REGISTRY.test(registry))
+    throw fault(text, `"${registry}" is not a registry host`);
   checkRepository(text, repository);
   return {
     registry,
@@ -95,15 +98,12 @@ function checkRepository(text: string, repository: string): void {
       `the repository has ${repository.length} characters, at most ${MAX_REPOSITORY_LENGTH} are allowed`,
     );
   }
+  const typed = text.includes(repository) ? repository : repository.slice(OFFICIAL.length);
   for (const part of repository.split('/')) {
     if (COMPONENT.test(part)) continue;
     if (part === '') throw fault(text, 'the repository has an empty path component');
     if (part !== part.toLowerCase())
-      throw fault(
-        text,
-        'the repository must be lower case',
-        text.replace(repository, repository.toLowerCase()),
-      );
+      throw fault(text, 'the repository must be lower case', text.replace(typed, typed.toLowerCase()));
     throw fault(
       text,
       `"${part}" is not a repository name: expected a-z and 0-9, separated by ".", "_", "__" or "-"`,

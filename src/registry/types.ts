@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Reference } from '../image/reference.ts';
-import type { Descriptor, Digest, Platform } from '../image/types.ts';
+import type { Descriptor, Digest } from '../image/types.ts';
 
 /** Name → descriptor → bytes. One for a build; tokens are kept in it. */
 export interface Resolver {
@@ -40,6 +40,3 @@ export interface ResolverOptions {
   /** How long to wait for an answer, or for the next bytes of one. @default 60_000 */
   readonly timeoutMs?: number;
 }
-
-/** Picks one manifest of an index. */
-export type PlatformMatcher = (platforms: readonly (Platform | undefined)[], wanted: Platform) => number;
