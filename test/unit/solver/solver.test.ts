@@ -232,7 +232,10 @@ describe('createSolver()', () => {
         fc.option(fc.nat(19), { nil: undefined }),
         async (shape, failing) => {
           const steps = Object.fromEntries(
-            shape.map((inputs, i) => [`s${i}`, [...new Set(inputs.filter((j) => j < i).map((j) => `s${j}`))]]),
+            shape.map((inputs, i) => [
+              `s${i}`,
+              [...new Set(inputs.filter((j) => j < i).map((j) => `s${j}`))],
+            ]),
           );
           const { definition, digest } = graphOf(steps);
           const memory = memoryCache();

@@ -1,0 +1,179 @@
+import { describe, expect, it } from 'vitest';
+import { createTreeView } from '../../../src/layer/tree-view.ts';
+import type { Tree, TreeEntry } from '../../../src/layer/types.ts';
+import { createFilePlan, type PlanSource } from '../../../src/solver/ops/file-plan.ts';
+import { selectSources } from '../../../src/solver/ops/select.ts';
+
+/** `path` is a directory when it ends in a slash, a symlink when it holds ` -> `. */
+function tree(...paths: readonly string[]): Tree {
+  return paths.map((text, i): TreeEntry => {
+    const [path = '', link] = text.split(' -> ');
+    const facts = { mode: 0o644, uid: 7, gid: 8, size: 0, mtimeSec: 100 + i };
+    if (link !== undefined) return { ...facts, path, type: 'symlink', mode: 0o777, link };
+    if (path.endsWith('/')) return { ...facts, path: path.slice(0, -1), type: 'dir', mode: 0o750 };
+    return { ...facts, path, type: 'file', size: 3 };
+  });
+}
+
+function sourceOf(...paths: readonly string[]): PlanSource {
+  return { view: createTreeView([tree(...paths)]), content: ({ path }) => ({ path: `/source/${path}` }) };
+}
+
+interface CopyCase {
+  readonly base?: readonly string[];
+  readonly source: readonly string[];
+  readonly from: readonly string[];
+  readonly dest: string;
+}
+
+function copy({ base = [], source, from, dest }: CopyCase, attributes = {}) {
+  const plan = createFilePlan(createTreeView([tree(...base)]), 0);
+  const files = sourceOf(...source);
+  const selected = selectSources(
+    files.view,
+    from.map((path) => ({ path, wildcard: /[*?[]/.test(path) })),
+  );
+  plan.copy(selected, files, dest, { mode: undefined, owner: undefined, ...attributes });
+  return plan.finish();
+}
+
+const shape = (entries: Tree): string[] =>
+  entries.map(({ path, type, link }) => `${type} ${path}${link === undefined ? '' : ` -> ${link}`}`);
+
+describe('createFilePlan().copy()', () => {
+  it.each<[string, CopyCase, string[]]>([
+    ['a file under a new name', { source: ['a'], from: ['a'], dest: '/b' }, ['file b']],
+    [
+      'a file into a directory by its slash',
+      { source: ['a'], from: ['a'], dest: '/d/' },
+      ['dir d', 'file d/a'],
+    ],
+    [
+      'a file into an existing directory',
+      { base: ['d/'], source: ['a'], from: ['a'], dest: '/d' },
+      ['dir d', 'file d/a'],
+    ],
+    ['missing parents', { source: ['a'], from: ['a'], dest: '/x/y/z' }, ['dir x', 'dir x/y', 'file x/y/z']],
+    [
+      'the content of a directory',
+      { source: ['s/', 's/a', 's/t/', 's/t/b'], from: ['s'], dest: '/o' },
+      ['dir o', 'file o/a', 'dir o/t', 'file o/t/b'],
+    ],
+    [
+      'the whole source',
+      { source: ['a', 'd/', 'd/b'], from: [''], dest: '/' },
+      ['file a', 'dir d', 'file d/b'],
+    ],
+    [
+      'through a symlinked directory of the base',
+      { base: ['real/', 'l -> /real'], source: ['a'], from: ['a'], dest: '/l/' },
+      ['dir real', 'file real/a'],
+    ],
+    [
+      'to the target of a dangling symlink',
+      { base: ['l -> /new'], source: ['a'], from: ['a'], dest: '/l/x' },
+      ['dir new', 'file new/x'],
+    ],
+    ['what a named symlink points to', { source: ['a', 'l -> a'], from: ['l'], dest: '/b' }, ['file b']],
+    [
+      'symlinks inside a directory as they are',
+      { source: ['s/', 's/l -> ../a', 'a'], from: ['s'], dest: '/o' },
+      ['dir o', 'symlink o/l -> ../a'],
+    ],
+    [
+      'all matches of a wildcard',
+      { source: ['a.x', 'b.x', 'c.y'], from: ['*.x'], dest: '/o/' },
+      ['dir o', 'file o/a.x', 'file o/b.x'],
+    ],
+    [
+      'a symlink that leads out of the root, inside it',
+      { source: ['l -> ../../a', 'a'], from: ['l'], dest: '/b' },
+      ['file b'],
+    ],
+  ])('copies %s', (_, given, expected) => {
+    expect(shape(copy(given).tree)).toEqual(expected);
+  });
+
+  it('repeats directories of the base with their attributes and the time of the epoch', () => {
+    const { tree: made } = copy({ base: ['d/'], source: ['a'], from: ['a'], dest: '/d/' });
+    expect(made[0]).toMatchObject({ path: 'd', mode: 0o750, uid: 7, gid: 8, mtimeSec: 0 });
+  });
+
+  it('gives mode and owner to files, directories and new parents', () => {
+    const { tree: made } = copy(
+      { source: ['s/', 's/a', 's/t/'], from: ['s'], dest: '/o' },
+      { mode: 0o700, owner: { uid: 1, gid: 2 } },
+    );
+    for (const entry of made) expect(entry).toMatchObject({ mode: 0o700, uid: 1, gid: 2 });
+  });
+
+  it('refuses a file over a directory and a directory over a file', () => {
+    expect(() => copy({ base: ['o/', 'o/a/'], source: ['a'], from: ['a'], dest: '/o/' })).toThrow(
+      /over the directory "\/o\/a"/,
+    );
+    expect(() => copy({ base: ['o'], source: ['s/', 's/a'], from: ['s'], dest: '/o' })).toThrow(
+      /"\/o" is a file/,
+    );
+    expect(() => copy({ base: ['o/', 'o/t'], source: ['s/', 's/t/'], from: ['s'], dest: '/o' })).toThrow(
+      /over the file "\/o\/t"/,
+    );
+  });
+
+  it('names a missing source', () => {
+    expect(() => copy({ source: ['a'], from: ['b'], dest: '/' })).toThrow(/Cannot find "\/b"/);
+  });
+
+  it('takes no match of a wildcard as nothing to do', () => {
+    expect(copy({ source: ['a'], from: ['*.x'], dest: '/o/' }).tree).toEqual([]);
+  });
+
+  it('keeps hardlinks of one source, the first path as the file', () => {
+    const entries: Tree = [
+      ...tree('s/', 's/b'),
+      { ...(tree('s/c')[0] as TreeEntry), type: 'hardlink', link: 's/b', size: 0 },
+    ];
+    const source: PlanSource = { view: createTreeView([entries]), content: ({ path }) => ({ path }) };
+    const plan = createFilePlan(createTreeView([]), 0);
+    const selected = selectSources(source.view, [{ path: 's', wildcard: false }]);
+    plan.copy(selected, source, '/o', { mode: undefined, owner: undefined });
+    expect(shape(plan.finish().tree)).toEqual(['dir o', 'file o/b', 'hardlink o/c -> o/b']);
+  });
+
+  it('reads a copied file from its source', () => {
+    const planned = copy({ source: ['s/', 's/a'], from: ['s'], dest: '/o' });
+    const file = planned.tree.find((entry) => entry.type === 'file') as TreeEntry;
+    expect(planned.content(file)).toEqual({ path: '/source/s/a' });
+  });
+});
+
+describe('createFilePlan().mkdir()', () => {
+  it('makes what is missing and leaves what is there alone', () => {
+    const plan = createFilePlan(createTreeView([tree('a/', 'l -> a')]), 42);
+    plan.mkdir('/l/b/c', 0o755, { uid: 5, gid: 6 });
+    expect(plan.finish().tree).toEqual([
+      expect.objectContaining({ path: 'a', uid: 7, mode: 0o750 }),
+      expect.objectContaining({ path: 'a/b', uid: 5, gid: 6, mode: 0o755, mtimeSec: 42 }),
+      expect.objectContaining({ path: 'a/b/c', uid: 5, gid: 6 }),
+    ]);
+  });
+
+  it('makes no layer for a directory that exists', () => {
+    const plan = createFilePlan(createTreeView([tree('a/')]), 0);
+    plan.mkdir('/a', 0o755, undefined);
+    expect(plan.finish().tree).toEqual([]);
+  });
+});
+
+describe('createFilePlan().unpack()', () => {
+  it('lays an archive over the root, through symlinked directories, replacing files', () => {
+    const plan = createFilePlan(createTreeView([tree('usr/', 'usr/bin/', 'bin -> usr/bin', 'etc')]), 0);
+    plan.unpack(sourceOf('bin/', 'bin/sh', 'etc/', 'etc/passwd'), '/', undefined);
+    expect(shape(plan.finish().tree)).toEqual([
+      'dir etc',
+      'file etc/passwd',
+      'dir usr',
+      'dir usr/bin',
+      'file usr/bin/sh',
+    ]);
+  });
+});
