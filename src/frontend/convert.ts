@@ -1,0 +1,294 @@
+import { MultiError, OcibuildError, throwIfAborted } from '../errors/error.ts';
+import type { SourceFile, SourceRef } from '../errors/source.ts';
+import { normalizePlatform } from '../image/platform.ts';
+import type { ContainerConfig, Digest, ImageConfig, Platform } from '../image/types.ts';
+import { createGraph } from '../llb/definition.ts';
+import type { SourceOp } from '../llb/ops.ts';
+import { unusedBuildArgs } from './args.ts';
+import { convertCopy } from './convert-copy.ts';
+import { convertMeta } from './convert-meta.ts';
+import { convertRun } from './convert-run.ts';
+import { parseIgnore } from './dockerignore.ts';
+import type { ArgInstruction, Instruction } from './instructions.ts';
+import { lineRange } from './lines.ts';
+import { parseInstruction } from './parse-instruction.ts';
+import { type Directive, type ParsedFile, parseFile } from './parser.ts';
+import { type ReadyStage, resolvePlan } from './resolve.ts';
+import { type BaseRef, planStages } from './stages.ts';
+import {
+  type Build,
+  countSteps,
+  DEFAULT_PATH,
+  type StageState,
+  setEnv,
+  sourceOf,
+  stepPrefix,
+} from './state.ts';
+import type { FrontendContext, FrontendResult, LintWarning, ResolvedImage } from './types.ts';
+
+/**
+ * Turns a Dockerfile into a build graph and the config of its image. Asks for base images through the context's
+ * resolver only, and only for those that the target needs.
+ * @throws DOCKERFILE_*, DOCKERIGNORE_INVALID, PLATFORM_INVALID, and what the resolver throws; several faults of
+ * syntax come together as a MultiError
+ */
+export async function convertDockerfile(context: FrontendContext): Promise<FrontendResult> {
+  throwIfAborted(context.signal);
+  const parsed = await parseFile(context.dockerfile);
+  checkSyntax(context, parsed.directives);
+  const instructions = parseAll(parsed);
+  const plan = planStages(context, instructions, parsed.escapeChar);
+  const resolved = await resolvePlan(context, plan, parsed.escapeChar);
+  const build = createBuild(context, {
+    plan: resolved,
+    escapeChar: parsed.escapeChar,
+    globals: plan.globals,
+  });
+  const target = build.stageState(plan.target);
+  const declared = [...resolved.stages.values()].flatMap((stage) => stage.instructions).concat(instructions);
+  return {
+    definition: build.graph.definition(),
+    target: target.root,
+    config: finishedConfig(target, context.labels),
+    baseHistory: target.baseHistory,
+    warnings: unusedWarnings(
+      context,
+      declared.filter((each) => each.kind === 'ARG'),
+    ),
+    stageNames: plan.stages.map(({ name, index }) => name ?? `stage-${index}`),
+  };
+}
+
+/** The languages that this frontend is: Docker's own, whatever the version. */
+const BUILT_IN = /^(?:docker\.io\/)?docker\/dockerfile(?:-upstream)?(?:[:@].*)?$|^dockerfile\.v0$/;
+
+function checkSyntax(context: FrontendContext, directives: readonly Directive[]): void {
+  const directive = directives.find(({ name }) => name === 'syntax');
+  const given = context.buildArgs.BUILDKIT_SYNTAX ?? directive?.value;
+  const image = given?.trim().split(/\s+/)[0];
+  if (image === undefined || image === '' || BUILT_IN.test(image)) return;
+  throw new OcibuildError(
+    'DOCKERFILE_UNSUPPORTED',
+    `Cannot read "${context.dockerfile.name}" with syntax "${image}": only docker/dockerfile is built in`,
+    {
+      hint: 'remove the syntax directive, or set it to "docker/dockerfile:1"',
+      ...(directive === undefined ? {} : { source: { file: context.dockerfile, ranges: [directive.range] } }),
+    },
+  );
+}
+
+/** Faults of one instruction do not hide those of the next. */
+function parseAll(parsed: ParsedFile): Instruction[] {
+  const errors: OcibuildError[] = [...parsed.errors];
+  const instructions: Instruction[] = [];
+  for (const raw of parsed.instructions) {
+    try {
+      instructions.push(parseInstruction(raw, parsed.escapeChar));
+    } catch (error) {
+      if (!(error instanceof OcibuildError)) throw error;
+      errors.push(error);
+    }
+  }
+  const lineOf = (error: OcibuildError) => error.source?.ranges[0]?.start.line ?? 0;
+  const [first, ...more] = errors.sort((a, b) => lineOf(a) - lineOf(b));
+  if (first === undefined) return instructions;
+  throw more.length === 0 ? first : new MultiError([first, ...more]);
+}
+
+function createBuild(context: FrontendContext, parts: Pick<Build, 'plan' | 'escapeChar' | 'globals'>): Build {
+  const graph = createGraph();
+  const states = new Map<number, StageState>();
+  const local = (name: string, ignoreFile: SourceFile | undefined, shown: string): Digest => {
+    const ignore = ignoreFile === undefined ? [] : parseIgnore(ignoreFile);
+    const op: SourceOp = { kind: 'source', source: { type: 'local', name, ignore } };
+    return graph.add(op, [], { name: shown });
+  };
+  const image = (resolved: ResolvedImage, platform: Platform, about: SourceRef): Digest | undefined => {
+    const diffIds = resolved.config.rootfs.diff_ids;
+    if (diffIds.length === 0) return undefined;
+    const op: SourceOp = {
+      kind: 'source',
+      source: { type: 'image', manifest: resolved.manifest, diffIds, platform },
+    };
+    const ingredients = { image: resolved.name };
+    return graph.add(op, [], { name: `FROM ${resolved.name}`, source: about, ingredients });
+  };
+  const build: Build = {
+    ...parts,
+    context,
+    graph,
+    mainContext: () => local('context', context.ignoreFile, '[internal] load build context'),
+    sourceVertex(ref, about) {
+      switch (ref.kind) {
+        case 'scratch':
+          return undefined;
+        case 'stage':
+          return build.stageState(ref.index).root;
+        case 'local': {
+          const shown = `[context ${ref.name}] load from client`;
+          return local(ref.name, context.localContexts[ref.name]?.ignoreFile, shown);
+        }
+        case 'image': {
+          const platform = context.targetPlatform;
+          return image(parts.plan.image(ref.name, platform), platform, about);
+        }
+      }
+    },
+    stageState(index) {
+      const known = states.get(index);
+      if (known !== undefined) return known;
+      const stage = parts.plan.stages.get(index);
+      if (stage === undefined) throw new OcibuildError('INTERNAL', `Cannot find stage ${index} of the plan`);
+      const state = startStage(build, stage);
+      for (const instruction of stage.instructions) carryOut(build, state, instruction);
+      states.set(index, state);
+      return state;
+    },
+  };
+  return build;
+}
+
+function carryOut(build: Build, state: StageState, instruction: Instruction): void {
+  switch (instruction.kind) {
+    case 'RUN':
+      convertRun(build, state, instruction);
+      return;
+    case 'COPY':
+    case 'ADD':
+      convertCopy(build, state, instruction);
+      return;
+    default:
+      convertMeta(build, state, instruction);
+      return;
+  }
+}
+
+function startStage(build: Build, stage: ReadyStage): StageState {
+  const { base, platform } = stage;
+  const parent = base.kind === 'stage' ? build.stageState(base.index) : undefined;
+  const resolved = base.kind === 'image' ? build.plan.image(base.name, platform) : undefined;
+  const image =
+    parent?.image ?? (resolved === undefined ? emptyImage(platform) : inheritImage(resolved.config));
+  const { OnBuild: _fired, ...config } = parent?.config ?? inheritConfig(image.config ?? {});
+  const env = [...(config.Env ?? [])];
+  if (image.os !== 'windows' && !env.some((entry) => entry.startsWith('PATH='))) {
+    env.push(`PATH=${DEFAULT_PATH}`);
+  }
+  const history = [...(parent?.history ?? resolved?.config.history ?? [])];
+  const state: StageState = {
+    stage,
+    platform,
+    root: parent?.root,
+    env: new Map(parent?.env),
+    args: [...(parent?.args ?? [])],
+    image,
+    config: { ...config, Env: env },
+    history,
+    baseHistory: parent?.baseHistory ?? history.length,
+    cmdSet: false,
+    step: 0,
+    steps: countSteps(stage),
+    ignoreCache: ignoresCache(build.context.noCache, stage),
+  };
+  if (parent === undefined) for (const entry of env) setEnv(state, ...splitEnv(entry));
+  if (base.kind === 'image' || base.kind === 'local') state.root = baseVertex(build, state, base);
+  return state;
+}
+
+function baseVertex(build: Build, state: StageState, base: BaseRef): Digest | undefined {
+  const { stage } = state;
+  state.step++;
+  const about = sourceOf(state, stage.from);
+  if (base.kind === 'local') {
+    const source = build.sourceVertex(base, about);
+    return build.graph.add(
+      {
+        kind: 'file',
+        base: -1,
+        actions: [{ type: 'copy', from: 0, sources: [{ path: '', wildcard: false }], dest: '/' }],
+      },
+      source === undefined ? [] : [source],
+      { name: `${stepPrefix(state)}FROM ${base.name}`, source: about },
+    );
+  }
+  if (base.kind !== 'image') return undefined;
+  const { name, manifest, config } = build.plan.image(base.name, stage.platform);
+  const diffIds = config.rootfs.diff_ids;
+  // An image without layers is as empty as scratch.
+  if (diffIds.length === 0) return undefined;
+  return build.graph.add(
+    { kind: 'source', source: { type: 'image', manifest, diffIds, platform: stage.platform } },
+    [],
+    { name: `${stepPrefix(state)}FROM ${name}`, source: about, ingredients: { image: name } },
+  );
+}
+
+function splitEnv(entry: string): [string, string] {
+  const equals = entry.indexOf('=');
+  return equals < 0 ? [entry, ''] : [entry.slice(0, equals), entry.slice(equals + 1)];
+}
+
+function ignoresCache(noCache: FrontendContext['noCache'], { name, index }: ReadyStage): boolean {
+  if (typeof noCache === 'boolean') return noCache;
+  return noCache.some(
+    (each) => each.toLowerCase() === name || each === String(index) || each === `stage-${index}`,
+  );
+}
+
+function emptyImage(platform: Platform): ImageConfig {
+  return {
+    ...normalizePlatform(platform),
+    config: { WorkingDir: '/' },
+    rootfs: { type: 'layers', diff_ids: [] },
+  };
+}
+
+/** What a child takes over from its base; other fields are the base's builder's own notes. */
+function inheritImage(config: ImageConfig): ImageConfig {
+  const keys = ['author', 'architecture', 'os', 'variant', 'os.version', 'os.features', 'config'];
+  const kept = Object.fromEntries(keys.flatMap((key) => (config[key] ? [[key, config[key]]] : [])));
+  const { architecture, os } = config;
+  return { ...kept, architecture, os, rootfs: { type: 'layers', diff_ids: [] } };
+}
+
+function inheritConfig(config: ContainerConfig): ContainerConfig {
+  const { User, ExposedPorts, Env, Entrypoint, Cmd, Volumes, WorkingDir } = config;
+  const { Labels, StopSignal, ArgsEscaped, Healthcheck, OnBuild, Shell } = config;
+  return compact({
+    ...{ User, ExposedPorts, Env, Entrypoint, Cmd, Volumes, WorkingDir },
+    ...{ Labels, StopSignal, ArgsEscaped, Healthcheck, OnBuild, Shell },
+  });
+}
+
+/** Empty values are left out, as other builders do. */
+function compact(config: Readonly<Record<string, unknown>>): ContainerConfig {
+  const isEmpty = (value: unknown) =>
+    value === undefined ||
+    value === null ||
+    value === '' ||
+    value === false ||
+    (typeof value === 'object' && Object.keys(value).length === 0);
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => !isEmpty(value)));
+}
+
+function finishedConfig(
+  { image, config, history }: StageState,
+  labels: Readonly<Record<string, string>>,
+): ImageConfig {
+  const named = { ...config.Labels, ...labels };
+  const sorted = Object.fromEntries(Object.entries(named).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return { ...image, config: compact({ ...config, Labels: sorted }), history };
+}
+
+function unusedWarnings(context: FrontendContext, declared: readonly ArgInstruction[]): LintWarning[] {
+  const unused = unusedBuildArgs(context, declared);
+  if (unused.length === 0) return [];
+  return [
+    {
+      rule: 'UnusedBuildArgs',
+      message: `One or more build-args [${unused.join(' ')}] were not consumed`,
+      url: '',
+      range: lineRange(1, 1, 1),
+    },
+  ];
+}

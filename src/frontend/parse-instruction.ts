@@ -1,0 +1,244 @@
+import { didYouMean } from '../errors/suggest.ts';
+import { type FlagKind, flagError, instructionError, readFlags } from './flags.ts';
+import { parseHealthcheck } from './healthcheck.ts';
+import type { CopyInstruction, Instruction, Pair, RunInstruction } from './instructions.ts';
+import { parseHeredocWord } from './lines.ts';
+import type { RawInstruction } from './parser.ts';
+import { readJsonForm, splitBlanks, splitQuoted } from './words.ts';
+
+const KEYWORDS = [
+  'ADD',
+  'ARG',
+  'CMD',
+  'COPY',
+  'ENTRYPOINT',
+  'ENV',
+  'EXPOSE',
+  'FROM',
+  'HEALTHCHECK',
+  'LABEL',
+  'MAINTAINER',
+  'ONBUILD',
+  'RUN',
+  'SHELL',
+  'STOPSIGNAL',
+  'USER',
+  'VOLUME',
+  'WORKDIR',
+] as const;
+
+type Keyword = (typeof KEYWORDS)[number];
+
+const FLAGS: Readonly<Partial<Record<Keyword, Readonly<Record<string, FlagKind>>>>> = {
+  FROM: { platform: 'text' },
+  RUN: { mount: 'unsupported', network: 'text', security: 'unsupported', device: 'unsupported' },
+  COPY: {
+    from: 'text',
+    chown: 'text',
+    chmod: 'text',
+    link: 'switch',
+    parents: 'unsupported',
+    exclude: 'unsupported',
+  },
+  ADD: {
+    chown: 'text',
+    chmod: 'text',
+    link: 'switch',
+    checksum: 'unsupported',
+    exclude: 'unsupported',
+    'keep-git-dir': 'unsupported',
+    unpack: 'unsupported',
+  },
+  HEALTHCHECK: {
+    interval: 'text',
+    timeout: 'text',
+    'start-period': 'text',
+    'start-interval': 'text',
+    retries: 'text',
+  },
+};
+
+/** Instructions that a trigger cannot be. */
+const NO_TRIGGERS: readonly string[] = ['ONBUILD', 'FROM', 'MAINTAINER'];
+
+/**
+ * Reads one instruction; variables stay unexpanded.
+ * @throws DOCKERFILE_INSTRUCTION_UNKNOWN, DOCKERFILE_INSTRUCTION_INVALID, DOCKERFILE_FLAG_INVALID,
+ * DOCKERFILE_UNSUPPORTED
+ */
+export function parseInstruction(raw: RawInstruction, escapeChar: string): Instruction {
+  const keyword = knownKeyword(raw, raw.keyword, raw.word);
+  const flags = readFlags(raw, FLAGS[keyword] ?? {});
+  switch (keyword) {
+    case 'FROM':
+      return parseFrom(raw, flags.text('platform'));
+    case 'ARG':
+      return { kind: keyword, raw, args: parseArgs(raw, escapeChar) };
+    case 'ENV':
+    case 'LABEL':
+      return { kind: keyword, raw, pairs: parsePairs(raw, escapeChar) };
+    case 'WORKDIR':
+    case 'USER':
+    case 'STOPSIGNAL':
+    case 'MAINTAINER':
+      return { kind: keyword, raw, text: needText(raw, 'exactly one argument') };
+    case 'EXPOSE':
+      return { kind: keyword, raw, items: splitBlanks(needText(raw, 'at least one port')) };
+    case 'VOLUME':
+      return { kind: keyword, raw, items: parseList(raw, 'at least one path') };
+    case 'SHELL':
+      return { kind: keyword, raw, items: parseShell(raw) };
+    case 'CMD':
+    case 'ENTRYPOINT':
+      return { kind: keyword, raw, ...parseCommand(raw) };
+    case 'RUN':
+      return { kind: keyword, raw, ...parseCommand(raw), ...parseNetwork(raw, flags.text('network')) };
+    case 'HEALTHCHECK':
+      return { kind: keyword, raw, check: parseHealthcheck(raw, flags) };
+    case 'ONBUILD':
+      return { kind: keyword, raw, text: parseOnbuild(raw) };
+    case 'COPY':
+    case 'ADD':
+      return parseCopy(raw, keyword, {
+        ...optional('from', flags.text('from')),
+        ...optional('chown', flags.text('chown')),
+        ...optional('chmod', flags.text('chmod')),
+        link: flags.switch('link'),
+      });
+  }
+}
+
+function optional<K extends string>(key: K, value: string | undefined): { [P in K]?: string } {
+  return value === undefined ? {} : ({ [key]: value } as { [P in K]?: string });
+}
+
+function knownKeyword(raw: RawInstruction, keyword: string, word: string): Keyword {
+  const known = KEYWORDS.find((candidate) => candidate === keyword);
+  if (known !== undefined) return known;
+  throw instructionError(raw, 'DOCKERFILE_INSTRUCTION_UNKNOWN', {
+    message: `Cannot understand instruction "${word}"`,
+    hint: didYouMean(keyword, KEYWORDS),
+    range: raw.keywordRange,
+  });
+}
+
+function invalid(raw: RawInstruction, message: string, hint?: string) {
+  return instructionError(raw, 'DOCKERFILE_INSTRUCTION_INVALID', { message, hint });
+}
+
+function needText(raw: RawInstruction, wanted: string): string {
+  if (raw.rest === '') throw invalid(raw, `Cannot use ${raw.keyword} without arguments: it needs ${wanted}`);
+  return raw.rest;
+}
+
+function parseFrom(raw: RawInstruction, platform: string | undefined): Instruction {
+  const [base, as, written, ...more] = splitBlanks(raw.rest);
+  const form = '"FROM image" or "FROM image AS name"';
+  if (base === undefined || more.length > 0 || (as !== undefined && written === undefined)) {
+    throw invalid(raw, `Cannot read "${raw.text}": expected ${form}`);
+  }
+  if (as !== undefined && as.toUpperCase() !== 'AS') {
+    throw invalid(raw, `Cannot read "${raw.text}": got "${as}" in place of "AS", expected ${form}`);
+  }
+  const name = written?.toLowerCase();
+  if (name !== undefined && !/^[a-z][a-z0-9-_.]*$/.test(name)) {
+    throw instructionError(raw, 'DOCKERFILE_STAGE_INVALID', {
+      message: `Cannot name a stage "${written}"`,
+      hint: 'a name starts with a letter and has only letters, digits, "-", "_" and "."',
+    });
+  }
+  return { kind: 'FROM', raw, base, ...optional('name', name), ...optional('platform', platform) };
+}
+
+function parseArgs(raw: RawInstruction, escapeChar: string): { key: string; value?: string }[] {
+  const words = splitQuoted(needText(raw, 'at least one name'), escapeChar);
+  return words.map((word) => {
+    const equals = word.indexOf('=');
+    if (equals === 0) throw invalid(raw, `Cannot read "${word}" in ARG: the name is empty`);
+    return equals < 0 ? { key: word } : { key: word.slice(0, equals), value: word.slice(equals + 1) };
+  });
+}
+
+/** The first word decides between `k=v …` and the old `k rest of the line`. */
+function parsePairs(raw: RawInstruction, escapeChar: string): Pair[] {
+  const words = splitQuoted(needText(raw, 'a name and a value'), escapeChar);
+  if (words[0]?.includes('=') !== true) {
+    const [, key = '', value] = /^(\S+)(?:\s+([\s\S]*))?$/.exec(raw.rest) ?? [];
+    if (value === undefined) {
+      throw invalid(
+        raw,
+        `Cannot set "${key}" in ${raw.keyword}: the value is missing`,
+        `write "${raw.keyword} ${key}=VALUE"`,
+      );
+    }
+    return [{ key, value }];
+  }
+  return words.map((word) => {
+    const equals = word.indexOf('=');
+    if (equals < 0) throw invalid(raw, `Cannot read "${word}" in ${raw.keyword}: expected "name=value"`);
+    if (equals === 0) throw invalid(raw, `Cannot read "${word}" in ${raw.keyword}: the name is empty`);
+    return { key: word.slice(0, equals), value: word.slice(equals + 1) };
+  });
+}
+
+function jsonItems(raw: RawInstruction, text: string): readonly string[] | undefined {
+  const form = readJsonForm(text);
+  if (form !== 'not strings') return form?.items;
+  throw invalid(raw, `Cannot use the JSON array of ${raw.keyword}: its members must be strings`);
+}
+
+function parseList(raw: RawInstruction, wanted: string): readonly string[] {
+  const items = jsonItems(raw, needText(raw, wanted)) ?? splitBlanks(raw.rest);
+  if (items.length === 0)
+    throw invalid(raw, `Cannot use ${raw.keyword} with an empty array: it needs ${wanted}`);
+  return items;
+}
+
+function parseShell(raw: RawInstruction): readonly string[] {
+  const items = jsonItems(raw, needText(raw, 'a command in JSON form'));
+  const hint = 'write it as SHELL ["/bin/bash", "-c"]';
+  if (items === undefined)
+    throw invalid(raw, 'Cannot use SHELL with a text: it takes the JSON form only', hint);
+  if (items.length === 0) throw invalid(raw, 'Cannot use SHELL with an empty array', hint);
+  return items;
+}
+
+function parseCommand(raw: RawInstruction): { args: readonly string[]; shell: boolean } {
+  const items = jsonItems(raw, raw.rest);
+  return items === undefined ? { args: [raw.rest], shell: true } : { args: items, shell: false };
+}
+
+function parseNetwork(raw: RawInstruction, network: string | undefined): Pick<RunInstruction, 'network'> {
+  if (network === undefined) return {};
+  if (network === 'default' || network === 'none' || network === 'host') return { network };
+  const flag = raw.flags.find(({ name }) => name === 'network') ?? raw;
+  const choices = ['default', 'none', 'host'];
+  const message = `Cannot use network "${network}" for RUN: expected "default", "none" or "host"`;
+  throw flagError(raw, flag, message, didYouMean(network, choices));
+}
+
+function parseOnbuild(raw: RawInstruction): string {
+  const trigger = needText(raw, 'an instruction');
+  const [word = ''] = splitBlanks(trigger);
+  const keyword = knownKeyword(raw, word.toUpperCase(), word);
+  if (NO_TRIGGERS.includes(keyword)) throw invalid(raw, `Cannot use ${keyword} in ONBUILD`);
+  return trigger + raw.heredocs.map(({ content, name }) => `\n${content}${name}`).join('');
+}
+
+function parseCopy(
+  raw: RawInstruction,
+  kind: CopyInstruction['kind'],
+  flags: Pick<CopyInstruction, 'from' | 'chown' | 'chmod' | 'link'>,
+): CopyInstruction {
+  const words = jsonItems(raw, needText(raw, 'sources and a destination')) ?? splitBlanks(raw.rest);
+  const dest = words.at(-1);
+  if (words.length < 2 || dest === undefined) {
+    const shown = words.length === 0 ? 'without arguments' : `with "${dest}" alone`;
+    throw invalid(raw, `Cannot use ${kind} ${shown}: it needs at least a source and a destination`);
+  }
+  if (raw.heredocs.length > 0 && parseHeredocWord(dest) !== undefined) {
+    throw invalid(raw, `Cannot ${kind} to the here-document "${dest}": it can only be a source`);
+  }
+  const isInline = (word: string) => raw.heredocs.length > 0 && parseHeredocWord(word) !== undefined;
+  return { kind, raw, ...flags, sources: words.slice(0, -1).filter((word) => !isInline(word)), dest };
+}

@@ -1,0 +1,45 @@
+import { instructionError } from './flags.ts';
+import type { RawInstruction } from './parser.ts';
+
+const SIGNALS: ReadonlySet<string> = new Set(
+  (
+    'ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM ' +
+    'TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ RTMIN RTMAX'
+  ).split(' '),
+);
+
+/** A name with or without `SIG`, `RTMIN+n`, `RTMAX-n`, or a number above 0. */
+export function isSignal(text: string): boolean {
+  if (/^\d{1,3}$/.test(text)) return Number(text) > 0;
+  const name = text.toUpperCase().replace(/^SIG/, '');
+  const [, base, offset] = /^(RTMIN\+|RTMAX-)(\d{1,2})$/.exec(name) ?? [];
+  if (base === undefined) return SIGNALS.has(name);
+  return Number(offset) >= 1 && Number(offset) <= (base === 'RTMIN+' ? 15 : 14);
+}
+
+/**
+ * Words of EXPOSE (`80`, `53/udp`, `8000-8010`, `ip:host:port`) as `port/protocol`, in order of the sorted words.
+ * @throws DOCKERFILE_INSTRUCTION_INVALID
+ */
+export function expandPorts(raw: RawInstruction, words: readonly string[]): string[] {
+  return [...words].sort().flatMap((word) => {
+    const fail = (why: string) =>
+      instructionError(raw, 'DOCKERFILE_INSTRUCTION_INVALID', {
+        message: `Cannot expose "${word}": ${why}`,
+        hint: 'write it as "80", "53/udp" or "8000-8010/tcp"',
+      });
+    const [spec = '', protocol = '', ...more] = word.split('/');
+    const name = (protocol || 'tcp').toLowerCase();
+    if (more.length > 0 || !['tcp', 'udp', 'sctp'].includes(name)) {
+      throw fail('the protocol can be tcp, udp or sctp');
+    }
+    // A host part means nothing in an image and is left out.
+    const port = spec.slice(spec.lastIndexOf(':') + 1);
+    const [, from, to = from] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(port) ?? [];
+    const [first, last] = [Number(from), Number(to)];
+    if (from === undefined) throw fail('it is not a port');
+    if (first > last) throw fail('the range ends before it starts');
+    if (last > 65_535) throw fail('ports go up to 65535');
+    return Array.from({ length: last - first + 1 }, (_, index) => `${first + index}/${name}`);
+  });
+}

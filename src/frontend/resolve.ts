@@ -1,0 +1,181 @@
+import { OcibuildError, throwIfAborted } from '../errors/error.ts';
+import { type SourceRange, withSource } from '../errors/source.ts';
+import { formatPlatform } from '../image/platform.ts';
+import type { Platform } from '../image/types.ts';
+import { instructionError } from './flags.ts';
+import type { Instruction } from './instructions.ts';
+import { parseInstruction } from './parse-instruction.ts';
+import { parseTrigger, type RawInstruction } from './parser.ts';
+import { type BaseRef, findSource, type Stage, type StagePlan } from './stages.ts';
+import type { FrontendContext, ResolvedImage } from './types.ts';
+
+/** A stage with all its instructions, those of its base's triggers first, and where each `--from` leads. */
+export interface ReadyStage extends Stage {
+  readonly sources: ReadonlyMap<Instruction, BaseRef>;
+}
+
+export interface ResolvedPlan {
+  /** Stages that the target needs, by index. */
+  readonly stages: ReadonlyMap<number, ReadyStage>;
+  image(name: string, platform: Platform): ResolvedImage;
+}
+
+/**
+ * Finds the stages that the target needs and the images that they need, all images of a round at once. Triggers
+ * of a base image can ask for more, which starts another round.
+ * @throws DOCKERFILE_STAGE_CYCLE, DOCKERFILE_STAGE_INVALID, DOCKERFILE_STAGE_NOT_FOUND, and what the resolver throws
+ */
+export async function resolvePlan(
+  context: FrontendContext,
+  plan: StagePlan,
+  escapeChar: string,
+): Promise<ResolvedPlan> {
+  const images = new Map<string, ResolvedImage>();
+  for (;;) {
+    throwIfAborted(context.signal);
+    const wanted = new Map<string, WantedImage>();
+    const want = (image: WantedImage) => {
+      const key = imageKey(image.name, image.platform);
+      if (!images.has(key) && !wanted.has(key)) wanted.set(key, image);
+    };
+    const stages = collectStages({ context, plan, escapeChar, images, want });
+    if (wanted.size === 0) {
+      return { stages, image: (name, platform) => known(images, imageKey(name, platform)) };
+    }
+    const found = await Promise.all([...wanted].map(([key, image]) => resolveImage(context, key, image)));
+    for (const [key, image] of found) images.set(key, image);
+  }
+}
+
+interface WantedImage {
+  readonly name: string;
+  readonly platform: Platform;
+  readonly raw: RawInstruction;
+}
+
+interface Round {
+  readonly context: FrontendContext;
+  readonly plan: StagePlan;
+  readonly escapeChar: string;
+  readonly images: ReadonlyMap<string, ResolvedImage>;
+  readonly want: (image: WantedImage) => void;
+}
+
+function imageKey(name: string, platform: Platform): string {
+  return `${name} ${formatPlatform(platform)}`;
+}
+
+function known(images: ReadonlyMap<string, ResolvedImage>, key: string): ResolvedImage {
+  const image = images.get(key);
+  if (image === undefined) throw new OcibuildError('INTERNAL', `Cannot find resolved image "${key}"`);
+  return image;
+}
+
+async function resolveImage(
+  context: FrontendContext,
+  key: string,
+  { name, platform, raw }: WantedImage,
+): Promise<[string, ResolvedImage]> {
+  try {
+    return [key, await context.resolver.resolve(name, platform, context.signal)];
+  } catch (error) {
+    throw withSource(error, { file: raw.file, ranges: [raw.range] });
+  }
+}
+
+/** One edge of the stage graph and the instruction that made it. */
+interface Edge {
+  readonly to: number;
+  readonly raw: RawInstruction;
+}
+
+function collectStages(round: Round): Map<number, ReadyStage> {
+  const { plan } = round;
+  const ready = new Map<number, ReadyStage>();
+  const forward: { from: Stage; edge: Edge }[] = [];
+  const visit = (index: number, trail: readonly (Edge & { from: number })[]): void => {
+    const start = trail.findIndex(({ from }) => from === index);
+    if (start >= 0) throw cycleError(plan.stages, trail.slice(start));
+    const stage = plan.stages[index];
+    if (ready.has(index) || stage === undefined) return;
+    const { edges, ...parts } = readyStage(round, stage);
+    for (const edge of edges) {
+      if (edge.to > index) forward.push({ from: stage, edge });
+      visit(edge.to, [...trail, { ...edge, from: index }]);
+    }
+    ready.set(index, { ...stage, ...parts });
+  };
+  visit(plan.target, []);
+  const [first] = forward;
+  if (first === undefined) return ready;
+  const shown = plan.stages[first.edge.to]?.name ?? String(first.edge.to);
+  throw instructionError(first.edge.raw, 'DOCKERFILE_STAGE_INVALID', {
+    message: `Cannot copy from stage "${shown}": it is defined after the stage that uses it`,
+    hint: `move its FROM above the stage ${first.from.name ?? first.from.index}`,
+    range: first.edge.raw.flags.find(({ name }) => name === 'from')?.range ?? first.edge.raw.range,
+  });
+}
+
+function readyStage(
+  round: Round,
+  stage: Stage,
+): Pick<ReadyStage, 'instructions' | 'sources'> & { edges: readonly Edge[] } {
+  const { context, plan, want } = round;
+  const { base, from, platform } = stage;
+  const edges: Edge[] = [];
+  if (base.kind === 'image') want({ name: base.name, platform, raw: from.raw });
+  if (base.kind === 'stage') edges.push({ to: base.index, raw: from.raw });
+  const instructions = [...firedTriggers(round, stage), ...stage.instructions];
+  const sources = new Map<Instruction, BaseRef>();
+  for (const instruction of instructions) {
+    if (instruction.kind !== 'COPY' || instruction.from === undefined) continue;
+    const { raw } = instruction;
+    const source = findSource(context, plan.stages, { from: instruction.from, at: stage, raw });
+    sources.set(instruction, source);
+    if (source.kind === 'stage') edges.push({ to: source.index, raw });
+    if (source.kind === 'image') want({ name: source.name, platform: context.targetPlatform, raw });
+  }
+  return { instructions, sources, edges };
+}
+
+/** ONBUILD instructions of the base, which this stage carries out right after its FROM. */
+function firedTriggers(round: Round, stage: Stage): Instruction[] {
+  const { base, from } = stage;
+  const { file, range } = from.raw;
+  return triggersOf(round, base, stage.platform).flatMap((text) =>
+    parseTrigger(text, { file, range, escapeChar: round.escapeChar }).map((raw): Instruction => {
+      const instruction = parseInstruction(raw, round.escapeChar);
+      if (
+        instruction.kind !== 'FROM' &&
+        instruction.kind !== 'ONBUILD' &&
+        instruction.kind !== 'MAINTAINER'
+      ) {
+        return { ...instruction, trigger: true };
+      }
+      throw instructionError(from.raw, 'DOCKERFILE_INSTRUCTION_INVALID', {
+        message: `Cannot use the base of this stage: its trigger "${text}" holds ${instruction.kind}`,
+      });
+    }),
+  );
+}
+
+function triggersOf({ plan, images }: Round, base: BaseRef, platform: Platform): readonly string[] {
+  if (base.kind === 'image') return images.get(imageKey(base.name, platform))?.config.config?.OnBuild ?? [];
+  if (base.kind !== 'stage') return [];
+  const own = plan.stages[base.index]?.instructions ?? [];
+  return own.flatMap((instruction) => (instruction.kind === 'ONBUILD' ? [instruction.text] : []));
+}
+
+function cycleError(stages: readonly Stage[], trail: readonly (Edge & { from: number })[]): OcibuildError {
+  const nameOf = (index: number) => `"${stages[index]?.name ?? index}"`;
+  const first = trail[0];
+  const path = [...trail.map(({ from }) => nameOf(from)), nameOf(first?.from ?? 0)].join(' → ');
+  const ranges: SourceRange[] = trail.map(({ raw }) => raw.range);
+  const message =
+    trail.length === 1
+      ? `Cannot build stage ${nameOf(first?.from ?? 0)}: it copies from itself`
+      : `Cannot build stages that need one another: ${path}`;
+  return new OcibuildError('DOCKERFILE_STAGE_CYCLE', message, {
+    ...(first === undefined ? {} : { source: { file: first.raw.file, ranges } }),
+  });
+}

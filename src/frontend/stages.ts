@@ -1,0 +1,235 @@
+import { OcibuildError } from '../errors/error.ts';
+import type { SourceFile } from '../errors/source.ts';
+import { didYouMean } from '../errors/suggest.ts';
+import { formatPlatform, parsePlatform } from '../image/platform.ts';
+import { normalName, parseReference, withDefaultTag } from '../image/reference.ts';
+import type { Platform } from '../image/types.ts';
+import { buildArg, platformArgs } from './args.ts';
+import { expandAt } from './expand.ts';
+import { instructionError } from './flags.ts';
+import type { ArgInstruction, FromInstruction, Instruction } from './instructions.ts';
+import type { RawInstruction } from './parser.ts';
+import type { FrontendContext } from './types.ts';
+
+/** Where a file system comes from. */
+export type BaseRef =
+  | { readonly kind: 'scratch' }
+  | { readonly kind: 'stage'; readonly index: number }
+  | { readonly kind: 'local'; readonly name: string }
+  | { readonly kind: 'image'; readonly name: string };
+
+export interface Stage {
+  readonly index: number;
+  readonly name: string | undefined;
+  /** As progress shows it: the name, or `stage-0`; empty where the file has one stage only. */
+  readonly label: string;
+  readonly from: FromInstruction;
+  readonly base: BaseRef;
+  readonly platform: Platform;
+  readonly instructions: readonly Instruction[];
+}
+
+export interface StagePlan {
+  readonly stages: readonly Stage[];
+  readonly target: number;
+  /** Values of ARGs before the first FROM and of the platform arguments. */
+  readonly globals: ReadonlyMap<string, string>;
+}
+
+/**
+ * Groups instructions into stages and finds each stage's base. Nothing is resolved yet.
+ * @throws DOCKERFILE_STAGE_INVALID, DOCKERFILE_STAGE_NOT_FOUND, DOCKERFILE_EXPANSION_INVALID, PLATFORM_INVALID
+ */
+export function planStages(
+  context: FrontendContext,
+  instructions: readonly Instruction[],
+  escapeChar: string,
+): StagePlan {
+  const { heads, metaArgs } = splitStages(context.dockerfile, instructions);
+  const globals = evaluateGlobals(context, metaArgs, escapeChar);
+  const earlier: Stage[] = [];
+  for (const [index, head] of heads.entries()) {
+    const { from } = head;
+    const name = from.name;
+    const replaced = name === undefined ? undefined : findLocal(context, name, context.targetPlatform);
+    const base =
+      replaced === undefined ? findBase({ context, earlier, globals, escapeChar }, from) : localRef(replaced);
+    earlier.push({
+      index,
+      name,
+      label: heads.length === 1 ? '' : (name ?? `stage-${index}`),
+      from,
+      base,
+      platform: platformOf(context, from, { globals, escapeChar }),
+      // A named context that has the stage's name stands for the whole stage.
+      instructions: replaced === undefined ? head.body : [],
+    });
+  }
+  return { stages: earlier, target: findTarget(context, earlier), globals };
+}
+
+/** The stage, context or image that `--from` names, seen from stage `at`. Later stages are found too. */
+export function findSource(
+  context: FrontendContext,
+  stages: readonly Stage[],
+  wanted: { from: string; at: Stage; raw: RawInstruction },
+): BaseRef {
+  const { from, at, raw } = wanted;
+  const range = raw.flags.find(({ name }) => name === 'from')?.range ?? raw.range;
+  if (from.includes('$')) {
+    throw instructionError(raw, 'DOCKERFILE_FLAG_INVALID', {
+      message: `Cannot use "--from=${from}": variables are not expanded here`,
+      hint: 'name a stage by "FROM ... AS name" and use that name',
+      range,
+    });
+  }
+  if (/^[+-]?\d+$/.test(from)) {
+    const index = Number(from);
+    if (index >= 0 && index < stages.length) return { kind: 'stage', index };
+    throw instructionError(raw, 'DOCKERFILE_STAGE_NOT_FOUND', {
+      message: `Cannot find stage ${from}: the file has ${stages.length} stages, numbered from 0`,
+      range,
+    });
+  }
+  const named = stages.filter(({ name }) => name === from.toLowerCase());
+  const stage = named.findLast(({ index }) => index < at.index) ?? named[0];
+  if (stage !== undefined) return { kind: 'stage', index: stage.index };
+  if (from === 'scratch') return { kind: 'scratch' };
+  const local = findLocal(context, from, context.targetPlatform);
+  return local === undefined ? { kind: 'image', name: from } : localRef(local);
+}
+
+function localRef(name: string): BaseRef {
+  return { kind: 'local', name };
+}
+
+function splitStages(
+  file: SourceFile,
+  instructions: readonly Instruction[],
+): { heads: { from: FromInstruction; body: Instruction[] }[]; metaArgs: ArgInstruction[] } {
+  const heads: { from: FromInstruction; body: Instruction[] }[] = [];
+  const metaArgs: ArgInstruction[] = [];
+  for (const instruction of instructions) {
+    const current = heads.at(-1);
+    if (instruction.kind === 'FROM') heads.push({ from: instruction, body: [] });
+    else if (current !== undefined) current.body.push(instruction);
+    else if (instruction.kind === 'ARG') metaArgs.push(instruction);
+    else {
+      throw instructionError(instruction.raw, 'DOCKERFILE_STAGE_INVALID', {
+        message: `Cannot use ${instruction.kind} before the first FROM: only ARG can stand there`,
+        range: instruction.raw.keywordRange,
+      });
+    }
+  }
+  if (heads.length > 0) return { heads, metaArgs };
+  const ranges = metaArgs.map(({ raw }) => raw.range);
+  throw new OcibuildError(
+    'DOCKERFILE_STAGE_INVALID',
+    `Cannot build "${file.name}": it has no FROM instruction`,
+    {
+      hint: 'add a FROM instruction, for example "FROM alpine"',
+      source: { file, ranges },
+    },
+  );
+}
+
+function evaluateGlobals(
+  context: FrontendContext,
+  metaArgs: readonly ArgInstruction[],
+  escapeChar: string,
+): Map<string, string> {
+  const globals = platformArgs(context);
+  for (const { args, raw } of metaArgs) {
+    for (const { key, value } of args) {
+      const given = buildArg(context, key);
+      if (given !== undefined) globals.set(key, given);
+      else if (value !== undefined) globals.set(key, expandAt(raw, value, globals, escapeChar));
+    }
+  }
+  return globals;
+}
+
+interface Scope {
+  readonly globals: ReadonlyMap<string, string>;
+  readonly escapeChar: string;
+}
+
+function findBase(
+  { context, earlier, globals, escapeChar }: Scope & { context: FrontendContext; earlier: readonly Stage[] },
+  from: FromInstruction,
+): BaseRef {
+  const name = expandAt(from.raw, from.base, globals, escapeChar);
+  if (name.trim() === '') {
+    throw instructionError(from.raw, 'DOCKERFILE_STAGE_INVALID', {
+      message: `Cannot use "${from.base}" as base image: it is empty after expansion`,
+      hint: 'give the ARG before the first FROM a default, or pass it with --build-arg',
+    });
+  }
+  const stage = earlier.findLast((candidate) => candidate.name === name.toLowerCase());
+  if (stage !== undefined) return { kind: 'stage', index: stage.index };
+  if (name === 'scratch') return { kind: 'scratch' };
+  const local = findLocal(context, name, context.targetPlatform);
+  return local === undefined ? { kind: 'image', name } : localRef(local);
+}
+
+function platformOf(
+  context: FrontendContext,
+  from: FromInstruction,
+  { globals, escapeChar }: Scope,
+): Platform {
+  if (from.platform === undefined) return context.targetPlatform;
+  const range = from.raw.flags.find(({ name }) => name === 'platform')?.range ?? from.raw.range;
+  const text = expandAt(from.raw, from.platform, globals, escapeChar);
+  if (text === '') {
+    throw instructionError(from.raw, 'DOCKERFILE_STAGE_INVALID', {
+      message: `Cannot use "--platform=${from.platform}": it is empty after expansion`,
+      hint: didYouMean(from.platform.replace(/[${}]/g, ''), globals.keys()),
+      range,
+    });
+  }
+  try {
+    return parsePlatform(text);
+  } catch (cause) {
+    const message = `Cannot use "--platform=${from.platform}": "${text}" is not a platform`;
+    const hint = 'write it as "linux/amd64" or "linux/arm/v7"';
+    throw instructionError(from.raw, 'PLATFORM_INVALID', { message, hint, range, cause });
+  }
+}
+
+/** The key of a directory context: by its name, its name for one platform, or its name as an image reference. */
+function findLocal(context: FrontendContext, name: string, platform: Platform): string | undefined {
+  const keys = Object.keys(context.localContexts);
+  const full = fullName(name);
+  const suffix = `::${formatPlatform(platform)}`;
+  const matches = (key: string) => key === name || (full !== undefined && fullName(key) === full);
+  return (
+    keys.find((key) => key.endsWith(suffix) && matches(key.slice(0, -suffix.length))) ??
+    keys.find((key) => matches(key))
+  );
+}
+
+function fullName(name: string): string | undefined {
+  try {
+    return normalName(withDefaultTag(parseReference(name)));
+  } catch {
+    // A name of a context need not be an image reference.
+    return undefined;
+  }
+}
+
+function findTarget(context: FrontendContext, stages: readonly Stage[]): number {
+  const { target } = context;
+  if (target === undefined || target === '') return stages.length - 1;
+  const named = stages.findLast(({ name }) => name === target.toLowerCase());
+  if (named !== undefined) return named.index;
+  const index = /^\d+$/.test(target) ? Number(target) : Number.NaN;
+  if (index < stages.length) return index;
+  const names = stages.flatMap(({ name }) => (name === undefined ? [] : [name]));
+  const listed = names.length === 0 ? '' : `: the file has ${names.map((name) => `"${name}"`).join(', ')}`;
+  const hint = didYouMean(target, names);
+  throw new OcibuildError('DOCKERFILE_STAGE_NOT_FOUND', `Cannot find target stage "${target}"${listed}`, {
+    ...(hint === undefined ? {} : { hint }),
+    source: { file: context.dockerfile, ranges: stages.map(({ from }) => from.raw.range) },
+    details: { target, stages: names },
+  });
+}
