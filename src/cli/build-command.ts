@@ -1,0 +1,114 @@
+import { rmSync, statSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { text as readText } from 'node:stream/consumers';
+import type { BuildResult } from '../build/options.ts';
+import { OcibuildError } from '../errors/error.ts';
+import type { Printer, ProgressMode } from '../ui/types.ts';
+import { errnoOf } from '../util/atomic-fs.ts';
+import { type BuildRequest, isSet, readBuildRequest } from './build-options.ts';
+import { BUILD_FLAGS, GLOBAL_FLAGS } from './flags.ts';
+import { parseArgs } from './parse-args.ts';
+import { reportError } from './report.ts';
+import type { CliContext } from './types.ts';
+
+/** `ocibuild build`: gives the exit code. Wrong usage is thrown, a failed build is reported here, after its
+ * progress has been shown. */
+export async function buildCommand(args: readonly string[], context: CliContext): Promise<number> {
+  const { cwd, env, signal, stdout } = context;
+  const parsed = parseArgs(args, [...BUILD_FLAGS, ...GLOBAL_FLAGS]);
+  const request = readBuildRequest(parsed, env, (path) => isDirectory(resolve(cwd, path)));
+  const toStdout =
+    request.options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true;
+  if (toStdout && stdout.isTTY) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot write an archive to a terminal', {
+      hint: 'redirect stdout, or name a file with dest=FILE',
+    });
+  }
+  const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
+  await enterNamespaceIfNeeded({ ...request.options, env, cwd }, request.dockerfileOnStdin);
+  const dockerfileText = request.dockerfileOnStdin ? await readText(context.stdin) : undefined;
+  if (request.iidFile !== undefined) rmSync(resolve(cwd, request.iidFile), { force: true });
+
+  const printer = await openPrinter(request, context);
+  try {
+    const { build } = await import('../build/build.ts');
+    const result = await build({
+      ...request.options,
+      ...(dockerfileText === undefined ? {} : { dockerfileText }),
+      env,
+      cwd,
+      signal,
+      stdout,
+      onEvent: (event) => printer.event(event),
+    });
+    await printer.finish();
+    writeResultFiles(request, result, cwd);
+    if (request.printsDigest && result.digest !== undefined) stdout.write(`${result.digest}\n`);
+    return 0;
+  } catch (error) {
+    await printer.finish();
+    return reportError(error, {
+      write: (text) => context.stderr.write(text),
+      signal,
+      debug: request.debug,
+      json: request.progress === 'rawjson',
+    });
+  }
+}
+
+async function openPrinter(request: BuildRequest, { env, stderr }: CliContext): Promise<Printer> {
+  const [{ createPrinter }, { VERSION }] = await Promise.all([
+    import('../ui/create-printer.ts'),
+    import('../build/version.ts'),
+  ]);
+  const canDraw = stderr.isTTY && env.TERM !== 'dumb';
+  // A screen cannot be drawn into a file, whatever was asked for.
+  const mode: ProgressMode =
+    request.progress === 'auto' || (request.progress === 'tty' && !stderr.isTTY)
+      ? canDraw
+        ? 'tty'
+        : 'plain'
+      : request.progress;
+  return createPrinter(mode, {
+    stream: stderr,
+    color: !isSet(env.NO_COLOR),
+    title: `building with ocibuild ${VERSION}`,
+  });
+}
+
+function writeResultFiles({ iidFile, metadataFile }: BuildRequest, result: BuildResult, cwd: string): void {
+  const id = result.configDigest ?? result.digest;
+  if (iidFile !== undefined && id !== undefined) writeResultFile(resolve(cwd, iidFile), id);
+  if (metadataFile !== undefined) {
+    writeResultFile(resolve(cwd, metadataFile), `${JSON.stringify(metadataOf(result), undefined, 2)}\n`);
+  }
+}
+
+/** The keys that buildx writes, as far as they apply. */
+export function metadataOf(result: BuildResult): Record<string, unknown> {
+  const { configDigest, descriptor, digest, names } = result;
+  return {
+    ...(configDigest === undefined ? {} : { 'containerimage.config.digest': configDigest }),
+    ...(descriptor === undefined ? {} : { 'containerimage.descriptor': descriptor }),
+    ...(digest === undefined ? {} : { 'containerimage.digest': digest }),
+    ...(names.length === 0 ? {} : { 'image.name': names.join(',') }),
+  };
+}
+
+function writeResultFile(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (cause) {
+    throw new OcibuildError(
+      'EXPORT_TARGET_INVALID',
+      `Cannot write "${path}": ${errnoOf(cause) ?? 'unknown'}`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}

@@ -1,0 +1,232 @@
+import type { BuildOptions, Output } from '../build/options.ts';
+import { OcibuildError } from '../errors/error.ts';
+import { didYouMean } from '../errors/suggest.ts';
+import { parseCsv } from './csv.ts';
+import { type OutputFlag, parseOutput } from './output-flag.ts';
+import { flagReader, splitAt } from './parse-args.ts';
+import { parseAddHost, parseSize, parseUlimit } from './run-flags.ts';
+import type { ParsedArgs } from './types.ts';
+
+/** A build command, read. What only the command line knows stands beside the options of `build()`. */
+export interface BuildRequest {
+  readonly options: BuildOptions;
+  /** `-f -`: the Dockerfile's text comes from stdin. */
+  readonly dockerfileOnStdin: boolean;
+  readonly progress: 'auto' | 'tty' | 'plain' | 'quiet' | 'rawjson';
+  /** Print the digest on stdout (`-q`). */
+  readonly printsDigest: boolean;
+  readonly iidFile?: string;
+  readonly metadataFile?: string;
+  readonly debug: boolean;
+}
+
+const PROGRESS = ['auto', 'tty', 'plain', 'quiet', 'rawjson'] as const;
+const PULL = ['missing', 'always', 'newer', 'never'] as const;
+const NETWORK = ['default', 'none', 'host'] as const;
+const REMOTE_CONTEXT = /^(?:https?|git|ssh):\/\/|^git@|^github\.com\/|\.git(?:#.*)?$/;
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Turns flags and CONTEXT into build options.
+ * @throws USAGE_INVALID, USAGE_UNSUPPORTED
+ */
+export function readBuildRequest(
+  args: ParsedArgs,
+  env: Env,
+  isDirectory: (path: string) => boolean,
+): BuildRequest {
+  const { bool, text, list } = flagReader(args);
+  const context = readContext(args.positional, isDirectory);
+  const outputs = list('output').map(parseOutput);
+  const quiet = bool('quiet');
+  const progress = readProgress(quiet ? 'quiet' : text('progress') || env.BUILDKIT_PROGRESS || 'auto');
+  const file = readFile(text('file'));
+  const noCacheFilter = list('no-cache-filter').flatMap(parseCsv);
+  if (bool('no-cache') && noCacheFilter.length > 0) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot use --no-cache together with --no-cache-filter');
+  }
+  if (quiet && outputs.some(({ output }) => 'dest' in output && output.dest === '-')) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      'Cannot print the digest (-q) and write an output to stdout at once',
+    );
+  }
+  const platform = readPlatform(text('platform'));
+  const options: BuildOptions = {
+    context,
+    tags: [...list('tag'), ...outputs.flatMap(({ names }) => names)],
+    buildArgs: readBuildArgs(list('build-arg'), env),
+    labels: readPairs('label', list('label')),
+    annotations: readAnnotations(list('annotation'), outputs),
+    buildContexts: readBuildContexts(list('build-context')),
+    noCache: bool('no-cache'),
+    noCacheFilter,
+    pull: readPull(text('pull')),
+    network: readNetwork(text('network')),
+    addHosts: list('add-host').map(parseAddHost),
+    ulimits: list('ulimit').map(parseUlimit),
+    explain: bool('explain'),
+    ...(file === undefined || file === '-' ? {} : { dockerfile: file }),
+    ...given('target', text('target')),
+    ...given('platform', platform),
+    ...given('root', text('root') ?? env.OCIBUILD_ROOT),
+    ...given('runtime', text('runtime') ?? env.OCIBUILD_RUNTIME),
+    ...(text('shm-size') === undefined ? {} : { shmSize: parseSize('--shm-size', text('shm-size') ?? '') }),
+    ...(text('jobs') === undefined ? {} : { jobs: readJobs(text('jobs') ?? '') }),
+    ...(outputs.length === 0 ? {} : { outputs: outputs.map(({ output }): Output => output) }),
+  };
+  const [iidFile, metadataFile] = [text('iidfile'), text('metadata-file')];
+  return {
+    options,
+    dockerfileOnStdin: file === '-',
+    progress,
+    printsDigest: quiet,
+    debug: bool('debug') || isSet(env.OCIBUILD_DEBUG),
+    ...(iidFile ? { iidFile } : {}),
+    ...(metadataFile ? { metadataFile } : {}),
+  };
+}
+
+function readContext(positional: readonly string[], isDirectory: (path: string) => boolean): string {
+  const [context, ...more] = positional;
+  if (context === undefined || context === '' || more.length > 0) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      context === undefined || context === ''
+        ? 'Cannot build without a context: name the directory that COPY reads from'
+        : `Cannot build ${positional.length} contexts at once: "${positional.join('", "')}"`,
+      { hint: 'for the current directory: ocibuild build -t app .' },
+    );
+  }
+  if (context === '-') {
+    throw new OcibuildError('USAGE_UNSUPPORTED', 'Cannot read the context from stdin in this version', {
+      hint: 'for a Dockerfile on stdin name a directory as well: ocibuild build -f - .',
+    });
+  }
+  if (REMOTE_CONTEXT.test(context) && !isDirectory(context)) {
+    throw new OcibuildError(
+      'USAGE_UNSUPPORTED',
+      `Cannot build from "${context}": this version takes directories only`,
+      {
+        hint: 'clone or unpack it first and name the directory',
+      },
+    );
+  }
+  return context;
+}
+
+function readFile(file: string | undefined): string | undefined {
+  if (file !== undefined && /^https?:\/\//.test(file)) {
+    throw new OcibuildError(
+      'USAGE_UNSUPPORTED',
+      `Cannot read a Dockerfile from "${file}": this version takes paths only`,
+      {
+        hint: 'pipe it in: curl -fsSL URL | ocibuild build -f - .',
+      },
+    );
+  }
+  return file === '' ? undefined : file;
+}
+
+function readProgress(mode: string): BuildRequest['progress'] {
+  if (mode === 'none') return 'quiet';
+  return oneOf('--progress', mode, PROGRESS);
+}
+
+function readPull(value: string | undefined): (typeof PULL)[number] {
+  if (value === undefined || value === 'false') return 'missing';
+  return value === 'true' ? 'always' : oneOf('--pull', value, PULL);
+}
+
+function readNetwork(value: string | undefined): (typeof NETWORK)[number] {
+  return value === undefined || value === '' ? 'default' : oneOf('--network', value, NETWORK);
+}
+
+function oneOf<T extends string>(flag: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((candidate) => candidate === value);
+  if (found !== undefined) return found;
+  const near = didYouMean(value, allowed);
+  throw new OcibuildError('USAGE_INVALID', `Cannot use ${flag} "${value}": expected ${allowed.join(', ')}`, {
+    ...(near === undefined ? {} : { hint: near }),
+  });
+}
+
+function readPlatform(value: string | undefined): string | undefined {
+  if (value?.includes(',')) {
+    throw new OcibuildError(
+      'USAGE_UNSUPPORTED',
+      `Cannot build for "${value}": this version builds for one platform at a time`,
+    );
+  }
+  return value === '' ? undefined : value;
+}
+
+/** A bare name takes its value from the environment, and counts as not given where it is not there. */
+function readBuildArgs(values: readonly string[], env: Env): Record<string, string> {
+  const args: Record<string, string> = {};
+  for (const value of values) {
+    const [name, text] = splitAt(value, '=');
+    if (name === '') throw pairFault('build-arg', value);
+    const found = text ?? env[name];
+    if (found !== undefined) args[name] = found;
+  }
+  return args;
+}
+
+function readPairs(flag: string, values: readonly string[]): Record<string, string> {
+  const pairs: Record<string, string> = {};
+  for (const value of values) {
+    const [name, text = ''] = splitAt(value, '=');
+    if (name === '') throw pairFault(flag, value);
+    pairs[name] = text;
+  }
+  return pairs;
+}
+
+function readAnnotations(values: readonly string[], outputs: readonly OutputFlag[]): Record<string, string> {
+  const annotations: Record<string, string> = {};
+  for (const value of values) {
+    const [key, text] = splitAt(value, '=');
+    const kinds =
+      /^((?:manifest|index|manifest-descriptor|index-descriptor)(?:\[[^\]]*\])?(?:,[a-z-]+)*):/.exec(key);
+    if (kinds !== null && kinds[1] !== 'manifest') {
+      throw new OcibuildError(
+        'USAGE_UNSUPPORTED',
+        `Cannot annotate "${kinds[1]}": the result is one manifest, and only that takes annotations`,
+      );
+    }
+    const name = kinds === null ? key : key.slice(kinds[0].length);
+    if (name === '' || text === undefined) throw pairFault('annotation', value);
+    annotations[name] = text;
+  }
+  for (const output of outputs) Object.assign(annotations, output.annotations);
+  return annotations;
+}
+
+function readBuildContexts(values: readonly string[]): Record<string, string> {
+  const contexts: Record<string, string> = {};
+  for (const value of values) {
+    const [name, text] = splitAt(value, '=');
+    if (name === '' || !text) throw pairFault('build-context', value);
+    contexts[name] = text;
+  }
+  return contexts;
+}
+
+function readJobs(value: string): number {
+  if (/^[1-9]\d{0,3}$/.test(value)) return Number(value);
+  throw new OcibuildError('USAGE_INVALID', `Cannot use --jobs "${value}": expected a whole number above 0`);
+}
+
+function pairFault(flag: string, value: string): OcibuildError {
+  return new OcibuildError('USAGE_INVALID', `Cannot use --${flag} "${value}": expected NAME=VALUE`);
+}
+
+function given<K extends string>(key: K, value: string | undefined): { [P in K]?: string } {
+  return value === undefined || value === '' ? {} : ({ [key]: value } as { [P in K]: string });
+}
+
+export function isSet(value: string | undefined): boolean {
+  return value !== undefined && !['', '0', 'false'].includes(value);
+}

@@ -1,0 +1,106 @@
+import { BUILD_FLAGS, GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS } from './flags.ts';
+import type { Flag } from './types.ts';
+
+export type CommandName = 'build' | 'images' | 'inspect' | 'unpack' | 'version' | 'help';
+
+export interface Command {
+  readonly usage: string;
+  readonly summary: string;
+  readonly flags: readonly Flag[];
+  readonly examples: readonly string[];
+}
+
+export const COMMANDS: Readonly<Record<CommandName, Command>> = {
+  build: {
+    usage: 'ocibuild [build] [flags] CONTEXT',
+    summary: 'build an image from a Dockerfile',
+    flags: BUILD_FLAGS,
+    examples: [
+      'ocibuild build -t app:v0 .',
+      'ocibuild build -f deploy/Dockerfile --build-arg VERSION=1.2 --target test .',
+      'ocibuild build -t app -o type=oci,dest=app.tar .',
+    ],
+  },
+  images: {
+    usage: 'ocibuild images [flags]',
+    summary: 'list the images in the store',
+    flags: IMAGES_FLAGS,
+    examples: ['ocibuild images'],
+  },
+  inspect: {
+    usage: 'ocibuild inspect [flags] REF',
+    summary: 'show an image of the store as JSON',
+    flags: INSPECT_FLAGS,
+    examples: ['ocibuild inspect --config app:v0'],
+  },
+  unpack: {
+    usage: 'ocibuild unpack [flags] REF BUNDLE',
+    summary: 'turn an image into an OCI runtime bundle',
+    flags: [],
+    examples: ['ocibuild unpack app:v0 ./bundle && runc run -b ./bundle app'],
+  },
+  version: {
+    usage: 'ocibuild version',
+    summary: 'show the versions of ocibuild and Node',
+    flags: [],
+    examples: [],
+  },
+  help: { usage: 'ocibuild help [COMMAND]', summary: 'show the help of a command', flags: [], examples: [] },
+};
+
+/** Commands to come: named, so that a script that uses one is told why it fails. */
+export const LATER_COMMANDS: readonly string[] = [
+  'rmi',
+  'tag',
+  'history',
+  'pull',
+  'push',
+  'login',
+  'logout',
+  'copy',
+  'run',
+  'ps',
+  'exec',
+  'stop',
+  'logs',
+  'du',
+  'prune',
+  'cache',
+  'doctor',
+  'completion',
+  'watch',
+];
+
+/** `docker buildx build` and its likes, with the first word changed. */
+const BUILD_PREFIXES = ['buildx', 'image', 'builder'];
+
+/** The command that the arguments start with, and its own arguments; `build` may be left out. */
+export function findCommand(argv: readonly string[]): {
+  readonly name: string;
+  readonly named: boolean;
+  readonly args: readonly string[];
+} {
+  const at = afterGlobalFlags(argv);
+  const [first, second] = argv.slice(at);
+  const before = argv.slice(0, at);
+  if (first !== undefined && BUILD_PREFIXES.includes(first) && (second === 'build' || second === 'b')) {
+    return { name: 'build', named: true, args: [...before, ...argv.slice(at + 2)] };
+  }
+  if (first !== undefined && (Object.hasOwn(COMMANDS, first) || LATER_COMMANDS.includes(first))) {
+    return { name: first, named: true, args: [...before, ...argv.slice(at + 1)] };
+  }
+  return { name: 'build', named: false, args: argv };
+}
+
+/** Index of the first argument that is neither a global flag nor its value. */
+function afterGlobalFlags(argv: readonly string[]): number {
+  let at = 0;
+  for (;;) {
+    const arg = argv[at];
+    const flag = GLOBAL_FLAGS.find(
+      ({ name, short }) => arg === `--${name}` || arg?.startsWith(`--${name}=`) || arg === `-${short}`,
+    );
+    if (arg === undefined || flag === undefined) return at;
+    at += flag.kind === 'string' && arg === `--${flag.name}` ? 2 : 1;
+  }
+}

@@ -1,0 +1,125 @@
+import type { Flag } from './types.ts';
+
+/** Flags of every command; they may stand before it. */
+export const GLOBAL_FLAGS: readonly Flag[] = [
+  { name: 'root', kind: 'string', value: 'DIR', help: 'where the store is (OCIBUILD_ROOT)' },
+  {
+    name: 'runtime',
+    kind: 'string',
+    value: 'NAME',
+    help: 'OCI runtime: runc, crun or youki (OCIBUILD_RUNTIME)',
+  },
+  { name: 'debug', short: 'D', kind: 'bool', help: 'show the stack of every error' },
+  { name: 'help', short: 'h', kind: 'bool', help: 'show the help of a command' },
+];
+
+const NO_REGISTRY_WRITES = 'this version does not push; export with -o type=oci and push that';
+const NO_ATTESTATIONS = 'this version makes no attestations';
+const NO_RESOURCES = 'this version does not limit the resources of RUN steps';
+const NO_CACHE_TRANSFER = 'this version keeps its cache in the local store only';
+
+export const BUILD_FLAGS: readonly Flag[] = [
+  { name: 'tag', short: 't', kind: 'list', value: 'REF', help: 'name of the image' },
+  {
+    name: 'file',
+    short: 'f',
+    kind: 'string',
+    value: 'PATH|-',
+    help: 'Dockerfile (default CONTEXT/Dockerfile)',
+  },
+  { name: 'build-arg', kind: 'list', value: 'K[=V]', help: 'value of an ARG; bare K: from the environment' },
+  { name: 'target', kind: 'string', value: 'STAGE', help: 'stage to build (default: the last)' },
+  { name: 'label', kind: 'list', value: 'K=V', help: 'label of the image' },
+  { name: 'annotation', kind: 'list', value: 'K=V', help: 'annotation of the manifest' },
+  { name: 'platform', kind: 'string', value: 'OS/ARCH', help: 'platform to build for' },
+  {
+    name: 'build-context',
+    kind: 'list',
+    value: 'N=V',
+    help: 'DIR, oci-layout://DIR or docker-image://REF as N',
+  },
+  { name: 'add-host', kind: 'list', value: 'HOST:IP', help: 'entry of /etc/hosts in RUN' },
+  { name: 'network', kind: 'string', value: 'MODE', help: 'network of RUN: default, none or host' },
+  { name: 'ulimit', kind: 'list', value: 'N=S[:H]', help: 'limit of RUN, e.g. nofile=1024:4096' },
+  { name: 'shm-size', kind: 'string', value: 'SIZE', help: 'size of /dev/shm in RUN, e.g. 128m' },
+  { name: 'no-cache', kind: 'bool', help: 'run every step anew' },
+  { name: 'no-cache-filter', kind: 'list', value: 'STAGES', help: 'run the steps of these stages anew' },
+  {
+    name: 'pull',
+    kind: 'optional',
+    value: 'WHEN',
+    bare: 'always',
+    help: 'missing (default), always, newer or never',
+  },
+  {
+    name: 'output',
+    short: 'o',
+    kind: 'list',
+    value: 'SPEC',
+    help: 'type=store|oci|local|tar|cacheonly[,dest=…], DIR or -',
+  },
+  { name: 'progress', kind: 'string', value: 'MODE', help: 'auto, tty, plain, quiet or rawjson' },
+  { name: 'quiet', short: 'q', kind: 'bool', help: 'print only the digest' },
+  { name: 'iidfile', kind: 'string', value: 'FILE', help: 'write the image id to a file' },
+  { name: 'metadata-file', kind: 'string', value: 'FILE', help: 'write facts about the result as JSON' },
+  { name: 'jobs', kind: 'string', value: 'N', help: 'RUN steps at a time (default: cores)' },
+  { name: 'explain', kind: 'bool', help: 'say for each step that ran why it was not cached' },
+  // Docker's older front end; these name what happens anyway.
+  { name: 'rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
+  { name: 'force-rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
+  { name: 'isolation', kind: 'string', refused: 'there is one kind of isolation', accepts: ['default'] },
+  { name: 'push', kind: 'bool', refused: NO_REGISTRY_WRITES, accepts: ['false'] },
+  {
+    name: 'load',
+    kind: 'bool',
+    refused: 'this version does not load into a daemon; export with -o type=oci,dest=FILE and load that',
+    accepts: ['false'],
+  },
+  { name: 'check', kind: 'bool', refused: 'this version has no lint-only run', accepts: ['false'] },
+  { name: 'call', kind: 'string', refused: 'this version only builds', accepts: ['build'] },
+  { name: 'watch', kind: 'bool', refused: 'this version does not watch files', accepts: ['false'] },
+  { name: 'debug-shell', kind: 'bool', refused: 'this version opens no shell in a step', accepts: ['false'] },
+  { name: 'secret', kind: 'list', refused: 'this version has no secret mounts' },
+  { name: 'ssh', kind: 'list', refused: 'this version forwards no SSH agent' },
+  { name: 'allow', kind: 'list', refused: 'this version grants no entitlements' },
+  { name: 'cache-from', kind: 'list', refused: NO_CACHE_TRANSFER },
+  { name: 'cache-to', kind: 'list', refused: NO_CACHE_TRANSFER },
+  { name: 'attest', kind: 'list', refused: NO_ATTESTATIONS },
+  { name: 'sbom', kind: 'optional', bare: 'true', refused: NO_ATTESTATIONS, accepts: ['false'] },
+  { name: 'provenance', kind: 'optional', bare: 'true', refused: NO_ATTESTATIONS, accepts: ['false'] },
+  { name: 'policy', kind: 'list', refused: 'this version evaluates no source policies' },
+  {
+    name: 'builder',
+    kind: 'string',
+    refused: 'this version builds on this machine only',
+    accepts: ['default'],
+  },
+  { name: 'cgroup-parent', kind: 'string', refused: NO_RESOURCES },
+  { name: 'resource', kind: 'list', refused: NO_RESOURCES },
+  { name: 'memory', short: 'm', kind: 'string', refused: NO_RESOURCES },
+  { name: 'memory-swap', kind: 'string', refused: NO_RESOURCES },
+  { name: 'cpu-period', kind: 'string', refused: NO_RESOURCES },
+  { name: 'cpu-quota', kind: 'string', refused: NO_RESOURCES },
+  { name: 'cpu-shares', short: 'c', kind: 'string', refused: NO_RESOURCES },
+  { name: 'cpuset-cpus', kind: 'string', refused: NO_RESOURCES },
+  { name: 'cpuset-mems', kind: 'string', refused: NO_RESOURCES },
+  { name: 'security-opt', kind: 'list', refused: 'the sandbox of RUN cannot be changed' },
+  { name: 'compress', kind: 'bool', refused: 'the context is not sent anywhere', accepts: ['false'] },
+  {
+    name: 'squash',
+    kind: 'bool',
+    refused: 'layers are kept apart, so that they can be shared',
+    accepts: ['false'],
+  },
+  { name: 'print', kind: 'string', refused: 'this version only builds' },
+];
+
+export const INSPECT_FLAGS: readonly Flag[] = [
+  { name: 'raw', kind: 'bool', help: 'the manifest, byte for byte' },
+  { name: 'config', kind: 'bool', help: 'the image config' },
+  { name: 'layers', kind: 'bool', help: 'digest, size and media type of each layer' },
+];
+
+export const IMAGES_FLAGS: readonly Flag[] = [
+  { name: 'quiet', short: 'q', kind: 'bool', help: 'print only digests' },
+];

@@ -1,0 +1,172 @@
+import type { Output } from '../build/options.ts';
+import { OcibuildError } from '../errors/error.ts';
+import { didYouMean } from '../errors/suggest.ts';
+import { parseAttributes, parseCsv } from './csv.ts';
+
+/** An output, and what its attributes say about the image. */
+export interface OutputFlag {
+  readonly output: Output;
+  readonly names: readonly string[];
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+const REFUSED_TYPES: Readonly<Record<string, string>> = {
+  docker: 'this version writes OCI archives only: use type=oci, which `docker load` reads since Docker 25',
+  registry: 'this version does not push: use type=oci and push that',
+};
+
+const IMAGE_ATTRIBUTES = ['name', 'oci-mediatypes'];
+const ATTRIBUTES: Readonly<Record<Output['type'], readonly string[]>> = {
+  store: [...IMAGE_ATTRIBUTES, 'push', 'store'],
+  oci: [...IMAGE_ATTRIBUTES, 'dest', 'tar', 'compression', 'compression-level', 'force-compression'],
+  local: ['dest', 'platform-split', 'mode'],
+  tar: ['dest', 'platform-split'],
+  cacheonly: [],
+};
+
+/** Attributes with the only value that this version has. */
+const FIXED: Readonly<Record<string, string>> = {
+  'oci-mediatypes': 'true',
+  push: 'false',
+  store: 'true',
+  'platform-split': 'false',
+  mode: 'copy',
+};
+
+/**
+ * Reads the value of `-o`: attributes, a bare path (= local) or `-` (= tar to stdout).
+ * @throws USAGE_INVALID, USAGE_UNSUPPORTED
+ */
+export function parseOutput(spec: string): OutputFlag {
+  if (spec === '-') return plainOutput({ type: 'tar', dest: '-' });
+  if (!spec.includes('=')) {
+    if (spec === '') throw new OcibuildError('USAGE_INVALID', 'Cannot use an empty output');
+    return plainOutput({ type: 'local', dest: spec });
+  }
+  const attributes = parseAttributes(spec);
+  const type = readType(spec, attributes.get('type'));
+  const annotations: Record<string, string> = {};
+  for (const [key, value] of attributes) {
+    if (key === 'type') continue;
+    const annotation = /^annotation(?:-manifest)?\.(.+)$/.exec(key)?.[1];
+    if (annotation !== undefined && (type === 'oci' || type === 'store')) annotations[annotation] = value;
+    else checkAttribute(type, key, value);
+  }
+  const names = parseCsv(attributes.get('name') ?? '').filter((name) => name !== '');
+  return { output: makeOutput(type, attributes, spec), names, annotations };
+}
+
+function plainOutput(output: Output): OutputFlag {
+  return { output, names: [], annotations: {} };
+}
+
+function readType(spec: string, type: string | undefined): Output['type'] {
+  if (type === undefined || type === '') {
+    throw new OcibuildError('USAGE_INVALID', `Cannot use output "${spec}": its type is missing`, {
+      hint: 'write type=store, oci, local, tar or cacheonly, or only a directory',
+    });
+  }
+  // BuildKit's "image" is what "store" is here.
+  if (type === 'image') return 'store';
+  const refused = REFUSED_TYPES[type];
+  if (refused !== undefined) {
+    throw new OcibuildError('USAGE_UNSUPPORTED', `Cannot use output type "${type}": ${refused}`);
+  }
+  const types = Object.keys(ATTRIBUTES);
+  if (!types.includes(type)) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      `Cannot use output type "${type}": expected ${types.join(', ')}`,
+      {
+        hint: didYouMean(type, types) ?? 'see `ocibuild help build`',
+      },
+    );
+  }
+  return type as Output['type'];
+}
+
+function checkAttribute(type: Output['type'], key: string, value: string): void {
+  if (!ATTRIBUTES[type].includes(key)) {
+    const near = didYouMean(key, [...ATTRIBUTES[type], 'type']);
+    throw new OcibuildError('USAGE_UNSUPPORTED', `Cannot use "${key}" with output type "${type}"`, {
+      hint: near ?? `it takes ${ATTRIBUTES[type].join(', ') || 'no attributes'}`,
+    });
+  }
+  const fixed = FIXED[key];
+  if (fixed !== undefined && value !== fixed && !(value === '' && fixed === 'true')) {
+    throw new OcibuildError(
+      'USAGE_UNSUPPORTED',
+      `Cannot use output attribute "${key}=${value}": only "${fixed}" works`,
+    );
+  }
+}
+
+function makeOutput(type: Output['type'], attributes: ReadonlyMap<string, string>, spec: string): Output {
+  const dest = attributes.get('dest');
+  switch (type) {
+    case 'store':
+    case 'cacheonly':
+      return { type };
+    case 'local':
+      if (!dest || dest === '-') throw missingDest(spec, 'a directory');
+      return { type, dest };
+    case 'tar':
+      return { type, dest: dest || '-' };
+    case 'oci': {
+      const tar = readBool('tar', attributes.get('tar'), true);
+      if (!tar && (!dest || dest === '-')) throw missingDest(spec, 'a layout directory');
+      return { type, dest: dest || '-', tar, ...readCompression(attributes) };
+    }
+  }
+}
+
+function readCompression(attributes: ReadonlyMap<string, string>): {
+  compression?: 'gzip' | 'zstd' | 'uncompressed';
+  compressionLevel?: number;
+  forceCompression?: boolean;
+} {
+  const compression = attributes.get('compression');
+  if (compression === 'estargz') {
+    throw new OcibuildError(
+      'USAGE_UNSUPPORTED',
+      'Cannot compress as "estargz": use gzip, zstd or uncompressed',
+    );
+  }
+  if (compression !== undefined && !['gzip', 'zstd', 'uncompressed'].includes(compression)) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      `Cannot compress as "${compression}": expected gzip, zstd or uncompressed`,
+    );
+  }
+  const level = attributes.get('compression-level');
+  const highest = compression === 'zstd' ? 22 : 9;
+  if (level !== undefined && !(/^\d{1,2}$/.test(level) && Number(level) <= highest)) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      `Cannot use compression level "${level}": expected 0 to ${highest} for ${compression ?? 'gzip'}`,
+    );
+  }
+  return {
+    ...(compression === undefined ? {} : { compression: compression as 'gzip' | 'zstd' | 'uncompressed' }),
+    ...(level === undefined ? {} : { compressionLevel: Number(level) }),
+    ...(readBool('force-compression', attributes.get('force-compression'), false)
+      ? { forceCompression: true }
+      : {}),
+  };
+}
+
+function readBool(key: string, value: string | undefined, absent: boolean): boolean {
+  if (value === undefined) return absent;
+  if (value === '' || value === 'true' || value === '1') return true;
+  if (value === 'false' || value === '0') return false;
+  throw new OcibuildError(
+    'USAGE_INVALID',
+    `Cannot use output attribute "${key}=${value}": expected true or false`,
+  );
+}
+
+function missingDest(spec: string, what: string): OcibuildError {
+  return new OcibuildError('USAGE_INVALID', `Cannot use output "${spec}": dest must name ${what}`, {
+    hint: 'add dest=PATH',
+  });
+}

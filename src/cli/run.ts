@@ -1,0 +1,69 @@
+import { OcibuildError } from '../errors/error.ts';
+import { didYouMean } from '../errors/suggest.ts';
+import { isSet } from './build-options.ts';
+import { COMMANDS, type CommandName, findCommand, LATER_COMMANDS } from './commands.ts';
+import { helpText } from './help.ts';
+import { reportError } from './report.ts';
+import type { CliContext } from './types.ts';
+
+/** Runs one command line and gives its exit code. Nothing is thrown; stdout gets what was asked for, stderr the rest. */
+export async function runCli(argv: readonly string[], context: CliContext): Promise<number> {
+  try {
+    return await dispatch(argv, context);
+  } catch (error) {
+    const end = argv.indexOf('--');
+    const flags = end < 0 ? argv : argv.slice(0, end);
+    return reportError(error, {
+      write: (text) => context.stderr.write(text),
+      signal: context.signal,
+      debug: flags.includes('--debug') || flags.includes('-D') || isSet(context.env.OCIBUILD_DEBUG),
+    });
+  }
+}
+
+async function dispatch(argv: readonly string[], context: CliContext): Promise<number> {
+  if (argv.length === 0) return print(helpText(), context);
+  if (argv[0] === '--version' || argv[0] === '-v') return dispatch(['version', ...argv.slice(1)], context);
+  const { name, named, args } = findCommand(argv);
+  const end = args.indexOf('--');
+  const asksHelp = (end < 0 ? args : args.slice(0, end)).some((arg) => arg === '--help' || arg === '-h');
+  if (LATER_COMMANDS.includes(name)) {
+    throw new OcibuildError(
+      'USAGE_UNSUPPORTED',
+      `Cannot run "ocibuild ${name}": this version does not have it yet`,
+      {
+        hint: 'see `ocibuild help` for what it has',
+      },
+    );
+  }
+  if (asksHelp) return print(helpText(named ? (name as CommandName) : undefined), context);
+  switch (name as CommandName) {
+    case 'build':
+      return (await import('./build-command.ts')).buildCommand(args, context);
+    case 'images':
+      return print(await (await import('./store-commands.ts')).imagesCommand(args, context), context);
+    case 'inspect':
+      return print(await (await import('./store-commands.ts')).inspectCommand(args, context), context);
+    case 'unpack':
+      return print(await (await import('./store-commands.ts')).unpackCommand(args, context), context);
+    case 'version':
+      return print(await (await import('./store-commands.ts')).versionCommand(args), context);
+    case 'help':
+      return print(helpText(commandNamed(args)), context);
+  }
+}
+
+function commandNamed([name]: readonly string[]): CommandName | undefined {
+  if (name === undefined) return undefined;
+  if (Object.hasOwn(COMMANDS, name)) return name as CommandName;
+  const near = didYouMean(name, Object.keys(COMMANDS));
+  throw new OcibuildError('USAGE_INVALID', `Cannot help with "${name}": there is no such command`, {
+    ...(near === undefined ? {} : { hint: near }),
+  });
+}
+
+/** Resolves once the text is out: exiting earlier would cut off a pipe. */
+async function print(text: string | Uint8Array, { stdout }: CliContext): Promise<number> {
+  if (text.length > 0) await new Promise<void>((done) => stdout.write(text, () => done()));
+  return 0;
+}

@@ -1,0 +1,18 @@
+import { OcibuildError } from '../errors/error.ts';
+
+const EXIT_INTERRUPTED = 130;
+
+/** Stops the work at the first SIGINT, SIGTERM or SIGHUP; a second SIGINT ends the process at once. */
+export function stopOnSignals(process: NodeJS.Process, controller: AbortController): void {
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted && name === 'SIGINT') process.exit(EXIT_INTERRUPTED);
+      controller.abort(new OcibuildError('CANCELLED', `Cannot finish: interrupted by ${name}`));
+    });
+  }
+}
+
+/** A reader that goes away (`| head`) is no fault of ours; without a listener it would end the process. */
+export function surviveClosedPipes(streams: readonly NodeJS.WriteStream[]): void {
+  for (const stream of streams) stream.on('error', () => {});
+}

@@ -1,0 +1,98 @@
+import { resolve } from 'node:path';
+import type { StoredImage } from '../build/store-commands.ts';
+import { OcibuildError } from '../errors/error.ts';
+import { GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS } from './flags.ts';
+import { flagReader, parseArgs } from './parse-args.ts';
+import type { CliContext, ParsedArgs } from './types.ts';
+
+/** `ocibuild images`: a table, or digests with `-q`. */
+export async function imagesCommand(args: readonly string[], context: CliContext): Promise<string> {
+  const parsed = parseArgs(args, [...IMAGES_FLAGS, ...GLOBAL_FLAGS]);
+  takePositional(parsed, []);
+  const { listImages } = await import('../build/store-commands.ts');
+  const images = await listImages(await storeOf(parsed, context), context);
+  if (flagReader(parsed).bool('quiet')) {
+    return [...new Set(images.map(({ digest }) => `${digest}\n`))].join('');
+  }
+  return tableOf(images);
+}
+
+/** `ocibuild inspect REF`: JSON; with `--raw` the manifest's own bytes. */
+export async function inspectCommand(args: readonly string[], context: CliContext): Promise<string | Buffer> {
+  const parsed = parseArgs(args, [...INSPECT_FLAGS, ...GLOBAL_FLAGS]);
+  const [name = ''] = takePositional(parsed, ['REF']);
+  const { bool } = flagReader(parsed);
+  const views = ['raw', 'config', 'layers'].filter(bool);
+  if (views.length > 1) {
+    throw new OcibuildError('USAGE_INVALID', `Cannot use --${views.join(' and --')} together: choose one`);
+  }
+  const { inspectImage } = await import('../build/store-commands.ts');
+  const image = await inspectImage(await storeOf(parsed, context), name, context);
+  if (bool('raw')) return image.manifestBytes;
+  const { manifest, config, layers, descriptor } = image;
+  const shown = bool('config')
+    ? config
+    : bool('layers')
+      ? layers
+      : { name: image.name, descriptor, configDigest: manifest.config.digest, config, layers };
+  return `${JSON.stringify(shown, undefined, 2)}\n`;
+}
+
+/** `ocibuild unpack REF BUNDLE` */
+export async function unpackCommand(args: readonly string[], context: CliContext): Promise<string> {
+  const parsed = parseArgs(args, GLOBAL_FLAGS);
+  const [name = '', bundle = ''] = takePositional(parsed, ['REF', 'BUNDLE']);
+  const { env, signal, cwd } = context;
+  const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
+  await enterNamespaceIfNeeded({ env, cwd }, true);
+  const { unpackImage } = await import('../build/store-commands.ts');
+  await unpackImage(await storeOf(parsed, context), name, { env, signal, bundle: resolve(cwd, bundle) });
+  return '';
+}
+
+/** `ocibuild version` */
+export async function versionCommand(args: readonly string[]): Promise<string> {
+  takePositional(parseArgs(args, GLOBAL_FLAGS), []);
+  const { VERSION } = await import('../build/version.ts');
+  return `ocibuild ${VERSION} (Node ${process.versions.node}, ${process.platform}/${process.arch})\n`;
+}
+
+async function storeOf(parsed: ParsedArgs, { env, cwd }: CliContext): Promise<string> {
+  const { defaultRoot } = await import('../build/normalise.ts');
+  return resolve(cwd, flagReader(parsed).text('root') || defaultRoot(env));
+}
+
+function takePositional({ positional }: ParsedArgs, names: readonly string[]): readonly string[] {
+  if (positional.length === names.length) return positional;
+  const expected = names.length === 0 ? 'no arguments' : names.join(' and ');
+  throw new OcibuildError(
+    'USAGE_INVALID',
+    `Cannot use ${positional.length} arguments: expected ${expected}`,
+    {
+      hint: 'see `ocibuild help`',
+    },
+  );
+}
+
+function tableOf(images: readonly StoredImage[]): string {
+  const rows = [
+    ['NAME', 'DIGEST', 'PLATFORM', 'CREATED', 'SIZE'],
+    ...images.map(({ name, digest, platform, created, sizeBytes }) => [
+      name,
+      digest.slice(0, 19),
+      platform,
+      created?.slice(0, 19).replace('T', ' ') ?? '-',
+      sizeOf(sizeBytes),
+    ]),
+  ];
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows
+    .map((row) => `${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}\n`)
+    .join('');
+}
+
+function sizeOf(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  const power = Math.min(Math.floor(Math.log10(bytes) / 3), 4);
+  return `${(bytes / 1000 ** power).toFixed(1)} ${['', 'kB', 'MB', 'GB', 'TB'][power]}`;
+}
