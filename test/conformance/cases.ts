@@ -69,6 +69,11 @@ export async function writeExpected(one: Pick<Case, 'dir'>, outcome: Outcome): P
   await writeFile(join(one.dir, 'expected.json'), toRecord(outcome));
 }
 
+/** Records what ocibuild gives on purpose. */
+export async function writeExpectedOfOcibuild(one: Pick<Case, 'dir'>, outcome: Outcome): Promise<void> {
+  await writeFile(join(one.dir, 'expected-ocibuild.json'), toRecord(outcome));
+}
+
 /** Records the base image as Docker builds it. */
 export async function writeBaseExpected(outcome: Outcome): Promise<void> {
   await writeExpected({ dir: BASE }, outcome);

@@ -70,8 +70,10 @@ function firstDifference(actual: unknown, expected: unknown): string {
 
 function count(one: Case, agrees: boolean): void {
   const group = groups.get(one.group) ?? { agree: 0, onPurpose: 0, differ: 0 };
-  if (agrees) group.agree += 1;
-  else if (one.options.differs !== undefined) group.onPurpose += 1;
+  // The recorded result of a case that differs on purpose is our own, which it must keep.
+  const onPurpose = one.options.differs !== undefined && (peers === undefined ? agrees : !agrees);
+  if (onPurpose) group.onPurpose += 1;
+  else if (agrees) group.agree += 1;
   else group.differ += 1;
   groups.set(one.group, group);
 }
