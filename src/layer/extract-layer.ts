@@ -1,4 +1,5 @@
 import { closeSync, openSync, readlinkSync, readSync } from 'node:fs';
+import { OcibuildError } from '../errors/error.ts';
 import { createExtractor, type ExtractOptions } from './extractor.ts';
 import { errnoOf, readError } from './fs-error.ts';
 import { type ExpectedBlob, readLayerStream } from './layer-stream.ts';
@@ -41,7 +42,10 @@ export async function* readBlobFile(path: string): AsyncGenerator<Buffer> {
   try {
     fd = openSync(path, 'r');
   } catch (error) {
-    throw readError(error, path);
+    throw new OcibuildError('BLOB_NOT_FOUND', `Cannot open the blob "${path}": ${errnoOf(error)}`, {
+      details: { path },
+      cause: error,
+    });
   }
   try {
     for (;;) {

@@ -29,7 +29,7 @@ const STATES_FROM_BYTES = 16 << 20;
 export async function packLayer(tree: Tree, options: PackOptions): Promise<PackedLayer> {
   throwIfAborted(options.signal);
   const sorted = sortTree(tree);
-  checkUnique(sorted);
+  checkShape(sorted);
   const compressor = createCompressor(options.compression, options.level);
   const states = compressor.codec !== undefined && totalSize(sorted) >= STATES_FROM_BYTES;
   const blob = createBlobWriter(options.dest);
@@ -245,8 +245,18 @@ function totalSize(tree: Tree): number {
   return tree.reduce((sum, entry) => sum + BLOCK + entry.size, 0);
 }
 
-/** image-spec layer.md: no two entries of a layer have the same path. */
-function checkUnique(tree: Tree): void {
+/** image-spec layer.md: no two entries have the same path, and a hard link's file comes before it. */
+function checkShape(tree: Tree): void {
+  const files = new Set<string>();
+  for (const { type, path, link = '' } of tree) {
+    if (type === 'file' || type === 'symlink' || type === 'fifo' || type === 'char' || type === 'block') {
+      files.add(path);
+    } else if (type === 'hardlink' && !files.has(link)) {
+      throw new OcibuildError('INTERNAL', `Cannot pack hard link "${path}": "${link}" is not in the layer`, {
+        details: { path, link },
+      });
+    }
+  }
   for (let i = 1; i < tree.length; i++) {
     const [a, b] = [tree[i - 1] as TreeEntry, tree[i] as TreeEntry];
     if (a.path !== b.path || (a.type === 'whiteout') !== (b.type === 'whiteout')) continue;

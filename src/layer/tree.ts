@@ -125,7 +125,12 @@ function inodeOf(entry: TreeEntry, byPath: ReadonlyMap<string, TreeEntry>): Tree
 }
 
 function linkTo(entry: TreeEntry, inode: TreeEntry, target: string): TreeEntry {
-  if (entry.type === 'hardlink' && entry.link === target) return entry;
   const { digest: _, devMajor: __, devMinor: ___, ...facts } = inode;
-  return { ...facts, path: entry.path, type: 'hardlink', size: 0, link: target };
+  const link: TreeEntry = { ...facts, path: entry.path, type: 'hardlink', size: 0, link: target };
+  const canonical =
+    entry.mtimeSec === link.mtimeSec &&
+    entry.size === 0 &&
+    entry.link === target &&
+    entry.type === 'hardlink';
+  return canonical && factsOf(entry) === factsOf(link) ? entry : link;
 }
