@@ -43,8 +43,10 @@ const CASES = [
       mkdirSync(context, { recursive: true });
       writeFileSync(join(context, 'seed.txt'), createText(createRandom(10), 10_000_000));
       const loop = `i=0; while [ $i -lt ${Math.ceil(megabytes / 10)} ]; do cat /seed.txt > /data/part-$i; i=$((i+1)); done`;
-      const mount = '--mount=type=bind,source=seed.txt,target=/seed.txt';
-      writeFileSync(join(context, 'Dockerfile'), `FROM ${BASE_REF}\nRUN ${mount} mkdir /data; ${loop}\n`);
+      writeFileSync(
+        join(context, 'Dockerfile'),
+        `FROM ${BASE_REF}\nCOPY seed.txt /\nRUN mkdir /data; ${loop}\n`,
+      );
     },
   },
 ];

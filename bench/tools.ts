@@ -34,12 +34,10 @@ function commandLine(words: readonly string[]): string {
   return words.map(quote).join(' ');
 }
 
-const HOST_NETWORK = ['--network', 'host', '--allow', 'network.host'];
-
 /** Words of an ocibuild build; `store` keeps one run apart from the next. */
 export function ocibuildWords(store: string, request: BuildRequest, progress: 'plain' | 'rawjson'): string[] {
   const output = request.archive ? ['-o', `type=oci,dest=${request.archive}`] : [];
-  const flags = ['--progress', progress, ...HOST_NETWORK, '-t', request.tag];
+  const flags = ['--progress', progress, '--network', 'host', '-t', request.tag];
   return [OCIBUILD, '--root', store, 'build', ...flags, ...output, request.context];
 }
 
@@ -64,17 +62,8 @@ export async function createOcibuild(work: string): Promise<Tool> {
   const template = createStoreTemplate(work);
   let generation = 0;
   const store = (): string => join(work, `store-${generation}`);
-  await must(
-    shell,
-    commandLine([
-      OCIBUILD,
-      '--root',
-      template,
-      'copy',
-      `store:${BASE_REF}`,
-      `docker-archive:${work}/base.tar`,
-    ]),
-  );
+  const base = { context: join(root, 'examples/busybox'), tag: BASE_REF, archive: join(work, 'base.tar') };
+  await must(shell, commandLine(ocibuildWords(template, base, 'plain')));
   return {
     name: 'ocibuild',
     version: (await must(shell, `${OCIBUILD} version`)).split('\n')[0] ?? '',
@@ -162,7 +151,7 @@ export async function createBuildah(work: string): Promise<Tool | undefined> {
     );
   // The archive's short name may arrive under another registry's name.
   const pull = (): Promise<string> => {
-    const id = `$(${commandLine([...buildah(), 'pull', '--quiet', `docker-archive:${work}/base.tar`])} | tail -n 1)`;
+    const id = `$(${commandLine([...buildah(), 'pull', '--quiet', `oci-archive:${work}/base.tar`])} | tail -n 1)`;
     return must(shell, `${commandLine([...buildah(), 'tag'])} ${id} ${BASE_REF}`);
   };
   await pull();

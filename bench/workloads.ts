@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeTree } from './data.ts';
+import { createRandom, createText, writeTree } from './data.ts';
 import { BASE_REF } from './tools.ts';
 
 export interface Workload {
@@ -115,14 +115,13 @@ export const WORKLOADS: readonly Workload[] = [
     mode: 'cold',
     archive: true,
     prepare(context) {
+      const repeat = 'i=0; while [ $i -lt 50 ]; do cat /seed.txt; i=$((i+1)); done';
       writeDockerfile(context, [
-        'RUN --mount=type=bind,source=payload.tar,target=/payload.tar mkdir /data && tar -xf /payload.tar -C /data',
+        'COPY seed.txt /',
+        `RUN mkdir /data && { ${repeat}; } | split -b 20000 -a 4 - /data/f`,
         'RUN ls /data > /list.txt',
       ]);
-      const payload = join(context, 'payload');
-      writeTree(payload, { files: 5000, totalBytes: 100e6, seed: 6 });
-      execFileSync('tar', ['-cf', join(context, 'payload.tar'), '-C', payload, '.']);
-      rmSync(payload, { recursive: true });
+      writeFileSync(join(context, 'seed.txt'), createText(createRandom(6), 2_000_000));
     },
   },
 ];

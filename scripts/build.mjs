@@ -19,23 +19,6 @@ const ENTRIES = {
   'hash-worker': 'src/cache/hash-worker.ts',
 };
 
-// The command checks Node's age before any chunk is linked: an older Node would stop at the first
-// builtin or syntax it does not know, with a message that helps nobody.
-const startOfCommand = {
-  name: 'start-of-command',
-  setup(bundle) {
-    bundle.onResolve({ filter: /^start:/ }, ({ path }) => ({ path: path.slice(6), namespace: 'start' }));
-    bundle.onLoad({ filter: /.*/, namespace: 'start' }, ({ path }) => ({
-      resolveDir: root,
-      contents: `if (Number.parseInt(process.versions.node, 10) < ${MIN_NODE_MAJOR}) {
-  process.stderr.write('Cannot start ocibuild: Node ' + process.versions.node + ' is too old, it needs Node ${MIN_NODE_MAJOR} or later\\n');
-  process.exit(3);
-}
-await import(${JSON.stringify(`./${path}`)});`,
-    }));
-  },
-};
-
 // Ink imports react-devtools-core only for debugging; the package is no dependency of ours.
 const devtoolsStub = {
   name: 'devtools-stub',
@@ -78,7 +61,7 @@ export const { ${named.join(', ')} } = all;`,
 const entryPoints = Object.fromEntries(
   Object.entries(ENTRIES)
     .filter(([, source]) => existsSync(join(root, source)))
-    .map(([name, source]) => [name, name === 'cli' ? `start:${source}` : join(root, source)]),
+    .map(([name, source]) => [name, join(root, source)]),
 );
 if (Object.keys(entryPoints).length === 0) {
   process.stderr.write(`Cannot build: none of ${Object.values(ENTRIES).join(', ')} exists\n`);
@@ -109,7 +92,7 @@ const result = await build({
   banner: {
     js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);",
   },
-  plugins: [startOfCommand, devtoolsStub, lazyCommonJs],
+  plugins: [devtoolsStub, lazyCommonJs],
   logLevel: 'warning',
 }).catch(() => process.exit(1));
 

@@ -11,15 +11,15 @@ const cache = join(root, 'node_modules/.cache/ocibuild-examples');
 const SUITE = 'bookworm';
 const MIRROR = 'http://deb.debian.org/debian';
 
-const hostNetwork = ['--network', 'host', '--allow', 'network.host'];
+const hostNetwork = ['--network', 'host'];
 
 /** `on` is built first; `make` fills the context; `flags` are those its README names. */
 const EXAMPLES = {
   busybox: { make: copyBusybox },
   debian: { make: bootstrapDebian },
   hello: { on: 'busybox' },
-  'node-app': { on: 'debian', flags: () => [...hostNetwork, ...certificates()] },
-  'java-http': { on: 'debian', flags: () => hostNetwork },
+  'node-app': { on: 'debian', make: lendCertificates, flags: hostNetwork },
+  'java-http': { on: 'debian', flags: hostNetwork },
 };
 
 function fail(message) {
@@ -72,16 +72,18 @@ function bootstrapDebian() {
 }
 
 /** Networks with certificates of their own say so in NODE_EXTRA_CA_CERTS. */
-function certificates() {
+function lendCertificates() {
   const file = process.env.NODE_EXTRA_CA_CERTS;
-  return file ? ['--secret', `id=ca,src=${file}`] : [];
+  const target = join(examples, 'node-app/certs/ca.crt');
+  rmSync(target, { force: true });
+  if (file && existsSync(file)) copyFileSync(file, target);
 }
 
 function buildExample(name, extra) {
   const { on, make, flags } = EXAMPLES[name];
   if (on !== undefined) buildExample(on, []);
   make?.();
-  const args = ['build', '-t', `${name}:local`, ...(flags?.() ?? []), ...extra, join('examples', name)];
+  const args = ['build', '-t', `${name}:local`, ...(flags ?? []), ...extra, join('examples', name)];
   process.stderr.write(`$ bin/ocibuild ${args.join(' ')}\n`);
   const { status } = spawnSync(join(root, 'bin/ocibuild'), args, { cwd: root, stdio: 'inherit' });
   if (status !== 0) process.exit(status ?? 1);
