@@ -1,6 +1,7 @@
 import type { BuildOptions, Output } from '../build/options.ts';
 import { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
+import { COMMAND_NAMES } from './commands.ts';
 import { parseCsv } from './csv.ts';
 import { type OutputFlag, parseOutput } from './output-flag.ts';
 import { flagReader, splitAt } from './parse-args.ts';
@@ -96,7 +97,10 @@ function readContext(positional: readonly string[], isDirectory: (path: string) 
       context === undefined || context === ''
         ? 'Cannot build without a context: name the directory that COPY reads from'
         : `Cannot build ${positional.length} contexts at once: "${positional.join('", "')}"`,
-      { hint: 'for the current directory: ocibuild build -t app .' },
+      {
+        hint:
+          didYouMean(context ?? '', COMMAND_NAMES) ?? 'for the current directory: ocibuild build -t app .',
+      },
     );
   }
   if (context === '-') {

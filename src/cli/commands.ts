@@ -48,6 +48,9 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
   help: { usage: 'ocibuild help [COMMAND]', summary: 'show the help of a command', flags: [], examples: [] },
 };
 
+/** For "did you mean". */
+export const COMMAND_NAMES: readonly string[] = Object.keys(COMMANDS);
+
 /** Commands to come: named, so that a script that uses one is told why it fails. */
 export const LATER_COMMANDS: readonly string[] = [
   'rmi',

@@ -54,12 +54,13 @@ export async function exportLocal(
     } catch (error) {
       throw exportError(error, path.toString());
     }
-    onProgress?.('copying files', ++done, tree.length);
-    if (done % ENTRIES_PER_TURN === 0) {
+    if (++done % ENTRIES_PER_TURN === 0) {
+      onProgress?.('copying files', done, tree.length);
       await nextTurn();
       throwIfAborted(signal);
     }
   }
+  onProgress?.('copying files', done, done);
   // Content changes a directory's time, and a read-only one cannot take content: both come last, deepest first.
   for (const entry of dirs.reverse()) {
     const path = join(dest, entry.path);

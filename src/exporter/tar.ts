@@ -5,6 +5,7 @@ import { type ByteSink, type ExportTarget, writeTarget } from './target.ts';
 import type { ExportOptions, ExportTree } from './types.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
+const ENTRIES_PER_EVENT = 256;
 
 /**
  * Writes a root file system as one canonical tar: equal trees give equal bytes. The root directory itself is left
@@ -25,7 +26,10 @@ export async function exportTar(
         epochSec === undefined || entry.mtimeSec <= epochSec ? entry : { ...entry, mtimeSec: epochSec };
       await out.write(encodeHeader(clamped));
       if (entry.type === 'file' && entry.size > 0) await writeContent(entry, content(entry.path), out);
-      onProgress?.('exporting files', ++done, entries.length);
+      // Each call is an event for the user: one for each of 50,000 files would cost more than the files.
+      if (++done % ENTRIES_PER_EVENT === 0 || done === entries.length) {
+        onProgress?.('exporting files', done, entries.length);
+      }
     }
     await out.write(Buffer.alloc(1024));
     await out.flush();

@@ -1,0 +1,200 @@
+import { describe, expect, it } from 'vitest';
+import { type BuildRequest, readBuildRequest } from '../../../src/cli/build-options.ts';
+import { BUILD_FLAGS, GLOBAL_FLAGS } from '../../../src/cli/flags.ts';
+import { parseOutput } from '../../../src/cli/output-flag.ts';
+import { parseArgs } from '../../../src/cli/parse-args.ts';
+import { parseAddHost, parseSize, parseUlimit } from '../../../src/cli/run-flags.ts';
+
+function read(args: readonly string[], env: Record<string, string> = {}): BuildRequest {
+  return readBuildRequest(parseArgs(args, [...BUILD_FLAGS, ...GLOBAL_FLAGS]), env, () => false);
+}
+
+describe('readBuildRequest()', () => {
+  it('readBuildRequest() fills every option when every flag is given', () => {
+    const args =
+      '-t a:1 -t b --build-arg X=1=2 --target t --label l=v --annotation manifest:a=b --platform linux/arm64 --build-context n=../d --add-host h=10.0.0.1 --network host --ulimit nofile=1:2 --shm-size 64m --no-cache --pull=newer -o type=oci,dest=o.tar,name=c:2 --jobs 3 --explain --root /r --runtime crun -f d/Dockerfile --iidfile i --metadata-file m --progress rawjson --debug dir';
+    expect(read(args.split(' '))).toEqual({
+      options: {
+        context: 'dir',
+        dockerfile: 'd/Dockerfile',
+        tags: ['a:1', 'b', 'c:2'],
+        buildArgs: { X: '1=2' },
+        target: 't',
+        labels: { l: 'v' },
+        annotations: { a: 'b' },
+        platform: 'linux/arm64',
+        buildContexts: { n: '../d' },
+        addHosts: ['h:10.0.0.1'],
+        network: 'host',
+        ulimits: [{ name: 'nofile', soft: 1, hard: 2 }],
+        shmSize: 64 * 1024 * 1024,
+        noCache: true,
+        noCacheFilter: [],
+        pull: 'newer',
+        outputs: [{ type: 'oci', dest: 'o.tar', tar: true }],
+        jobs: 3,
+        explain: true,
+        root: '/r',
+        runtime: 'crun',
+      },
+      dockerfileOnStdin: false,
+      progress: 'rawjson',
+      printsDigest: false,
+      iidFile: 'i',
+      metadataFile: 'm',
+      debug: true,
+    });
+  });
+
+  it('readBuildRequest() takes bare build args from the environment and drops absent ones', () => {
+    const { buildArgs } = read(['--build-arg', 'A', '--build-arg', 'B', '--build-arg', 'C=', '.'], {
+      A: 'x',
+    }).options;
+    expect(buildArgs).toEqual({ A: 'x', C: '' });
+  });
+
+  it('readBuildRequest() reads defaults from the environment when flags are absent', () => {
+    const env = {
+      OCIBUILD_ROOT: '/e',
+      OCIBUILD_RUNTIME: 'youki',
+      BUILDKIT_PROGRESS: 'plain',
+      OCIBUILD_DEBUG: '1',
+    };
+    expect(read(['.'], env)).toMatchObject({
+      options: { root: '/e', runtime: 'youki' },
+      progress: 'plain',
+      debug: true,
+    });
+    expect(read(['--root', '/f', '--progress=tty', '.'], env)).toMatchObject({
+      options: { root: '/f' },
+      progress: 'tty',
+    });
+  });
+
+  it.each<[string[], 'missing' | 'always' | 'never']>([
+    [[], 'missing'],
+    [['--pull'], 'always'],
+    [['--pull=true'], 'always'],
+    [['--pull=false'], 'missing'],
+    [['--pull=never'], 'never'],
+  ])('readBuildRequest() pulls as told when flags are %j', (flags, expected) => {
+    expect(read([...flags, '.']).options.pull).toBe(expected);
+  });
+
+  it('readBuildRequest() expects the Dockerfile on stdin when the file is a dash', () => {
+    const request = read(['-f', '-', '-q', '.']);
+    expect(request).toMatchObject({ dockerfileOnStdin: true, printsDigest: true, progress: 'quiet' });
+    expect(request.options).not.toHaveProperty('dockerfile');
+  });
+
+  it.each<[string[], string, RegExp]>([
+    [[], 'USAGE_INVALID', /without a context/],
+    [['a', 'b'], 'USAGE_INVALID', /2 contexts/],
+    [['-'], 'USAGE_UNSUPPORTED', /from stdin/],
+    [['https://example.com/x.git'], 'USAGE_UNSUPPORTED', /directories only/],
+    [['github.com/a/b'], 'USAGE_UNSUPPORTED', /directories only/],
+    [['git@host:a/b'], 'USAGE_UNSUPPORTED', /directories only/],
+    [['-f', 'https://x/D', '.'], 'USAGE_UNSUPPORTED', /paths only/],
+    [['--no-cache', '--no-cache-filter', 'a', '.'], 'USAGE_INVALID', /together/],
+    [['--platform', 'linux/amd64,linux/arm64', '.'], 'USAGE_UNSUPPORTED', /one platform/],
+    [['--progress', 'fancy', '.'], 'USAGE_INVALID', /--progress "fancy"/],
+    [['--network', 'bridge', '.'], 'USAGE_INVALID', /expected default, none, host/],
+    [['--jobs', '0', '.'], 'USAGE_INVALID', /--jobs "0"/],
+    [['--build-arg', '=x', '.'], 'USAGE_INVALID', /NAME=VALUE/],
+    [['--build-context', 'x', '.'], 'USAGE_INVALID', /NAME=VALUE/],
+    [['--annotation', 'index:a=b', '.'], 'USAGE_UNSUPPORTED', /"index"/],
+    [['--annotation', 'manifest[linux/amd64]:a=b', '.'], 'USAGE_UNSUPPORTED', /one manifest/],
+    [['-q', '-o', '-', '.'], 'USAGE_INVALID', /stdout at once/],
+  ])('readBuildRequest() refuses when arguments are %j', (args, code, message) => {
+    expect(() => read(args)).toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(message) }),
+    );
+  });
+});
+
+describe('parseOutput()', () => {
+  it.each<[string, unknown]>([
+    ['out', { type: 'local', dest: 'out' }],
+    ['-', { type: 'tar', dest: '-' }],
+    ['type=store', { type: 'store' }],
+    ['type=image,push=false', { type: 'store' }],
+    ['type=cacheonly', { type: 'cacheonly' }],
+    ['type=tar', { type: 'tar', dest: '-' }],
+    ['type=tar,dest=x.tar', { type: 'tar', dest: 'x.tar' }],
+    ['type=local,dest=d,platform-split=false', { type: 'local', dest: 'd' }],
+    ['type=oci,tar=false,dest=d', { type: 'oci', dest: 'd', tar: false }],
+    ['"type=oci","dest=a,b.tar"', { type: 'oci', dest: 'a,b.tar', tar: true }],
+    [
+      'type=oci,compression=zstd,compression-level=19,force-compression=true',
+      {
+        type: 'oci',
+        dest: '-',
+        tar: true,
+        compression: 'zstd',
+        compressionLevel: 19,
+        forceCompression: true,
+      },
+    ],
+  ])('parseOutput() gives the output when the value is %s', (spec, expected) => {
+    expect(parseOutput(spec).output).toEqual(expected);
+  });
+
+  it('parseOutput() gives names and annotations when attributes hold them', () => {
+    const { names, annotations } = parseOutput(
+      'type=oci,"name=a:1,b:2",annotation.Key=v,annotation-manifest.k2=w',
+    );
+    expect(names).toEqual(['a:1', 'b:2']);
+    expect(annotations).toEqual({ Key: 'v', k2: 'w' });
+  });
+
+  it.each<[string, string, RegExp]>([
+    ['type=docker', 'USAGE_UNSUPPORTED', /"docker"/],
+    ['type=registry,name=x', 'USAGE_UNSUPPORTED', /"registry"/],
+    ['type=image,push=true', 'USAGE_UNSUPPORTED', /push=true/],
+    ['type=occi', 'USAGE_INVALID', /"occi"/],
+    ['dest=x', 'USAGE_INVALID', /type is missing/],
+    ['', 'USAGE_INVALID', /empty/],
+    ['type=local', 'USAGE_INVALID', /must name a directory/],
+    ['type=oci,tar=false', 'USAGE_INVALID', /layout directory/],
+    ['type=oci,destt=x', 'USAGE_UNSUPPORTED', /"destt"/],
+    ['type=local,dest=x,mode=delete', 'USAGE_UNSUPPORTED', /mode=delete/],
+    ['type=oci,compression=estargz', 'USAGE_UNSUPPORTED', /estargz/],
+    ['type=oci,compression-level=10', 'USAGE_INVALID', /0 to 9/],
+    ['type=oci,oci-mediatypes=false', 'USAGE_UNSUPPORTED', /oci-mediatypes=false/],
+  ])('parseOutput() refuses when the value is %s', (spec, code, message) => {
+    expect(() => parseOutput(spec)).toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(message) }),
+    );
+  });
+});
+
+describe('flags of RUN', () => {
+  it('parseSize() reads binary units when they are given', () => {
+    expect(['1', '1k', '64m', '1.5GiB', '2gb', '10b'].map((text) => parseSize('--x', text))).toEqual([
+      1, 1024, 67_108_864, 1_610_612_736, 2_147_483_648, 10,
+    ]);
+    for (const text of ['', 'm', '-1', '1x', '1e9'])
+      expect(() => parseSize('--x', text)).toThrow(/expected a size/);
+  });
+
+  it('parseUlimit() takes the soft limit for both when one is given', () => {
+    expect(parseUlimit('nofile=10')).toEqual({ name: 'nofile', soft: 10, hard: 10 });
+    expect(parseUlimit('core=-1')).toEqual({ name: 'core', soft: -1, hard: -1 });
+    for (const text of ['nofile', 'nofile=a', 'nofiles=1', 'nofile=5:4', 'nofile=-1:4']) {
+      expect(() => parseUlimit(text)).toThrow(expect.objectContaining({ code: 'USAGE_INVALID' }));
+    }
+  });
+
+  it('parseAddHost() takes both separators and both kinds of address', () => {
+    expect(['h:1.2.3.4', 'h=1.2.3.4', 'h:::1', 'h=[::1]'].map(parseAddHost)).toEqual([
+      'h:1.2.3.4',
+      'h:1.2.3.4',
+      'h:::1',
+      'h:::1',
+    ]);
+    expect(() => parseAddHost('h:host-gateway')).toThrow(
+      expect.objectContaining({ code: 'USAGE_UNSUPPORTED' }),
+    );
+    for (const text of ['h', 'h:', 'h:name', ':1.2.3.4']) expect(() => parseAddHost(text)).toThrow(/HOST:IP/);
+  });
+});
