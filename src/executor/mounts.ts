@@ -18,7 +18,10 @@ export interface OverlayMount {
 const MAX_VALUE_BYTES = 255;
 const MAX_OPTIONS_BYTES = 4095;
 /** What keeps an upper a plain list of changes; kernels that do not know one of them have it off anyway. */
-const PLAIN_UPPER = ['index', 'metacopy', 'redirect_dir'];
+function plainUpper(rootless: boolean): string[] {
+  // `off` means "follow what is there", which `userxattr` refuses; that option turns redirects off by itself.
+  return rootless ? ['index', 'metacopy'] : ['index', 'metacopy', 'redirect_dir'];
+}
 
 /**
  * Mounts an overlay in the calling thread's mount namespace.
@@ -54,7 +57,7 @@ function mountByContext(mount: OverlayMount, isVolatile: boolean): boolean {
     if (mount.upper !== undefined && mount.work !== undefined) {
       calls.fsconfigString(context, 'upperdir', escapeBackslash(short(mount.upper)));
       calls.fsconfigString(context, 'workdir', escapeBackslash(short(mount.work)));
-      for (const option of PLAIN_UPPER)
+      for (const option of plainUpper(mount.rootless))
         ignoreUnknown(() => calls.fsconfigString(context ?? -1, option, 'off'));
       if (isVolatile) calls.fsconfigFlag(context, 'volatile');
     }
@@ -75,7 +78,10 @@ function mountByContext(mount: OverlayMount, isVolatile: boolean): boolean {
 /** mount(2), for kernels before 6.7. */
 function mountByOptions(mount: OverlayMount, isVolatile: boolean): boolean {
   try {
-    mountWith(mount, [...PLAIN_UPPER.map((option) => `${option}=off`), ...(isVolatile ? ['volatile'] : [])]);
+    mountWith(mount, [
+      ...plainUpper(mount.rootless).map((option) => `${option}=off`),
+      ...(isVolatile ? ['volatile'] : []),
+    ]);
     return true;
   } catch (error) {
     if (isRefused(error)) return false;

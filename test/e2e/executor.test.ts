@@ -276,6 +276,7 @@ describe.each(KINDS)('executor with $name', (kind) => {
   });
 
   it('run() mounts the root when layers are many or their paths long', () => {
+    expect(of('many-layers').message).toBeUndefined();
     expect(of('many-layers')).toMatchObject({ status: { code: 0 }, stdout: 'from host\n' });
     expect(of('long-path')).toMatchObject({ status: { code: 0 }, stdout: 'deep\n' });
   });
