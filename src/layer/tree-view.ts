@@ -12,7 +12,7 @@ export interface TreeView {
   inodePath(path: string): string;
 }
 
-const ROOT: TreeEntry = { path: '', type: 'dir', mode: 0o755, uid: 0, gid: 0, size: 0, mtimeSec: 0 };
+const IMPLIED: TreeEntry = { path: '', type: 'dir', mode: 0o755, uid: 0, gid: 0, size: 0, mtimeSec: 0 };
 
 interface LayerTable {
   readonly entries: ReadonlyMap<string, TreeEntry>;
@@ -25,19 +25,22 @@ export function createTreeView(layers: readonly Tree[]): TreeView {
   const tables = layers.map(tableOf);
 
   function find(path: string): { entry: TreeEntry; layer: number; inode: string } | undefined {
+    let implied = path === '';
     for (let i = tables.length - 1; i >= 0; i--) {
       const table = tables[i] as LayerTable;
       const entry = table.entries.get(path);
       if (entry !== undefined) {
-        if (entry.type === 'whiteout') return undefined;
+        if (entry.type === 'whiteout') break;
         if (entry.type !== 'hardlink') return { entry, layer: i, inode: path };
         const inode = entry.link ?? '';
         const target = table.entries.get(inode);
         return target === undefined ? undefined : { entry: { ...target, path }, layer: i, inode };
       }
-      if (hidesBelow(table, path)) return undefined;
+      // Archives may hold a file without the directories above it.
+      implied ||= table.children.has(path);
+      if (hidesBelow(table, path)) break;
     }
-    return path === '' ? { entry: ROOT, layer: -1, inode: '' } : undefined;
+    return implied ? { entry: { ...IMPLIED, path }, layer: -1, inode: path } : undefined;
   }
 
   return {
@@ -88,15 +91,19 @@ function tableOf(tree: Tree): LayerTable {
     if (parent === undefined) return;
     const name = parent === '' ? path : path.slice(parent.length + 1);
     const siblings = children.get(parent);
-    if (siblings === undefined) children.set(parent, [name]);
-    else siblings.push(name);
+    if (siblings !== undefined) {
+      siblings.push(name);
+      return;
+    }
+    children.set(parent, [name]);
+    if (!entries.has(parent)) addChild(parent);
   };
   for (const entry of tree) {
     if (entry.type === 'opaque') {
       opaque.add(entry.path);
       continue;
     }
-    if (!entries.has(entry.path)) addChild(entry.path);
+    if (!entries.has(entry.path) && !children.has(entry.path)) addChild(entry.path);
     entries.set(entry.path, entry);
   }
   const table = { entries, children, opaque };

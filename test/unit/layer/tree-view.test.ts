@@ -92,3 +92,17 @@ describe('resolvePath()', () => {
     expect(resolvePath(view, 'loop', { followLast: true })).toBeUndefined();
   });
 });
+
+describe('createTreeView() with files whose directories are not listed', () => {
+  it('shows the directories that they imply, once', () => {
+    const view = createTreeView([[entry('a/b/f'), entry('a/b', 'dir'), entry('a/c/g')]]);
+    expect(view.children('')).toEqual(['a']);
+    expect(view.children('a')).toEqual(['b', 'c']);
+    expect(view.get('a')).toMatchObject({ type: 'dir', mode: 0o755 });
+  });
+
+  it('takes the attributes of a lower layer for them', () => {
+    const view = createTreeView([[{ ...entry('a', 'dir'), mode: 0o700 }], [entry('a/f')]]);
+    expect(view.get('a')?.mode).toBe(0o700);
+  });
+});
