@@ -56,7 +56,7 @@ export function createContentStore(root: Pick<StoreRoot, 'blobsDir' | 'tempPath'
     putBytes(bytes) {
       const digest: Digest = `sha256:${hash('sha256', bytes, 'hex')}`;
       const size = bytes.length;
-      if (stat(digest) !== size || !readFileSync(path(digest)).equals(bytes)) {
+      if (!holds(path(digest), bytes)) {
         try {
           writeFileAtomic(path(digest), bytes, { temp: root.tempPath() });
         } catch (error) {
@@ -111,6 +111,17 @@ export function createContentStore(root: Pick<StoreRoot, 'blobsDir' | 'tempPath'
       });
     },
   };
+}
+
+function holds(path: string, bytes: Uint8Array): boolean {
+  if (statSync(path, { throwIfNoEntry: false })?.size !== bytes.length) return false;
+  try {
+    return readFileSync(path).equals(bytes);
+  } catch (error) {
+    // Dropped by another process since the stat.
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 function open(path: string, digest: Digest): number {
