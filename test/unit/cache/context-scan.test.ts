@@ -18,7 +18,7 @@ import {
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { scanContext } from '../../../src/cache/context-scan.ts';
 import type { ContextEntry, ContextScan, ScanOptions } from '../../../src/cache/context-types.ts';
 import { sys } from '../../../src/layer/sys.ts';
@@ -289,6 +289,21 @@ describe('stat cache', () => {
       expect(at(result, 'f').digest).toBe(sha256(`text ${round % 10}`));
       result.save();
     }
+  });
+
+  it.each([
+    [5, false],
+    [-5, false],
+    [5000, true],
+  ])('scanContext() trusts a row written %i ms after its file: %s', async (after, trusted) => {
+    const dir = tempDir();
+    const options = { dir, select: [''], statCacheFile: join(tempDir(), 'c') };
+    put(dir, { f: 'text' });
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(statSync(join(dir, 'f')).ctimeMs + after);
+    const first = await scan(options);
+    clock.mockRestore();
+    first.save();
+    expect(at(scanContext(options), 'f').digest).toBe(trusted ? sha256('text') : undefined);
   });
 
   it('scanContext() notices an edit that restores size and mtime', async () => {
