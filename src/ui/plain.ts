@@ -112,6 +112,8 @@ export function createPlainPrinter(deps: PrinterDeps, title: string): Printer {
       step.name = safeText(event.name, deps.secrets);
       return;
     }
+    // A step that is tried again, after a damaged blob was made anew, goes on under its number.
+    if (event.kind === 'started') step.closed = false;
     if (step.closed) return;
     switch (event.kind) {
       case 'started':

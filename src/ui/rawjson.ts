@@ -20,7 +20,7 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
   const safe = (text: string): string => redactCredentials(text, deps.secrets);
   const base64 = (text: string): string => Buffer.from(text).toString('base64');
   const vertex = (id: string, change: Partial<VertexState>): unknown => {
-    const state = { ...(vertices.get(id) ?? { digest: id, name: id }), ...change };
+    const state = { ...(vertices.get(id) ?? newVertex(id)), ...change };
     vertices.set(id, state);
     return { vertexes: [state] };
   };
@@ -30,8 +30,12 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
     switch (event.kind) {
       case 'vertex':
         return vertex(event.vertex, { name: safe(event.name) });
-      case 'started':
+      case 'started': {
+        // A step that is tried again has neither end nor error any more.
+        const { completed: _, error: __, ...open } = vertices.get(event.vertex) ?? newVertex(event.vertex);
+        vertices.set(event.vertex, open);
         return vertex(event.vertex, { started: timestamp });
+      }
       case 'cached': {
         const started = vertices.get(event.vertex)?.started ?? timestamp;
         return vertex(event.vertex, { started, completed: timestamp, cached: true });
@@ -93,6 +97,10 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
     event: (event) => deps.write(`${JSON.stringify(message(event))}\n`),
     finish: async () => {},
   };
+}
+
+function newVertex(id: string): VertexState {
+  return { digest: id, name: id };
 }
 
 /** Bytes stay as they are unless a credential is in them: they need not be UTF-8. */

@@ -71,8 +71,11 @@ function reduceStep(step: StepView, event: StepEvent, secrets: readonly string[]
   switch (event.kind) {
     case 'vertex':
       return { ...step, name: safeText(event.name, secrets) };
-    case 'started':
-      return ended ? step : { ...step, state: 'running', startedMs: event.time };
+    case 'started': {
+      // Also after an end: a step may be tried again.
+      const { endedMs: _, ...open } = step;
+      return { ...open, state: 'running', startedMs: event.time };
+    }
     case 'cached':
       return { ...step, state: 'cached', startedMs: step.startedMs ?? event.time, endedMs: event.time };
     case 'log': {

@@ -121,6 +121,17 @@ describe('createPlainPrinter()', () => {
 `);
   });
 
+  it('plain goes on under the same number when a step is tried again', async () => {
+    const text = await play([
+      a.vertex('A'),
+      a.started(0),
+      a.failed(200, 'Cannot'),
+      a.started(400),
+      a.done(600),
+    ]);
+    expect(text).toBe('\n#1 A\n#1 ERROR: Cannot\n\n#1 A\n#1 DONE 0.2s\n');
+  });
+
   it('plain never numbers a step when it did not begin', async () => {
     expect(await play([a.vertex('A'), b.vertex('B'), b.started(0), b.done(0)])).toBe(
       '\n#1 B\n#1 DONE 0.0s\n',

@@ -98,6 +98,12 @@ describe('reduceView()', () => {
     expect(state.steps.a).toMatchObject({ name: 'RUN ***', state: 'cached', endedMs: 1_000_005 });
   });
 
+  it('reduceView() opens a step again when it is tried again', () => {
+    const state = viewOf([a.vertex('A'), a.started(0), a.failed(5, 'x'), a.started(9)]);
+    expect(state.steps.a).toMatchObject({ state: 'running', startedMs: 1_000_009, order: 0 });
+    expect(state.steps.a).not.toHaveProperty('endedMs');
+  });
+
   it('isWorking() waits for a real step when only definitions are read', () => {
     expect(isWorking(viewOf(BUILD.slice(0, 5)))).toBe(false);
     expect(isWorking(viewOf(BUILD))).toBe(true);
