@@ -69,10 +69,12 @@ function renderOne(error: OcibuildError, options: RenderOptions): string[] {
   const safe = (text: string): string => redact(text, options.secrets);
   const [title = '', ...more] = safe(error.message).split('\n');
   const lines = [`error[${error.code}]: ${title}`, ...more.map((line) => `  ${line}`)];
-  if (error.source !== undefined) {
+  // Where a build was interrupted is chance, and no fault of that step.
+  const isFault = error.category !== 'cancelled';
+  if (isFault && error.source !== undefined) {
     lines.push(`  ${safe(placeOf(error.source))}`, ...renderExcerpt(error.source).map(safe));
   }
-  const tail = error.logTail.slice(-LOG_LINES);
+  const tail = isFault ? error.logTail.slice(-LOG_LINES) : [];
   if (tail.length > 0) {
     lines.push('  last lines of the step:', ...tail.map((line) => `   | ${safe(line)}`));
   }

@@ -112,6 +112,14 @@ hint: reproduce it with \`x\`
     expect(renderError(error, { debug: true })).toContain('    at ');
   });
 
+  it('renderError() blames no step when the build was interrupted', () => {
+    const error = new OcibuildError('CANCELLED', 'Cannot finish: interrupted by SIGINT', {
+      source: at(4),
+      logTail: ['x'],
+    });
+    expect(renderError(error)).toBe('error[CANCELLED]: Cannot finish: interrupted by SIGINT\n');
+  });
+
   it('renderError() hides secrets and control characters wherever they stand', () => {
     const secret = 'hunter2222';
     const error = new OcibuildError('RUN_EXIT_NONZERO', `Cannot run \u001b[31m${secret}`, {
