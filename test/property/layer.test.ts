@@ -125,8 +125,8 @@ describe('layers', () => {
     );
   });
 
-  it('sortTree() gives one order when its input is shuffled', () => {
-    fc.assert(
+  it('sortTree() gives one order when its input is shuffled', async () => {
+    await fc.assert(
       fc.property(fc.array(item, { maxLength: 20 }), fc.infiniteStream(fc.nat()), (items, random) => {
         using scratch = createScratch();
         const tree = treeFrom(items, scratch);
@@ -140,8 +140,8 @@ describe('layers', () => {
     );
   });
 
-  it('encodeName() undoes decodeName() when bytes are anything', () => {
-    fc.assert(
+  it('encodeName() undoes decodeName() when bytes are anything', async () => {
+    await fc.assert(
       fc.property(fc.uint8Array(), (bytes) => {
         expect(encodeName(decodeName(Buffer.from(bytes)))).toEqual(Buffer.from(bytes));
       }),

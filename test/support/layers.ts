@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
-import { type Header, type Pack, pack } from 'tar-stream';
+import { type Header, pack } from 'tar-stream';
 import { packLayer } from '../../src/layer/pack-layer.ts';
 import type { FileContent, PackedLayer, PackOptions, Tree, TreeEntry } from '../../src/layer/types.ts';
 
@@ -58,11 +58,12 @@ export function sha256(data: string | Buffer): `sha256:${string}` {
   return `sha256:${createHash('sha256').update(data).digest('hex')}`;
 }
 
+/** A member for `foreignTar`. */
+export type Member = Partial<Header> & { readonly name: string; readonly data?: string | Buffer };
+
 /** An archive by tar-stream, which knows nothing of our rules. */
-export async function foreignTar(
-  members: readonly (Header & { readonly data?: string | Buffer })[],
-): Promise<Buffer> {
-  const archive: Pack = pack();
+export async function foreignTar(members: readonly Member[]): Promise<Buffer> {
+  const archive = pack();
   for (const { data, ...header } of members) archive.entry(header, data ?? '');
   archive.finalize();
   return buffer(archive);

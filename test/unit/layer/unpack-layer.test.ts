@@ -9,16 +9,13 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
-import type { Header } from 'tar-stream';
 import { describe, expect, it } from 'vitest';
 import { applyLayer, readTree, unpackLayer } from '../../../src/layer/unpack-layer.ts';
-import { createScratch, foreignTar, sha256, streamOf } from '../../support/layers.ts';
+import { createScratch, foreignTar, type Member, sha256, streamOf } from '../../support/layers.ts';
 
 const signal = new AbortController().signal;
 const opaqueXattr = 'user.overlay.opaque';
 const ignoreOwners = true;
-
-type Member = Header & { readonly data?: string | Buffer };
 
 async function treeOf(...members: Member[]): Promise<string[]> {
   const tar = await foreignTar(members);
