@@ -15,12 +15,12 @@ export interface ArgEntry {
   readonly value: string | undefined;
 }
 
-/** The variables that FROM lines see before any ARG: the platforms and the target. */
-export function platformArgs(context: FrontendContext): Map<string, string> {
+/** The variables that FROM lines see before any ARG: the platforms, and the target stage's name if it has one. */
+export function platformArgs(context: FrontendContext, lastStage?: string): Map<string, string> {
   const values: [string, string][] = [
     ...describe('BUILD', context.buildPlatform),
     ...describe('TARGET', context.targetPlatform),
-    ['TARGETSTAGE', context.target ?? 'default'],
+    ['TARGETSTAGE', context.target || lastStage || 'default'],
   ];
   return new Map(values.map(([name, value]) => [name, buildArg(context, name) ?? value]));
 }

@@ -110,9 +110,11 @@ function replaceEnv(env: readonly string[], key: string, value: string): string[
 function convertWorkdir(build: Build, state: StageState, instruction: TextInstruction): void {
   const path = expandIn(build, state, instruction, instruction.text);
   const joined = posix.resolve('/', state.config.WorkingDir ?? '/', path);
-  state.config = { ...state.config, WorkingDir: joined };
+  // Other builders keep an absolute path as it is written, in the config and in the history.
+  const shown = path.startsWith('/') ? path : joined;
+  state.config = { ...state.config, WorkingDir: shown };
   if (joined === '/') {
-    commit(state, `WORKDIR ${joined}`);
+    commit(state, `WORKDIR ${shown}`);
     return;
   }
   const meta = nextStep(build, state, instruction);
@@ -125,7 +127,7 @@ function convertWorkdir(build: Build, state: StageState, instruction: TextInstru
     ],
   };
   state.root = build.graph.add(op, state.root === undefined ? [] : [state.root], meta);
-  commit(state, `WORKDIR ${joined}`, true);
+  commit(state, `WORKDIR ${shown}`, true);
 }
 
 function convertText(build: Build, state: StageState, instruction: TextInstruction): void {

@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import type { Digest } from '../image/types.ts';
 import type { ExecMount, ExecOp } from '../llb/ops.ts';
 import { withShell } from './convert-meta.ts';
@@ -31,7 +32,7 @@ export function convertRun(build: Build, state: StageState, instruction: RunInst
     rootfs: state.root === undefined ? -1 : 0,
     args,
     env: [...state.env].map(([key, value]) => `${key}=${value}`),
-    cwd: state.config.WorkingDir || '/',
+    cwd: posix.resolve('/', state.config.WorkingDir ?? ''),
     user: state.config.User ?? '',
     network: instruction.network ?? context.network,
     security: 'sandbox',

@@ -168,7 +168,8 @@ function startStage(build: Build, stage: ReadyStage): StageState {
   const parent = base.kind === 'stage' ? build.stageState(base.index) : undefined;
   const resolved = base.kind === 'image' ? build.plan.image(base.name, platform) : undefined;
   const image =
-    parent?.image ?? (resolved === undefined ? emptyImage(platform) : inheritImage(resolved.config));
+    parent?.image ??
+    (resolved === undefined ? emptyImage(build.context.targetPlatform) : inheritImage(resolved.config));
   const { OnBuild: _fired, ...config } = parent?.config ?? inheritConfig(image.config ?? {});
   const env = [...(config.Env ?? [])];
   if (image.os !== 'windows' && !env.some((entry) => entry.startsWith('PATH='))) {

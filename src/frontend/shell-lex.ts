@@ -254,7 +254,13 @@ function readReplacement(run: Run, name: string): string {
     return `\${${name}/${all ? '/' : ''}${pattern}/${replacement}}`;
   }
   const expression = new RegExp(patternSource(pattern, true), all ? 'gsu' : 'su');
-  return (value ?? '').replace(expression, () => replacement);
+  let end = -1;
+  return (value ?? '').replace(expression, (found: string, at: number) => {
+    // Go takes no empty match straight behind another match.
+    if (found === '' && at === end) return '';
+    end = at + found.length;
+    return replacement;
+  });
 }
 
 function readPart(run: Run, stop: string, rawEscapes: boolean): string {

@@ -46,14 +46,14 @@ export function planStages(
   escapeChar: string,
 ): StagePlan {
   const { heads, metaArgs } = splitStages(context.dockerfile, instructions);
-  const globals = evaluateGlobals(context, metaArgs, escapeChar);
+  const globals = platformArgs(context, heads.at(-1)?.from.name);
+  evaluateGlobals(globals, { context, metaArgs, escapeChar });
   const earlier: Stage[] = [];
   for (const [index, head] of heads.entries()) {
     const { from } = head;
     const name = from.name;
-    const replaced = name === undefined ? undefined : findLocal(context, name, context.targetPlatform);
-    const base =
-      replaced === undefined ? findBase({ context, earlier, globals, escapeChar }, from) : localRef(replaced);
+    const replaced = name === undefined ? undefined : findContext(context, name);
+    const base = replaced ?? findBase({ context, earlier, globals, escapeChar }, from);
     earlier.push({
       index,
       name,
@@ -95,12 +95,7 @@ export function findSource(
   const stage = named.findLast(({ index }) => index < at.index) ?? named[0];
   if (stage !== undefined) return { kind: 'stage', index: stage.index };
   if (from === 'scratch') return { kind: 'scratch' };
-  const local = findLocal(context, from, context.targetPlatform);
-  return local === undefined ? { kind: 'image', name: from } : localRef(local);
-}
-
-function localRef(name: string): BaseRef {
-  return { kind: 'local', name };
+  return findContext(context, from) ?? { kind: 'image', name: from };
 }
 
 function splitStages(
@@ -134,19 +129,16 @@ function splitStages(
 }
 
 function evaluateGlobals(
-  context: FrontendContext,
-  metaArgs: readonly ArgInstruction[],
-  escapeChar: string,
-): Map<string, string> {
-  const globals = platformArgs(context);
-  for (const { args, raw } of metaArgs) {
+  globals: Map<string, string>,
+  about: { context: FrontendContext; metaArgs: readonly ArgInstruction[]; escapeChar: string },
+): void {
+  for (const { args, raw } of about.metaArgs) {
     for (const { key, value } of args) {
-      const given = buildArg(context, key);
+      const given = buildArg(about.context, key);
       if (given !== undefined) globals.set(key, given);
-      else if (value !== undefined) globals.set(key, expandAt(raw, value, globals, escapeChar));
+      else if (value !== undefined) globals.set(key, expandAt(raw, value, globals, about.escapeChar));
     }
   }
-  return globals;
 }
 
 interface Scope {
@@ -168,8 +160,7 @@ function findBase(
   const stage = earlier.findLast((candidate) => candidate.name === name.toLowerCase());
   if (stage !== undefined) return { kind: 'stage', index: stage.index };
   if (name === 'scratch') return { kind: 'scratch' };
-  const local = findLocal(context, name, context.targetPlatform);
-  return local === undefined ? { kind: 'image', name } : localRef(local);
+  return findContext(context, name) ?? { kind: 'image', name };
 }
 
 function platformOf(
@@ -196,16 +187,18 @@ function platformOf(
   }
 }
 
-/** The key of a directory context: by its name, its name for one platform, or its name as an image reference. */
-function findLocal(context: FrontendContext, name: string, platform: Platform): string | undefined {
-  const keys = Object.keys(context.localContexts);
+/** A named context: by its name for this platform, by its name, or by its name as an image reference. */
+function findContext(context: FrontendContext, name: string): BaseRef | undefined {
   const full = fullName(name);
-  const suffix = `::${formatPlatform(platform)}`;
+  const suffix = `::${formatPlatform(context.targetPlatform)}`;
   const matches = (key: string) => key === name || (full !== undefined && fullName(key) === full);
-  return (
+  const find = (keys: readonly string[]) =>
     keys.find((key) => key.endsWith(suffix) && matches(key.slice(0, -suffix.length))) ??
-    keys.find((key) => matches(key))
-  );
+    keys.find((key) => matches(key));
+  const local = find(Object.keys(context.localContexts));
+  if (local !== undefined) return { kind: 'local', name: local };
+  const image = find(context.imageContexts ?? []);
+  return image === undefined ? undefined : { kind: 'image', name: image };
 }
 
 function fullName(name: string): string | undefined {

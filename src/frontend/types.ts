@@ -18,6 +18,8 @@ export interface FrontendContext {
   readonly noCache: boolean | readonly string[];
   /** Names of `--build-context` directories → ignore file text; their bytes are reached through LocalSource. */
   readonly localContexts: Readonly<Record<string, { readonly ignoreFile?: SourceFile }>>;
+  /** Names of `--build-context` images, as the resolver takes them: one with a stage's name replaces the stage. */
+  readonly imageContexts?: readonly string[];
   /** Default for RUN (`--network`). */
   readonly network: 'default' | 'none' | 'host';
   readonly extraHosts: readonly string[];

@@ -1,0 +1,71 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { createIgnoreMatcher } from '../../src/frontend/dockerignore.ts';
+
+const element = fc.constantFrom('a', 'b', 'ab', '*', 'a*', '?', '**');
+const pattern = fc
+  .tuple(fc.boolean(), fc.array(element, { minLength: 1, maxLength: 3 }))
+  .map(([negated, parts]) => `${negated ? '!' : ''}${parts.join('/')}`);
+const path = fc.array(fc.constantFrom('a', 'b', 'ab', 'ba'), { minLength: 1, maxLength: 4 });
+
+/** One path element against one pattern element. */
+function elementMatches(name: string, glob: string): boolean {
+  if (glob === '') return name === '';
+  if (glob.startsWith('*')) {
+    return elementMatches(name, glob.slice(1)) || (name !== '' && elementMatches(name.slice(1), glob));
+  }
+  return (
+    name !== '' && (glob[0] === '?' || glob[0] === name[0]) && elementMatches(name.slice(1), glob.slice(1))
+  );
+}
+
+function pathMatches(names: readonly string[], globs: readonly string[]): boolean {
+  const [glob, ...rest] = globs;
+  if (glob === undefined) return names.length === 0;
+  if (glob !== '**') {
+    const [name, ...others] = names;
+    return name !== undefined && elementMatches(name, glob) && pathMatches(others, rest);
+  }
+  // At the end `**` stands for at least one element, elsewhere also for none.
+  if (rest.length === 0) return names.length > 0;
+  return names.some((_, at) => pathMatches(names.slice(at), rest)) || pathMatches([], rest);
+}
+
+/** Each pattern against the path and all of its parents; the last that applies wins. */
+function naive(patterns: readonly string[], names: readonly string[]): boolean {
+  let excluded = false;
+  for (const each of patterns) {
+    const negated = each.startsWith('!');
+    const globs = (negated ? each.slice(1) : each).split('/');
+    if (names.some((_, at) => pathMatches(names.slice(0, at + 1), globs))) excluded = !negated;
+  }
+  return excluded;
+}
+
+describe('createIgnoreMatcher() on generated patterns', () => {
+  it('decides as a naive matcher when paths are asked in any order', () => {
+    fc.assert(
+      fc.property(
+        fc.array(pattern, { maxLength: 5 }),
+        fc.array(path, { maxLength: 6 }),
+        (patterns, paths) => {
+          const matcher = createIgnoreMatcher(patterns);
+          for (const [index, names] of paths.entries()) {
+            expect(matcher.excluded(names.join('/'), index % 2 === 0)).toBe(naive(patterns, names));
+          }
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('never prunes a directory when something below it is visible', () => {
+    fc.assert(
+      fc.property(fc.array(pattern, { maxLength: 5 }), path, path, (patterns, dir, below) => {
+        const visible = !naive(patterns, [...dir, ...below]);
+        if (visible) expect(createIgnoreMatcher(patterns).mayContainIncluded(dir.join('/'))).toBe(true);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
