@@ -1,9 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
-import { isOcibuildError } from '../errors/error.ts';
+import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import { SYS, sys } from '../layer/sys.ts';
 import { type Container, startContainer } from './container.ts';
 import { inspectMachine, type Machine } from './machine.ts';
+import { errnoOf } from './mounts.ts';
 import type { FromWorker, OutputPart, ToWorker, WireError, WorkerSetup } from './protocol.ts';
 import type { ProcessSpec } from './types.ts';
 
@@ -17,7 +18,7 @@ function main(port: NonNullable<typeof parentPort>, setup: WorkerSetup): void {
   let machine: Machine | undefined;
   let startError: unknown;
   try {
-    sys().unshare(SYS.CLONE_NEWNS);
+    unshareMounts();
     // Slave: what the host unmounts goes here as well, what we mount never reaches the host.
     sys().mount({ source: 'none', target: '/', flags: SYS.MS_REC | SYS.MS_SLAVE });
     for (const dir of [setup.runDir, setup.stateDir]) mkdirSync(dir, { recursive: true, mode: 0o711 });
@@ -68,6 +69,19 @@ function main(port: NonNullable<typeof parentPort>, setup: WorkerSetup): void {
         break;
     }
   });
+}
+
+function unshareMounts(): void {
+  try {
+    sys().unshare(SYS.CLONE_NEWNS);
+  } catch (cause) {
+    if (errnoOf(cause) !== 'EPERM') throw cause;
+    throw new OcibuildError(
+      'ROOTLESS_UNAVAILABLE',
+      'Cannot run steps: this process may not make mounts, it is neither root nor in a user namespace of its own',
+      { cause, hint: 'run it as root, or inside a container with --privileged' },
+    );
+  }
 }
 
 function toWire(error: unknown): WireError {

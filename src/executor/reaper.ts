@@ -21,29 +21,32 @@ export interface ReaperOptions {
 }
 
 /**
- * Reads `ID` and `ID PID` lines until we are gone, however that happens, then ends what has a bundle left. It runs in
+ * Reads `ID:` and `ID:PID` lines until we are gone, however that happens, then ends what has a bundle left. It runs in
  * the host's mount namespace, where a bundle has nothing mounted, so that `rm -r` can reach no root. The state of a
  * container that was being made appears late: hence the rounds.
  */
 const SCRIPT = `
 run=$1; shift
 seen=
-while read -r line; do seen="$seen
-$line"; done
+while read -r token; do seen="$seen $token"; done
 for round in 1 2 3 4; do
   left=
-  echo "$seen" | { while read -r id pid; do
-    [ -n "$id" ] && [ -d "$run/$id" ] || continue
+  for token in $seen; do
+    id=\${token%%:*} pid=\${token#*:}
+    [ -d "$run/$id" ] || continue
+    left=1
     [ -z "$pid" ] || kill -9 "$pid" 2>/dev/null
-    for procs in /sys/fs/cgroup/*/ocibuild/"$id"/cgroup.procs /sys/fs/cgroup/ocibuild/"$id"/cgroup.procs /sys/fs/cgroup/*/*/ocibuild/"$id"/cgroup.procs; do
-      [ -e "$procs" ] && while read -r p; do kill -9 "$p" 2>/dev/null; done <"$procs"
+    for procs in $(find /sys/fs/cgroup -path "*/ocibuild/$id/*cgroup.procs" 2>/dev/null); do
+      while read -r p; do kill -9 "$p" 2>/dev/null; done <"$procs"
     done
     "$@" delete --force "$id" >/dev/null 2>&1
-  done; }
+  done
+  [ -n "$left" ] || exit 0
   [ "$round" = 4 ] || sleep 0.2
 done
-echo "$seen" | while read -r id pid; do
-  [ -n "$id" ] && [ -d "$run/$id" ] || continue
+for token in $seen; do
+  id=\${token%%:*}
+  [ -d "$run/$id" ] || continue
   find /sys/fs/cgroup -depth -type d -path "*/ocibuild/$id*" -exec rmdir {} \\; 2>/dev/null
   rm -rf "$run/$id"
 done
@@ -64,8 +67,8 @@ export function startReaper(options: ReaperOptions): Reaper {
   const handle = child.stdin as unknown as { unref?: () => void };
   handle.unref?.();
   return {
-    watch: (id) => void child.stdin.write(`${id}\n`),
-    started: (id, pid) => void child.stdin.write(`${id} ${pid}\n`),
+    watch: (id) => void child.stdin.write(`${id}:\n`),
+    started: (id, pid) => void child.stdin.write(`${id}:${pid}\n`),
     end: () => void child.stdin.end(),
   };
 }

@@ -1,4 +1,13 @@
-import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { finalPath, locate, makeDirs, makeStub, removeStubs, type Stub, type StubKind } from './in-root.ts';
@@ -37,7 +46,7 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
       unmount(mounted.at(-1) ?? root);
       mounted.pop();
     }
-    removeStubs(upperStubs);
+    removeStubs(upperStubs.filter((stub) => !isOfImage(stub, spec.rootfs)));
     // Only now that nothing is mounted below: rm must never walk into a root or a bind mount.
     rmSync(bundle, { recursive: true, force: true });
   };
@@ -102,6 +111,15 @@ function mountRoot(options: { spec: ProcessSpec; bundle: string; base: string; r
     if (lower.length > 0) throw error;
     bindMount(upper, target);
   }
+}
+
+/** True where a layer has this entry itself: what the upper holds of it is the step's own change. */
+function isOfImage({ path }: Stub, { upper, lower }: ProcessSpec['rootfs']): boolean {
+  const inside = path.slice(upper.length);
+  return (
+    existsSync(path) &&
+    lower.some((dir) => lstatSync(join(dir, inside), { throwIfNoEntry: false }) !== undefined)
+  );
 }
 
 function writeNetworkFiles(spec: ProcessSpec, bundle: string): SpecMount[] {

@@ -139,6 +139,12 @@ export const CASES: readonly StepCase[] = [
     sh: 'cd /tmp && touch f && chmod 4755 f && chown 12:34 f && mkdir -m 1777 d && ln -s f l && touch u',
   },
   { name: 'background', sh: '(while true; do sleep 1; done) & echo started' },
+  { name: 'parent-changed', sh: 'chmod 700 /etc && chmod 711 /opt' },
+  {
+    name: 'parent-of-stub-changed',
+    sh: 'chmod 700 /fresh',
+    spec: { mounts: [{ type: 'tmpfs', target: '/fresh/t', readonly: false }] },
+  },
   { name: 'many-layers', lower: ['source', ...MANY_LAYERS, 'lower'], sh: 'cat /file' },
   { name: 'long-path', lower: ['lower', LONG_PATH], sh: 'cat /deep' },
   { name: 'insecure', sh: `${status('CapEff|CapBnd|Seccomp')}; mount`, spec: { security: 'insecure' } },

@@ -275,6 +275,11 @@ describe.each(KINDS)('executor with $name', (kind) => {
     expect(Object.keys(of('stub-behind-link').upper).filter((path) => path !== 'run')).toEqual([]);
   });
 
+  it('run() keeps a changed directory when mount points stand in it', () => {
+    expect(of('parent-changed').upper).toEqual({ etc: 'd 700 0:0', opt: 'd 711 0:0' });
+    expect(of('parent-of-stub-changed').upper).toEqual({});
+  });
+
   it('run() mounts the root when layers are many or their paths long', () => {
     expect(of('many-layers').message).toBeUndefined();
     expect(of('many-layers')).toMatchObject({ status: { code: 0 }, stdout: 'from host\n' });
