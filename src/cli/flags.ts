@@ -56,7 +56,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     short: 'o',
     kind: 'list',
     value: 'SPEC',
-    help: 'type=store|oci|local|tar|cacheonly[,dest=…], DIR or -',
+    help: 'type=store|oci|local|tar|cacheonly,…; DIR; -',
   },
   { name: 'progress', kind: 'string', value: 'MODE', help: 'auto, tty, plain, quiet or rawjson' },
   { name: 'quiet', short: 'q', kind: 'bool', help: 'print only the digest' },

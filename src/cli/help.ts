@@ -2,9 +2,6 @@ import { COMMANDS, type CommandName } from './commands.ts';
 import { GLOBAL_FLAGS } from './flags.ts';
 import type { Flag } from './types.ts';
 
-/** Columns of a help screen. */
-const WIDTH = 100;
-
 /** The overview, or the help of one command. */
 export function helpText(command?: CommandName): string {
   return command === undefined || command === 'help' ? overview() : commandHelp(command);
@@ -47,7 +44,7 @@ function flagLines(flags: readonly Flag[]): string {
         flag.value === undefined ? '' : flag.kind === 'optional' ? `[=${flag.value}]` : ` ${flag.value}`;
       const left = `${flag.short === undefined ? '    ' : `-${flag.short}, `}--${flag.name}${value}`;
       const many = flag.kind === 'list' ? ' (may be repeated)' : '';
-      return `  ${left.padEnd(32)}${flag.help}${many}`.slice(0, WIDTH);
+      return `  ${left.padEnd(32)}${flag.help}${many}`;
     })
     .join('\n');
 }
