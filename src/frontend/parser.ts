@@ -95,7 +95,7 @@ export function parseTrigger(
   });
 }
 
-const DIRECTIVE = /^#[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(.*?)\s*$/;
+const DIRECTIVE = /^#[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(\S.*?)\s*$/;
 
 function readDirectives(file: SourceFile, lines: readonly string[]): Directive[] {
   const found: Directive[] = [];
@@ -114,7 +114,6 @@ function readDirectives(file: SourceFile, lines: readonly string[]): Directive[]
     if (found.some((directive) => directive.name === name)) {
       throw fail(`Cannot use directive "${name}" twice`, 'remove one of the two lines');
     }
-    if (value === '') throw fail(`Cannot use directive "${name}" without a value`, `write "# ${name}=VALUE"`);
     if (name === 'escape' && value !== '\\' && value !== '`') {
       throw fail(`Cannot use "${value}" as escape character`, 'it can be "\\" or "`"');
     }

@@ -1,0 +1,99 @@
+import { describe, expect, it } from 'vitest';
+import { MultiError, type OcibuildError } from '../../../src/errors/error.ts';
+import type { FrontendContext } from '../../../src/frontend/types.ts';
+import { convert } from './support.ts';
+
+async function failure(text: string, changes: Partial<FrontendContext> = {}): Promise<OcibuildError> {
+  const error: unknown = await convert(text, changes).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toHaveProperty('code');
+  return error as OcibuildError;
+}
+
+const CASES: readonly [text: string, line: number, code: string, message: RegExp, hint?: RegExp][] = [
+  ['ARG A\n', 1, 'DOCKERFILE_STAGE_INVALID', /no FROM/],
+  ['RUN a\nFROM base', 1, 'DOCKERFILE_STAGE_INVALID', /RUN before the first FROM/],
+  ['FROM base\nCOYP a b', 2, 'DOCKERFILE_INSTRUCTION_UNKNOWN', /"COYP"/, /"COPY"/],
+  ['FROM base AS', 1, 'DOCKERFILE_INSTRUCTION_INVALID', /expected "FROM image"/],
+  ['FROM base AS 1x', 1, 'DOCKERFILE_STAGE_INVALID', /"1x"/],
+  ['FROM $NOPE', 1, 'DOCKERFILE_STAGE_INVALID', /empty after expansion/, /--build-arg/],
+  ['FROM --platform=$X base', 1, 'DOCKERFILE_STAGE_INVALID', /--platform/],
+  ['FROM --platform=a/b/c/d base', 1, 'PLATFORM_INVALID', /not a platform/],
+  ['FROM base\nCOPY --fron=x a b', 2, 'DOCKERFILE_FLAG_INVALID', /"--fron"/, /"--from"/],
+  ['FROM base\nCOPY --from a b', 2, 'DOCKERFILE_FLAG_INVALID', /without a value/],
+  ['FROM base\nCOPY --link=maybe a b', 2, 'DOCKERFILE_FLAG_INVALID', /"maybe"/],
+  ['FROM base\nCOPY --chmod=1 --chmod=2 a b', 2, 'DOCKERFILE_FLAG_INVALID', /twice/],
+  ['FROM base\nCOPY --chmod=8 a b', 2, 'DOCKERFILE_FLAG_INVALID', /octal/],
+  ['FROM base\nCOPY --chmod=u+x a b', 2, 'DOCKERFILE_UNSUPPORTED', /symbolic/],
+  ['FROM base\nCOPY --parents a b', 2, 'DOCKERFILE_UNSUPPORTED', /"--parents"/],
+  ['FROM base\nADD --checksum=sha256:0 a b', 2, 'DOCKERFILE_UNSUPPORTED', /"--checksum"/],
+  ['FROM base\nADD https://x.org/a b', 2, 'DOCKERFILE_UNSUPPORTED', /a URL/],
+  ['FROM base\nADD git@x.org:a/b.git b', 2, 'DOCKERFILE_UNSUPPORTED', /git repository/],
+  ['FROM base\nCOPY https://x.org/a b', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /COPY takes paths/, /ADD/],
+  ['FROM base\nRUN --mount=type=cache,target=/c a', 2, 'DOCKERFILE_UNSUPPORTED', /"--mount"/],
+  ['FROM base\nRUN --network=hots a', 2, 'DOCKERFILE_FLAG_INVALID', /"hots"/, /"host"/],
+  ['FROM base\nCOPY a', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /"a" alone/],
+  ['FROM base\nCOPY a b c', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /must be a directory/, /"c\/"/],
+  ['FROM base\nCOPY a[ c', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /unclosed/],
+  ['FROM base\nCOPY --from=$X a b', 2, 'DOCKERFILE_FLAG_INVALID', /not expanded/],
+  ['FROM base\nCOPY --from=7 a b', 2, 'DOCKERFILE_STAGE_NOT_FOUND', /stage 7/],
+  ['FROM base AS x\nCOPY --from=0 a b', 2, 'DOCKERFILE_STAGE_CYCLE', /copies from itself/],
+  [
+    'FROM base AS x\nCOPY --from=y a b\nFROM base AS y\nFROM x',
+    2,
+    'DOCKERFILE_STAGE_INVALID',
+    /defined after/,
+  ],
+  ['FROM base\nENV A', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /value is missing/],
+  ['FROM base\nENV A=1 B', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /expected "name=value"/],
+  ['FROM base\nENV =1', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /name is empty/],
+  ['FROM base\nENV A=${b', 2, 'DOCKERFILE_EXPANSION_INVALID', /closing "}" is missing/],
+  ['FROM base\nCMD ["a", 1]', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /strings/],
+  ['FROM base\nSHELL /bin/sh', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /JSON form/],
+  ['FROM base\nEXPOSE 90-80', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /ends before/],
+  ['FROM base\nEXPOSE 70000', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /65535/],
+  ['FROM base\nVOLUME $X', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /empty path/],
+  ['FROM base\nSTOPSIGNAL SIGFOO', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /SIGFOO/],
+  ['FROM base\nHEALTHCHECK FOO x', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /"FOO"/],
+  ['FROM base\nHEALTHCHECK --interval=1us CMD x', 2, 'DOCKERFILE_FLAG_INVALID', /at least 1 ms/],
+  ['FROM base\nONBUILD FROM x', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /FROM in ONBUILD/],
+  ['FROM base\nUSER', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /without arguments/],
+  ['# syntax=my/frontend\nFROM base', 1, 'DOCKERFILE_UNSUPPORTED', /"my\/frontend"/],
+];
+
+describe('convertDockerfile() refuses', () => {
+  it.each(CASES)('%j with its line, code and words', async (text, line, code, message, hint) => {
+    const error = await failure(text);
+    expect(error.message).toMatch(message);
+    expect(error.code).toBe(code);
+    expect(error.source?.ranges[0]?.start.line).toBe(line);
+    if (hint !== undefined) expect(error.hint).toMatch(hint);
+  });
+
+  it('several faults at once when they are independent', async () => {
+    const error = await failure('FROM base\nFOO a\nCOPY b\nRUN ok\nENV c\n');
+    expect(error).toBeInstanceOf(MultiError);
+    const { errors } = error as MultiError;
+    expect(errors.map(({ source }) => source?.ranges[0]?.start.line)).toEqual([2, 3, 5]);
+  });
+
+  it('a target when no stage has its name', async () => {
+    const error = await failure('FROM base AS build\nFROM base AS test', { target: 'biuld' });
+    expect([error.code, error.hint]).toEqual(['DOCKERFILE_STAGE_NOT_FOUND', 'did you mean "build"?']);
+  });
+
+  it('stages that need one another with all places when they form a circle', async () => {
+    const error = await failure(
+      'FROM base AS a\nCOPY --from=b x x\nFROM base AS b\nCOPY --from=a x x\nFROM a',
+    );
+    expect(error.code).toBe('DOCKERFILE_STAGE_CYCLE');
+    expect(error.source?.ranges.map(({ start }) => start.line)).toEqual([2, 4]);
+  });
+
+  it('to go on when the signal is aborted', async () => {
+    const error = await failure('FROM base', { signal: AbortSignal.abort() });
+    expect(error.code).toBe('CANCELLED');
+  });
+});
