@@ -82,10 +82,9 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
       return { code, ...(signal === undefined ? {} : { signal }), ...(oomKilled ? { oomKilled } : {}) };
     } finally {
       killer.stop();
-      if (killer.forced()) {
-        killCgroups(cgroupDirs(spec.id));
-        removeCgroups(cgroupDirs(spec.id));
-      }
+      // A runtime that was killed, or crun when it cannot start, leaves them.
+      if (killer.forced()) killCgroups(cgroupDirs(spec.id));
+      if (hasCgroups(machine)) removeCgroups(cgroupDirs(spec.id));
       root.release();
     }
   })();

@@ -53,7 +53,10 @@ beforeAll(() => {
 
 afterAll(() => {
   spawnSync('userdel', ['--remove', USER]);
-  for (const dir of made) rmSync(dir, { recursive: true, force: true });
+  for (const dir of made) {
+    rmSync(defaultStateDir(join(dir, 'run'), false), { recursive: true, force: true });
+    rmSync(dir, { recursive: true, force: true });
+  }
 });
 
 function userId(): { uid: number; gid: number } {
