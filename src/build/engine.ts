@@ -1,4 +1,11 @@
 import { readFileSync } from 'node:fs';
+import { createContentStore } from '../cache/content-store.ts';
+import { openDatabase } from '../cache/database.ts';
+import { createImageIndex } from '../cache/image-index.ts';
+import { createKeyStore } from '../cache/key-store.ts';
+import { createLayerRows } from '../cache/layer-rows.ts';
+import { createLayerStore } from '../cache/layer-store.ts';
+import { openStore } from '../cache/store-root.ts';
 import type {
   ContentStore,
   Database,
@@ -10,6 +17,7 @@ import type {
 } from '../cache/types.ts';
 import type { Descriptor } from '../image/types.ts';
 import type { Resolver } from '../registry/types.ts';
+import { createBlobFetcher } from './fetch-blob.ts';
 
 /** The parts of one store, opened together. Dispose to close the database and delete what was discarded. */
 export interface Engine extends AsyncDisposable {
@@ -36,22 +44,12 @@ export interface EngineOptions {
 
 /** Picks every implementation: the only place that does. */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const [store, contents, database, images, rowStore, keyStore, layerStore, fetching] = await Promise.all([
-    import('../cache/store-root.ts'),
-    import('../cache/content-store.ts'),
-    import('../cache/database.ts'),
-    import('../cache/image-index.ts'),
-    import('../cache/layer-rows.ts'),
-    import('../cache/key-store.ts'),
-    import('../cache/layer-store.ts'),
-    import('./fetch-blob.ts'),
-  ]);
   const rootless = inUserNamespace();
-  const root = await store.openStore(options.root, { signal: options.signal });
+  const root = await openStore(options.root, { signal: options.signal });
   await killLeftContainers(root, rootless, options);
-  const db = await database.openDatabase(root.databaseFile);
-  const content = contents.createContentStore(root);
-  const rows = rowStore.createLayerRows(db);
+  const db = await openDatabase(root.databaseFile);
+  const content = createContentStore(root);
+  const rows = createLayerRows(db);
   let resolver: Promise<Resolver> | undefined;
   const registry = (): Promise<Resolver> => {
     resolver ??= import('../registry/resolver.ts').then((module) =>
@@ -59,11 +57,11 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     );
     return resolver;
   };
-  const layers = layerStore.createLayerStore({
+  const layers = createLayerStore({
     root,
     content,
     rows,
-    fetch: fetching.createBlobFetcher({
+    fetch: createBlobFetcher({
       content,
       registry,
       onProgress: options.onFetch ?? (() => undefined),
@@ -74,10 +72,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     root,
     db,
     content,
-    index: images.createImageIndex(root, db),
+    index: createImageIndex(root, db),
     rows,
     layers,
-    keys: keyStore.createKeyStore(db, { layerAvailable: layers.available }),
+    keys: createKeyStore(db, { layerAvailable: layers.available }),
     registry,
     rootless,
     async [Symbol.asyncDispose]() {

@@ -19,6 +19,8 @@ export interface OriginLayer {
 export interface ImageSources extends ImageResolver {
   /** Layers of an image that `resolve` gave, by its chain of diffIDs. */
   layersOf(diffIds: readonly Digest[]): readonly OriginLayer[];
+  /** What was asked: names that now stand in the store, and layouts. */
+  used(): { readonly baseTags: Readonly<Record<string, Digest>>; readonly layoutDirs: readonly string[] };
 }
 
 export interface ImageSourcesDeps {
@@ -41,6 +43,8 @@ const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 /** Finds base images: named contexts first, then the store, then a registry. Only manifests and configs move. */
 export function createImageSources(deps: ImageSourcesDeps, options: ImageSourcesOptions): ImageSources {
   const layers = new Map<string, readonly OriginLayer[]>();
+  const baseTags: Record<string, Digest> = {};
+  const layoutDirs: string[] = [];
   const contexts = new Map(
     Object.entries(options.contexts).map(([name, value]) => [contextKey(name), value]),
   );
@@ -62,6 +66,7 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     const target = parseLayoutTarget(value);
     const dir = resolvePath(options.cwd, target.dir);
     const layout = await openLayout(dir);
+    layoutDirs.push(dir);
     const descriptor = await layout.resolve({ ...target, platform, signal });
     const read = (wanted: Descriptor): Promise<Buffer> => layout.readBlob(wanted, { signal });
     return remember(name, descriptor, await readImage(descriptor, read), { type: 'layout', dir });
@@ -100,6 +105,7 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     const { os, architecture, variant } = image.config;
     const has = { os, architecture, ...(variant === undefined ? {} : { variant }) };
     if (selectPlatform([has], platform) !== 0) return undefined;
+    baseTags[familiarName(withDefaultTag(parseReference(name)))] = tagged.digest;
     return remember(name, descriptor, image, undefined);
   }
 
@@ -118,7 +124,10 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     const descriptor = await descend(top.descriptor, platform, shown, read);
     const image = await readImage(descriptor, read);
     // The name makes the next build independent of the registry; its layers follow when they are needed.
-    if (reference.tag !== undefined) deps.index.set(familiarName(reference), descriptor);
+    if (reference.tag !== undefined) {
+      deps.index.set(familiarName(reference), descriptor);
+      baseTags[familiarName(reference)] = descriptor.digest;
+    }
     return remember(shown, descriptor, image, { type: 'registry', name: shown });
   }
 
@@ -144,6 +153,7 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
 
   return {
     resolve,
+    used: () => ({ baseTags, layoutDirs }),
     layersOf(diffIds) {
       const found = layers.get(diffIds.join(' '));
       if (found === undefined) {

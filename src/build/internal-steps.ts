@@ -14,9 +14,16 @@ export interface InternalStep {
   done(id: string): void;
 }
 
+const PREFIX = 'internal:';
+
+/** Whether the vertex of an event is such a step. */
+export function isInternal(vertex: string): boolean {
+  return vertex.startsWith(PREFIX);
+}
+
 export function createInternalSteps(emit: EventSink, now: () => number): InternalSteps {
   const begin = (name: string): InternalStep & { end(error?: unknown): void } => {
-    const vertex = `internal:${name}`;
+    const vertex = `${PREFIX}${name}`;
     emit({ kind: 'vertex', time: now(), vertex, name });
     emit({ kind: 'started', time: now(), vertex });
     return {

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
+import { scanContext } from '../cache/context-scan.ts';
 import type { ContextEntry, ContextScan } from '../cache/context-types.ts';
 import type { StoreRoot } from '../cache/types.ts';
+import { createIgnoreMatcher } from '../frontend/dockerignore.ts';
 import { createTreeView } from '../layer/tree-view.ts';
 import type { TreeEntry } from '../layer/types.ts';
 import { type Definition, digestOf } from '../llb/definition.ts';
@@ -33,10 +35,6 @@ export function createLocalSources(options: LocalSourcesOptions): LocalSources {
 
   async function open(source: LocalSource): Promise<LocalFiles> {
     const { root, definition, signal, dirs } = options;
-    const [{ scanContext }, { createIgnoreMatcher }] = await Promise.all([
-      import('../cache/context-scan.ts'),
-      import('../frontend/dockerignore.ts'),
-    ]);
     const dir = dirs[source.name];
     if (dir === undefined)
       throw new TypeError(`Cannot read the local source "${source.name}": it has no directory`);

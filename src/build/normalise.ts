@@ -1,9 +1,10 @@
 import { availableParallelism } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { hostPlatform, parsePlatform } from '../image/platform.ts';
 import { familiarName, normalName, parseReference, withDefaultTag } from '../image/reference.ts';
 import type { Platform } from '../image/types.ts';
+import { defaultRoot } from './default-root.ts';
 import type { BuildOptions, Output } from './options.ts';
 
 /** Options with every default filled in; paths are absolute. */
@@ -78,13 +79,6 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
       }),
     ),
   };
-}
-
-/** Where the store is when nobody says so: /var/lib/ocibuild for root, the XDG data directory otherwise. */
-export function defaultRoot(env: Readonly<Record<string, string | undefined>>): string {
-  if (env.OCIBUILD_ROOT) return env.OCIBUILD_ROOT;
-  if (process.getuid?.() === 0 && env.OCIBUILD_ROOTLESS === undefined) return '/var/lib/ocibuild';
-  return join(env.XDG_DATA_HOME || join(env.HOME || '/', '.local', 'share'), 'ocibuild');
 }
 
 function epochOf(text: string | undefined): number | undefined {

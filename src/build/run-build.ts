@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
-import type { LayerStore } from '../cache/types.ts';
+import type { LayerStore, StoreRoot } from '../cache/types.ts';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import type { Executor } from '../executor/types.ts';
 import type { ExportImage } from '../exporter/types.ts';
@@ -36,8 +36,12 @@ export interface BuildTrace {
   readonly files: DefinitionFiles;
   readonly local: LocalSources;
   readonly image: ExportImage | undefined;
-  /** Base images came from the store or a layout, or there were none. */
-  readonly storeDir: string;
+  readonly options: NormalOptions;
+  readonly root: StoreRoot;
+  /** Names of base images that stand in the store, and their manifests. */
+  readonly baseTags: Readonly<Record<string, Digest>>;
+  /** Layouts that base images came from. */
+  readonly layoutDirs: readonly string[];
 }
 
 interface BuildContext {
@@ -104,7 +108,7 @@ export async function runBuild(
       cachedSteps: counts.cached,
       totalSteps: counts.total,
     },
-    trace: { startedMs, files, local, image, storeDir: engine.root.dir },
+    trace: { startedMs, files, local, image, options, root: engine.root, ...images.used() },
   };
 }
 

@@ -2,8 +2,10 @@ import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import type { BuildResult } from '../build/options.ts';
+import type { BuildTrace } from '../build/run-build.ts';
 import { OcibuildError } from '../errors/error.ts';
-import type { Printer, ProgressMode } from '../ui/types.ts';
+import type { ProgressEvent } from '../solver/types.ts';
+import type { Printer, PrinterStream, ProgressMode } from '../ui/types.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
 import { type BuildRequest, isSet, readBuildRequest } from './build-options.ts';
 import { BUILD_FLAGS, GLOBAL_FLAGS } from './flags.ts';
@@ -29,21 +31,30 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   const dockerfileText = request.dockerfileOnStdin ? await readText(context.stdin) : undefined;
   if (request.iidFile !== undefined) rmSync(resolve(cwd, request.iidFile), { force: true });
 
-  const printer = await openPrinter(request, context);
+  const printer = await openPrinter(request, context, context.stderr);
+  const steps: Seen['steps'][number][] = [];
+  const warnings: ProgressEvent[] = [];
   try {
-    const { build } = await import('../build/build.ts');
-    const result = await build({
+    const { startBuild } = await import('../build/build.ts');
+    const { run } = startBuild({
       ...request.options,
       ...(dockerfileText === undefined ? {} : { dockerfileText }),
       env,
       cwd,
       signal,
       stdout,
-      onEvent: (event) => printer.event(event),
+      onEvent(event) {
+        if (event.kind === 'vertex') steps.push(event);
+        else if (event.kind === 'warning') warnings.push(event);
+        printer.event(event);
+      },
     });
+    const { result, trace } = await run;
     await printer.finish();
     writeResultFiles(request, result, cwd);
-    if (request.printsDigest && result.digest !== undefined) stdout.write(`${result.digest}\n`);
+    const digest = request.printsDigest && result.digest !== undefined ? `${result.digest}\n` : '';
+    stdout.write(digest);
+    await remember(request, context, { trace, steps, warnings, stdout: digest });
     return 0;
   } catch (error) {
     await printer.finish();
@@ -56,7 +67,11 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   }
 }
 
-async function openPrinter(request: BuildRequest, { env, stderr }: CliContext): Promise<Printer> {
+async function openPrinter(
+  request: BuildRequest,
+  { env, stderr }: CliContext,
+  stream: PrinterStream,
+): Promise<Printer> {
   const [{ createPrinter }, { VERSION }] = await Promise.all([
     import('../ui/create-printer.ts'),
     import('../build/version.ts'),
@@ -70,10 +85,48 @@ async function openPrinter(request: BuildRequest, { env, stderr }: CliContext): 
         : 'plain'
       : request.progress;
   return createPrinter(mode, {
-    stream: stderr,
+    stream,
+    ...(stream === stderr ? { terminal: stderr } : {}),
     color: !isSet(env.NO_COLOR),
     title: `building with ocibuild ${VERSION}`,
   });
+}
+
+interface Seen {
+  readonly trace: BuildTrace;
+  readonly steps: readonly (ProgressEvent & { kind: 'vertex' })[];
+  readonly warnings: readonly ProgressEvent[];
+  readonly stdout: string;
+}
+
+/** Keeps what this command line would print if nothing changed: every step cached. */
+async function remember(request: BuildRequest, context: CliContext, seen: Seen): Promise<void> {
+  const { invocation, stderr } = context;
+  const writesFiles = request.iidFile !== undefined || request.metadataFile !== undefined;
+  if (invocation === undefined || writesFiles || request.progress === 'rawjson' || request.options.explain)
+    return;
+  const [{ rememberBuild }, { isInternal }] = await Promise.all([
+    import('../build/remember.ts'),
+    import('../build/internal-steps.ts'),
+  ]);
+  const text: string[] = [];
+  const { columns, rows } = stderr;
+  const printer = await openPrinter(request, context, {
+    columns,
+    rows,
+    destroyed: false,
+    write: (line: string) => text.push(line) > 0,
+  });
+  for (const { vertex, name } of seen.steps) {
+    const about = { time: 0, vertex };
+    printer.event({ kind: 'vertex', ...about, name });
+    printer.event({ kind: 'started', ...about });
+    if (!isInternal(vertex)) printer.event({ kind: 'cached', ...about });
+    printer.event({ kind: 'completed', ...about });
+  }
+  for (const warning of seen.warnings) printer.event(warning);
+  await printer.finish();
+  rememberBuild(seen.trace, invocation, { stdout: [seen.stdout], stderr: text });
 }
 
 function writeResultFiles({ iidFile, metadataFile }: BuildRequest, result: BuildResult, cwd: string): void {

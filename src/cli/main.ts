@@ -1,4 +1,6 @@
-import { tryFastPath } from './fast-path.ts';
+import { writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
+import { answerFromLastBuild, type Invocation } from '../build/fast-path.ts';
 
 const MIN_NODE_MAJOR = 24;
 
@@ -10,12 +12,26 @@ if (Number.parseInt(process.versions.node, 10) < MIN_NODE_MAJOR) {
   process.exitCode = 3;
 } else {
   const argv = process.argv.slice(2);
-  const fast = tryFastPath(argv, process.env, process.cwd());
-  if (fast === undefined) await runWhole(argv);
-  else process.exitCode = fast.exitCode;
+  const columns = isatty(2) ? process.stderr.columns : undefined;
+  const invocation: Invocation = { argv, env: process.env, cwd: process.cwd(), columns };
+  const answer = answerFromLastBuild(invocation);
+  if (answer === undefined) await runWhole(invocation);
+  else {
+    writeAll(2, answer.stderr);
+    writeAll(1, answer.stdout);
+  }
 }
 
-async function runWhole(argv: readonly string[]): Promise<void> {
+function writeAll(fd: number, lines: readonly string[]): void {
+  try {
+    writeSync(fd, lines.join(''));
+  } catch (error) {
+    // Nobody reads it any more: the build is still right.
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+  }
+}
+
+async function runWhole(invocation: Invocation): Promise<void> {
   const [{ runCli }, { stopOnSignals, surviveClosedPipes }] = await Promise.all([
     import('./run.ts'),
     import('./signals.ts'),
@@ -24,9 +40,10 @@ async function runWhole(argv: readonly string[]): Promise<void> {
   const controller = new AbortController();
   stopOnSignals(process, controller);
   surviveClosedPipes([stdout, stderr]);
-  const code = await runCli(argv, {
+  const code = await runCli(invocation.argv, {
     env,
-    cwd: process.cwd(),
+    cwd: invocation.cwd,
+    invocation,
     stdin,
     stdout,
     stderr,

@@ -58,7 +58,7 @@ export async function versionCommand(args: readonly string[]): Promise<string> {
 }
 
 async function storeOf(parsed: ParsedArgs, { env, cwd }: CliContext): Promise<string> {
-  const { defaultRoot } = await import('../build/normalise.ts');
+  const { defaultRoot } = await import('../build/default-root.ts');
   return resolve(cwd, flagReader(parsed).text('root') || defaultRoot(env));
 }
 

@@ -1,3 +1,5 @@
+import type { Invocation } from '../build/fast-path.ts';
+
 /** One flag of the command line. The table of these is the only place that knows flags. */
 export interface Flag {
   readonly name: string;
@@ -29,4 +31,6 @@ export interface CliContext {
   readonly stdout: NodeJS.WriteStream;
   readonly stderr: NodeJS.WriteStream;
   readonly signal: AbortSignal;
+  /** How the process was called; absent where nothing is remembered of it. */
+  readonly invocation?: Invocation;
 }

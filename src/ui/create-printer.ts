@@ -1,10 +1,11 @@
 import { createPlainPrinter } from './plain.ts';
 import { createRawJsonPrinter } from './rawjson.ts';
-import type { Printer, ProgressMode } from './types.ts';
+import type { Printer, PrinterStream, ProgressMode } from './types.ts';
 
 export interface PrinterOptions {
-  /** Where progress goes; a terminal for `tty`. */
-  readonly stream: NodeJS.WriteStream;
+  readonly stream: PrinterStream;
+  /** The terminal that `tty` draws on while steps run; without it only the last state is shown. */
+  readonly terminal?: NodeJS.WriteStream;
   readonly color: boolean;
   /** Text of the `#0` line in `plain`. */
   readonly title: string;
@@ -13,7 +14,7 @@ export interface PrinterOptions {
 
 /** The printer of a mode. Loads only what that mode needs. */
 export async function createPrinter(mode: ProgressMode, options: PrinterOptions): Promise<Printer> {
-  const { stream, color, title, secrets = [] } = options;
+  const { stream, terminal, color, title, secrets = [] } = options;
   const deps = {
     secrets,
     now: Date.now,
@@ -40,8 +41,9 @@ export async function createPrinter(mode: ProgressMode, options: PrinterOptions)
         color,
         size: () => ({ columns: stream.columns ?? 80, rows: stream.rows ?? 24 }),
         openScreen: async (lines) => {
+          if (terminal === undefined) throw new TypeError('Cannot draw without a terminal');
           const { openScreen } = await import('./app.tsx');
-          return openScreen(stream, { lines, color });
+          return openScreen(terminal, { lines, color });
         },
       });
     }

@@ -21,3 +21,11 @@ export interface PrinterDeps {
   /** Values that must not appear. */
   readonly secrets: readonly string[];
 }
+
+/** Where progress goes. */
+export interface PrinterStream {
+  readonly columns?: number | undefined;
+  readonly rows?: number | undefined;
+  readonly destroyed: boolean;
+  write(text: string): boolean;
+}

@@ -1,10 +1,13 @@
 import { OcibuildError } from '../../errors/error.ts';
-import type { ExitStatus } from '../../executor/types.ts';
+import type { ExitStatus, SandboxMount } from '../../executor/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { canonicalJson, digestOf } from '../../llb/definition.ts';
-import type { ExecOp } from '../../llb/ops.ts';
+import type { ExecMount, ExecOp } from '../../llb/ops.ts';
 import type { ExecContext, Ingredient, SolvedInputs, SolverOp } from '../types.ts';
+import { layeredSource } from './layered-source.ts';
 import { createLogTail } from './log-tail.ts';
+import { selectSources } from './select.ts';
+import { selectedTree, withDigests } from './selected-digests.ts';
 import type { OpDeps } from './types.ts';
 
 /** A RUN step: an overlay of the layers below, one container, and what it wrote as a new layer. */
@@ -14,17 +17,19 @@ export function bindExec(op: ExecOp, deps: OpDeps): SolverOp {
     cacheable: true,
     queue: 'exec',
     cacheMap: () => ({ own: ownIngredients(op), deps: [] }),
-    async resultIngredients(inputs): Promise<readonly Ingredient[]> {
+    async resultIngredients(inputs, signal): Promise<readonly Ingredient[]> {
       const layers = base(inputs).filter((id) => id !== EMPTY_LAYER);
-      return [{ name: 'rootfs', value: digestOf(layers) }];
+      const mounts = op.mounts.map((mount) => mountIngredient(mount, { inputs, deps, signal }));
+      return [{ name: 'rootfs', value: digestOf(layers) }, ...(await Promise.all(mounts)).flat()];
     },
     base,
     async exec(inputs, context) {
       const { signal } = context;
       const below = base(inputs).filter((id) => id !== EMPTY_LAYER);
-      const [executor, lower] = await Promise.all([
+      const [executor, lower, mounts] = await Promise.all([
         deps.executor(),
         Promise.all(below.map((id) => deps.layers.snapshot(id, signal))),
+        Promise.all(op.mounts.map((mount) => sandboxMount(mount, { inputs, deps, signal }))),
       ]);
       const layer = deps.layers.newMutable(lower);
       try {
@@ -40,7 +45,7 @@ export function bindExec(op: ExecOp, deps: OpDeps): SolverOp {
             user: op.user,
             network: op.network,
             security: op.security,
-            mounts: [],
+            mounts,
             hostname: op.hostname ?? 'buildkitsandbox',
             extraHosts: op.extraHosts ?? [],
             ulimits: op.ulimits ?? [],
@@ -62,6 +67,34 @@ export function bindExec(op: ExecOp, deps: OpDeps): SolverOp {
       }
     },
   };
+}
+
+interface MountContext {
+  readonly inputs: SolvedInputs;
+  readonly deps: OpDeps;
+  readonly signal: AbortSignal;
+}
+
+/** What a step may read through a mount counts by content, not by how it was made. */
+async function mountIngredient(mount: ExecMount, context: MountContext): Promise<readonly Ingredient[]> {
+  const { inputs, deps, signal } = context;
+  const input = mount.input === undefined ? undefined : inputs[mount.input];
+  if (input === undefined) return [];
+  const source = await layeredSource(input.layers, deps, signal);
+  const selected = selectSources(source.view, [{ path: mount.source ?? '', wildcard: false }]);
+  const [found] = await withDigests(selected, source, deps, signal);
+  if (found === undefined) return [];
+  return [{ name: `mount ${mount.target}`, value: deps.treeDigest(selectedTree(found)) }];
+}
+
+async function sandboxMount(mount: ExecMount, { inputs, deps, signal }: MountContext): Promise<SandboxMount> {
+  const { target, readonly, size } = mount;
+  if (mount.type === 'tmpfs')
+    return { type: 'tmpfs', target, readonly, ...(size === undefined ? {} : { size }) };
+  const layers = (mount.input === undefined ? undefined : inputs[mount.input])?.layers ?? [];
+  const ids = layers.filter((id) => id !== EMPTY_LAYER);
+  const lower = await Promise.all(ids.map((id) => deps.layers.snapshot(id, signal)));
+  return { type: 'overlay', target, readonly, lower, subpath: `/${mount.source ?? ''}` };
 }
 
 /** Everything of the op; of extra hosts only the names, since addresses differ between machines. */

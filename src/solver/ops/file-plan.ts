@@ -96,7 +96,8 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
           `Cannot make the directory "/${real}": "/${at}" is a ${kindOf(existing)}`,
         );
       }
-      put(directoryEntry(at, mode, owner, epochSec));
+      const parent = view.get(parentOf(at) ?? '');
+      put(directoryEntry(at, mode | ((parent?.mode ?? 0) & SETGID), owner, epochSec));
     }
     return real;
   }
@@ -128,7 +129,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
   }
 
   function copyDirectory(one: Selected, source: PlanSource, dest: string, attributes: CopyAttributes): void {
-    const root = ensureDirectory(dest, attributes.mode ?? 0o755, attributes.owner);
+    const root = ensureDirectory(dest, newDirectoryMode(attributes), attributes.owner);
     const seen = new Map<string, string>();
     /** Where a directory of the source lands: differs from its own path where a symlink stands there. */
     const landed = new Map<string, string>([['', root]]);
@@ -149,10 +150,6 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
 
   function copyNested(at: string, entry: TreeEntry, source: PlanSource, attributes: CopyAttributes): string {
     const existing = view.get(at);
-    if (existing?.type === 'symlink') {
-      const target = follow(at);
-      if (target.entry?.type === 'dir') return target.path;
-    }
     if (existing !== undefined && existing.type !== 'dir') {
       throw new OcibuildError(
         'COPY_TARGET_CLASH',
@@ -202,7 +199,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
         const target = follow(dest);
         const intoDirectory = toDirectory || target.entry?.type === 'dir';
         const parent = intoDirectory ? dest : dest.slice(0, dest.lastIndexOf('/'));
-        const real = ensureDirectory(parent, attributes.mode ?? 0o755, attributes.owner);
+        const real = ensureDirectory(parent, newDirectoryMode(attributes), attributes.owner);
         const path = intoDirectory ? join(real, one.name) : target.path;
         putCopy(path, one.root, source, attributes);
       }
@@ -273,6 +270,14 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
     ensureDirectory(path.slice(0, path.lastIndexOf('/')), 0o755, undefined);
     return target.path;
   }
+}
+
+/** mkdir(2) gives a new directory the setgid bit of its parent, and Docker's copies show it. */
+const SETGID = 0o2000;
+
+/** Directories that a copy makes on its way get the permission bits of `--chmod` under the usual umask. */
+function newDirectoryMode({ mode }: CopyAttributes): number {
+  return mode === undefined ? 0o755 : mode & 0o755;
 }
 
 /** Names the inode of a file: equal for the entries of one layer that share it. */

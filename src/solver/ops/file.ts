@@ -1,14 +1,13 @@
-import type { Digest } from '../../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
-import type { Tree, TreeEntry } from '../../layer/types.ts';
 import { canonicalJson, type Definition, type Vertex } from '../../llb/definition.ts';
 import type { CopyAction, FileOp, LocalSource } from '../../llb/ops.ts';
 import type { Ingredient, SolvedInputs, SolverOp } from '../types.ts';
 import { createFilePlan, type PlannedLayer, type PlanSource } from './file-plan.ts';
-import { type LayeredSource, layeredSource } from './layered-source.ts';
+import { layeredSource } from './layered-source.ts';
 import { resolveOwner } from './owner.ts';
 import { type Selected, selectSources } from './select.ts';
-import type { LocalFiles, OpDeps } from './types.ts';
+import { selectedTree, withDigests } from './selected-digests.ts';
+import type { OpDeps } from './types.ts';
 
 /**
  * COPY, ADD and WORKDIR: the layer is planned from facts (the files selected, what stands at the destination,
@@ -120,32 +119,6 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
 /** Files of a build context belong to root unless the instruction says otherwise. */
 const ROOT = { uid: 0, gid: 0 } as const;
 
-async function withDigests(
-  selected: readonly Selected[],
-  source: LocalFiles | LayeredSource,
-  deps: OpDeps,
-  signal: AbortSignal,
-): Promise<Selected[]> {
-  const entries = selected.flatMap((one) => [one.root, ...one.below.map(({ entry }) => entry)]);
-  const files = entries.filter((entry) => entry.type === 'file');
-  if ('ready' in source) await source.ready(files);
-  const known =
-    'digests' in source ? await source.digests(files, signal) : digestMap(await deps.hashTree(files, source));
-  const fill = (entry: TreeEntry): TreeEntry => {
-    const digest = entry.type === 'file' ? known.get(entry.path) : undefined;
-    return digest === undefined ? entry : { ...entry, digest };
-  };
-  return selected.map((one) => ({
-    ...one,
-    root: fill(one.root),
-    below: one.below.map(({ relative, entry }) => ({ relative, entry: fill(entry) })),
-  }));
-}
-
-function digestMap(tree: Tree): ReadonlyMap<string, Digest> {
-  return new Map(tree.flatMap(({ path, digest }) => (digest === undefined ? [] : [[path, digest] as const])));
-}
-
 /** The op without the text of its sources: what they selected counts, not how it was written. */
 function keyText(op: FileOp, epochSec: number): string {
   const actions = op.actions.map((action) =>
@@ -168,12 +141,8 @@ async function selectionIngredients(
     if (action.type !== 'copy' || action.from !== input) continue;
     const selected = await withDigests(selectSources(source.view, action.sources), source, deps, signal);
     for (const one of selected) {
-      const tree: TreeEntry[] = [{ ...one.root, path: '' }];
-      for (const { relative, entry } of one.below) tree.push({ ...entry, path: relative });
-      ingredients.push({
-        name: `files of "${one.root.path || '.'}"`,
-        value: `${one.name} ${deps.treeDigest(tree)}`,
-      });
+      const value = `${one.name} ${deps.treeDigest(selectedTree(one))}`;
+      ingredients.push({ name: `files of "${one.root.path || '.'}"`, value });
     }
   }
   return ingredients;

@@ -99,12 +99,13 @@ describe('createFilePlan().copy()', () => {
     expect(made[0]).toMatchObject({ path: 'd', mode: 0o750, uid: 7, gid: 8, mtimeSec: 0 });
   });
 
-  it('gives mode and owner to files, directories and new parents', () => {
+  it('gives mode and owner to files and directories, permission bits under umask to new parents', () => {
     const { tree: made } = copy(
       { source: ['s/', 's/a', 's/t/'], from: ['s'], dest: '/o' },
-      { mode: 0o700, owner: { uid: 1, gid: 2 } },
+      { mode: 0o2720, owner: { uid: 1, gid: 2 } },
     );
-    for (const entry of made) expect(entry).toMatchObject({ mode: 0o700, uid: 1, gid: 2 });
+    expect(made.map(({ mode }) => mode)).toEqual([0o700, 0o2720, 0o2720]);
+    for (const entry of made) expect(entry).toMatchObject({ uid: 1, gid: 2 });
   });
 
   it('refuses a file over a directory and a directory over a file', () => {
@@ -147,6 +148,13 @@ describe('createFilePlan().copy()', () => {
 });
 
 describe('createFilePlan().mkdir()', () => {
+  it('passes setgid on to new directories', () => {
+    const base: Tree = [{ ...(tree('a/')[0] as TreeEntry), mode: 0o2775 }];
+    const plan = createFilePlan(createTreeView([base]), 0);
+    plan.mkdir('/a/b', 0o755, undefined);
+    expect(plan.finish().tree[1]).toMatchObject({ path: 'a/b', mode: 0o2755 });
+  });
+
   it('makes what is missing and leaves what is there alone', () => {
     const plan = createFilePlan(createTreeView([tree('a/', 'l -> a')]), 42);
     plan.mkdir('/l/b/c', 0o755, { uid: 5, gid: 6 });

@@ -1,0 +1,75 @@
+import { lstatSync, realpathSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { type LastBuild, writeLastBuild } from '../cache/last-build.ts';
+import { type Invocation, keyOf, lastBuildFile, variablesOf } from './fast-path.ts';
+import type { NormalOptions } from './normalise.ts';
+import type { BuildTrace } from './run-build.ts';
+import { VERSION } from './version.ts';
+
+type StatRow = LastBuild['files'][number];
+
+/**
+ * Keeps what a finished build read, made and would print if nothing changed, so that the same command line can be
+ * answered at once. A build that wrote elsewhere than to the store, or that asks a registry each time, has to go
+ * the whole way again.
+ */
+export function rememberBuild(trace: BuildTrace, invocation: Invocation, lines: LastBuild['lines']): void {
+  const { options, image, root } = trace;
+  const file = lastBuildFile(root.dir, invocation);
+  if (image === undefined || !isRepeatable(options)) {
+    rmSync(file, { force: true });
+    return;
+  }
+  const record: LastBuild = {
+    version: VERSION,
+    argv: keyOf(invocation),
+    cwd: invocation.cwd,
+    env: variablesOf(invocation.argv, invocation.env),
+    files: [
+      ...rowsOf(trace.files.looked),
+      ...rowsOf(layoutFiles(options, trace)),
+      ...trace.local.scans().flatMap((scan) => [...scan.statRows()]),
+    ],
+    texts: {},
+    tags: {
+      ...trace.baseTags,
+      ...Object.fromEntries(options.names.map(({ familiar }) => [familiar, image.manifest.digest])),
+    },
+    blobs: [image.manifest, image.configDescriptor, ...image.layers.map(({ descriptor }) => descriptor)].map(
+      ({ digest }) => join(root.blobsDir, digest.slice('sha256:'.length)),
+    ),
+    lines,
+  };
+  writeLastBuild(file, record, { readMs: trace.startedMs, temp: root.tempPath() });
+}
+
+function isRepeatable(options: NormalOptions): boolean {
+  return (
+    options.outputs.every(({ type }) => type === 'store') &&
+    options.dockerfileText === undefined &&
+    options.noCache !== true &&
+    options.noCacheFilter === undefined &&
+    options.pull !== 'always' &&
+    options.pull !== 'newer'
+  );
+}
+
+/** Layouts that base images may have come from change with their index. */
+function layoutFiles({ buildContexts = {} }: NormalOptions, { layoutDirs }: BuildTrace): string[] {
+  return Object.keys(buildContexts).length === 0 ? [] : layoutDirs.map((dir) => join(dir, 'index.json'));
+}
+
+/** Rows of files, and of what they link to; mode 0 stands for nothing there. */
+function rowsOf(paths: readonly string[]): StatRow[] {
+  return paths.flatMap((path): StatRow[] => {
+    const row = rowOf(path);
+    const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+    return isLink ? [row, rowOf(realpathSync(path))] : [row];
+  });
+}
+
+function rowOf(path: string): StatRow {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return [path, 0, 0, 0, 0, 0];
+  return [path, stat.mtimeMs, stat.ctimeMs, stat.size, stat.ino, stat.mode];
+}
