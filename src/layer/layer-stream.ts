@@ -2,7 +2,7 @@ import { createHash, hash } from 'node:crypto';
 import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import * as zlib from 'node:zlib';
-import { cancelledError, isOcibuildError, OcibuildError } from '../errors/error.ts';
+import { cancelledError, isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
 import type { Digest } from '../image/types.ts';
 import { type ArchiveKind, sniffArchive } from './archive-sniff.ts';
 import type { Extractor } from './extractor.ts';
@@ -93,6 +93,7 @@ function createBlobCheck(chunks: AsyncIterable<Uint8Array>, options: LayerStream
     const ready = held.shift();
     if (ready !== undefined) return ready;
     if (ended) return undefined;
+    throwIfAborted(options.signal);
     const result = await iterator.next();
     if (result.done) {
       ended = true;

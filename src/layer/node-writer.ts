@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { OcibuildError } from '../errors/error.ts';
 import { errnoOf, writeError } from './fs-error.ts';
-import { encodeName, fsPath } from './path-bytes.ts';
+import { fsPath } from './path-bytes.ts';
 import { SYS, sys } from './sys.ts';
 import { invalidLayer } from './tar-numbers.ts';
 import type { TreeEntry } from './types.ts';
@@ -37,7 +37,7 @@ export function makeNode(at: string, entry: TreeEntry, options: NodeOptions): bo
   if ((type === 'char' || type === 'block') && options.ignoreDevices) return false;
   guard(entry.path, () => {
     if (type === 'dir') mkdirSync(fsPath(at), entry.mode);
-    else if (type === 'symlink') symlinkSync(linkText(entry), fsPath(at));
+    else if (type === 'symlink') symlinkSync(fsPath(entry.link ?? ''), fsPath(at));
     else if (type === 'char' || type === 'block' || type === 'fifo') makeSpecial(at, entry, NODE_TYPES[type]);
   });
   setFacts(at, entry, options);
@@ -89,7 +89,7 @@ export function setXattrs(at: string, entry: TreeEntry): void {
   if (entry.xattrs === undefined) return;
   for (const [name, value] of Object.entries(entry.xattrs)) {
     try {
-      sys().lsetxattr(sysPath(at), name, Buffer.from(value, 'base64'));
+      sys().lsetxattr(fsPath(at), name, Buffer.from(value, 'base64'));
     } catch (error) {
       const errno = error instanceof OcibuildError ? String(error.details.errno) : '';
       if (!XATTR_TOLERATED.includes(errno)) throw error;
@@ -101,7 +101,7 @@ export function setXattrs(at: string, entry: TreeEntry): void {
 export function setTimes(at: string, mtimeSec: number): void {
   guard(at, () => {
     // node:fs takes a negative number of seconds for "now".
-    if (mtimeSec < 0) sys().lutimes(sysPath(at), { sec: mtimeSec, nsec: 0 });
+    if (mtimeSec < 0) sys().lutimes(fsPath(at), { sec: mtimeSec, nsec: 0 });
     else lutimesSync(fsPath(at), mtimeSec, mtimeSec);
   });
 }
@@ -126,7 +126,7 @@ export function nodeError(error: unknown, path: string): OcibuildError {
 function makeSpecial(at: string, entry: TreeEntry, type: number): void {
   const { mode, devMajor = 0, devMinor = 0 } = entry;
   try {
-    sys().mknod(sysPath(at), { type, mode, major: devMajor, minor: devMinor });
+    sys().mknod(fsPath(at), { type, mode, major: devMajor, minor: devMinor });
   } catch (error) {
     const refused = error instanceof OcibuildError && error.details.errno === 'EPERM';
     if (!refused || entry.type === 'fifo') throw error;
@@ -140,14 +140,6 @@ function makeSpecial(at: string, entry: TreeEntry, type: number): void {
       },
     );
   }
-}
-
-function linkText(entry: TreeEntry): string | Buffer {
-  return fsPath(entry.link ?? '');
-}
-
-function sysPath(at: string): string | Buffer {
-  return at.isWellFormed() ? at : encodeName(at);
 }
 
 function guard<T>(path: string, action: () => T): T {

@@ -89,7 +89,11 @@ async function inWorker(
   { signal, onProgress }: ReadLayerOptions,
 ): Promise<UnpackedLayer> {
   const start: WorkerStart = { job, path: 'path' in source ? source.path : undefined };
-  const worker = new Worker(workerUrl(import.meta.url, 'extract-worker.ts'), { workerData: start });
+  const worker = new Worker(workerUrl(import.meta.url, 'extract-worker.ts'), {
+    workerData: start,
+    // Inherited flags such as --input-type, which a script given by -e needs, keep a worker from starting.
+    execArgv: [],
+  });
   const feed = 'stream' in source ? createFeed(worker, source.stream) : undefined;
   const { promise, resolve, reject } = Promise.withResolvers<UnpackedLayer>();
   const onAbort = (): void => reject(cancelledError(signal));
@@ -99,7 +103,7 @@ async function inWorker(
     else if (message.kind === 'done') resolve(message.layer);
     else reject(errorOf(message.error));
   });
-  worker.on('error', reject);
+  worker.on('error', (error) => reject(errorOf({ message: String(error) })));
   worker.on('exit', (code) =>
     reject(new OcibuildError('INTERNAL', `Cannot unpack: the worker ended with ${code}`)),
   );

@@ -373,6 +373,49 @@ print(json.dumps(out))`;
     }
   });
 
+  it('throws ROOTLESS_UNAVAILABLE when a user namespace does not map an owner or allow a device', async () => {
+    const script = `
+import { unpackLayer } from ${JSON.stringify(new URL('../../src/layer/unpack-layer.ts', import.meta.url).href)};
+import { mkdirSync } from 'node:fs';
+const [blob, dest] = process.argv.slice(1);
+mkdirSync(dest);
+const signal = new AbortController().signal;
+const failure = await unpackLayer({ path: blob }, { signal, dest, opaqueXattr: 'user.overlay.opaque' }).then(
+  () => 'fine', (error) => error.code + ': ' + error.message);
+console.log(failure);`;
+    const inNamespace = (blob: string, dest: string) =>
+      run(
+        'unshare',
+        '--user',
+        '--map-root-user',
+        process.execPath,
+        '--input-type=module',
+        '-e',
+        script,
+        blob,
+        dest,
+      ).trim();
+    chmodSync(scratch.dir, 0o777);
+    const owned = await scratch.pack([scratch.file('f', 'x', { uid: 70000 })]);
+    expect(inNamespace(owned.blob, scratch.path('a'))).toBe(
+      'ROOTLESS_UNAVAILABLE: Cannot give "f" to 70000:0: the user namespace does not map that id',
+    );
+    const device = await scratch.pack([entryOf('n', 'char', { devMajor: 1, devMinor: 3 })]);
+    expect(inNamespace(device.blob, scratch.path('b'))).toContain(
+      'ROOTLESS_UNAVAILABLE: Cannot create device "n"',
+    );
+    const plain = await scratch.pack([
+      entryOf('d', 'dir', { mode: 0o2755 }),
+      entryOf('d', 'opaque'),
+      entryOf('gone', 'whiteout'),
+      scratch.file('d/f', 'x', { mode: 0o4755 }),
+    ]);
+    expect(inNamespace(plain.blob, scratch.path('c'))).toBe('fine');
+    expect(lstatSync(scratch.path('c/gone')).rdev).toBe(0);
+    expect(sys().lgetxattr(scratch.path('c/d'), 'user.overlay.opaque')?.toString()).toBe('y');
+    expect(lstatSync(scratch.path('c/d/f')).mode & 0o7777).toBe(0o4755);
+  });
+
   it.skipIf(!root)('throws DISK_FULL and leaves nothing when the disk is full', async () => {
     const disk = scratch.path('disk');
     mkdirSync(disk);
