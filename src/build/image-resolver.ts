@@ -112,7 +112,11 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
   async function fromRegistry(name: string, platform: Platform, signal: AbortSignal): Promise<ResolvedImage> {
     const reference = withDefaultTag(parseReference(name));
     const registry = await deps.registry();
-    const top = await registry.resolve(reference, { signal });
+    const known = async (digest: Digest): Promise<Buffer | undefined> =>
+      deps.content.stat(digest) === undefined
+        ? undefined
+        : deps.content.readBytes(digest, MAX_DOCUMENT_BYTES);
+    const top = await registry.resolve(reference, { signal, known });
     const fetcher = registry.fetcher(reference);
     const read = async (wanted: Descriptor): Promise<Buffer> => {
       const bytes =

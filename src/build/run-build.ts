@@ -126,6 +126,7 @@ async function convert(context: BuildContext, files: DefinitionFiles): Promise<F
     localContexts: Object.fromEntries(
       Object.entries(options.contextDirs).map(([name, dir]) => [name, readIgnoreFile(dir)]),
     ),
+    imageContexts: Object.keys(options.buildContexts ?? {}).filter((name) => !(name in options.contextDirs)),
     network: options.network ?? 'default',
     extraHosts: options.addHosts ?? [],
     ulimits: options.ulimits ?? [],
