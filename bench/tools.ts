@@ -66,7 +66,7 @@ export async function createOcibuild(work: string): Promise<Tool> {
   await must(shell, commandLine(ocibuildWords(template, base, 'plain')));
   return {
     name: 'ocibuild',
-    version: (await must(shell, `${OCIBUILD} version`)).replace(/^ocibuild (\S+)[^]*$/, '$1'),
+    version: (await must(shell, `${OCIBUILD} version`)).split(' ')[1] ?? '',
     async forget() {
       generation += 1;
       await must(shell, commandLine(['cp', '-a', template, store()]));
