@@ -9,7 +9,7 @@ const root = resolve(import.meta.dirname, '..');
 const bin = (name) => join(root, 'node_modules/.bin', name);
 
 const CHECKS = {
-  'format and lint': [bin('biome'), ['ci', '--error-on-warnings', '.']],
+  'format and lint': [bin('biome'), ['ci', '--colors=off', '--error-on-warnings', '.']],
   types: [bin('tsc'), ['--noEmit', '-p', '.']],
   'unused code': [bin('knip'), ['--no-progress']],
   package: [bin('publint'), ['--strict']],
