@@ -40,7 +40,11 @@ export function rememberBuild(trace: BuildTrace, invocation: Invocation, lines: 
     ),
     lines,
   };
-  writeLastBuild(file, record, { readMs: trace.startedMs, temp: root.tempPath() });
+  try {
+    writeLastBuild(file, record, { readMs: trace.startedMs, temp: root.tempPath() });
+  } catch {
+    // A full disk must not fail a build that is done; without a record the next one goes the whole way.
+  }
 }
 
 function isRepeatable(options: NormalOptions): boolean {
@@ -48,7 +52,7 @@ function isRepeatable(options: NormalOptions): boolean {
     options.outputs.every(({ type }) => type === 'store') &&
     options.dockerfileText === undefined &&
     options.noCache !== true &&
-    options.noCacheFilter === undefined &&
+    (options.noCacheFilter ?? []).length === 0 &&
     options.pull !== 'always' &&
     options.pull !== 'newer'
   );

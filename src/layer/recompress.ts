@@ -9,7 +9,8 @@ import {
   createZstdDecompress,
   constants as zlib,
 } from 'node:zlib';
-import { type Compression, type Descriptor, MEDIA_TYPE } from '../image/types.ts';
+import { OcibuildError } from '../errors/error.ts';
+import { type Compression, type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
 import { writeError } from './fs-error.ts';
 
 export interface RecompressOptions {
@@ -30,21 +31,15 @@ export async function recompress(
   options: RecompressOptions,
 ): Promise<Descriptor> {
   const { from, compression, level, signal } = options;
-  const hash = createHash('sha256');
-  let size = 0;
-  const measure = new Transform({
-    transform(chunk: Buffer, _, done) {
-      hash.update(chunk);
-      size += chunk.length;
-      done(null, chunk);
-    },
-  });
+  const read = meter();
+  const written = meter();
   try {
     await pipeline(
       createReadStream(source, { highWaterMark: CHUNK }),
+      read.stream,
       decompressor(from.mediaType),
       compressor(compression, level),
-      measure,
+      written.stream,
       createWriteStream(dest, { flags: 'wx' }),
       { signal },
     );
@@ -52,7 +47,29 @@ export async function recompress(
     rmSync(dest, { force: true });
     throw writeError(error, 'write', dest);
   }
-  return { mediaType: MEDIA_TYPES[compression], digest: `sha256:${hash.digest('hex')}`, size };
+  if (read.digest() !== from.digest) {
+    rmSync(dest, { force: true });
+    throw new OcibuildError(
+      'BLOB_DIGEST_MISMATCH',
+      `Cannot use blob "${from.digest}": its content has another digest`,
+      { details: { digest: from.digest } },
+    );
+  }
+  return { mediaType: MEDIA_TYPES[compression], digest: written.digest(), size: written.size() };
+}
+
+/** Passes bytes on and tells their digest and number at the end. */
+function meter(): { stream: Transform; digest(): Digest; size(): number } {
+  const hash = createHash('sha256');
+  let size = 0;
+  const stream = new Transform({
+    transform(chunk: Buffer, _, done) {
+      hash.update(chunk);
+      size += chunk.length;
+      done(null, chunk);
+    },
+  });
+  return { stream, digest: () => `sha256:${hash.digest('hex')}`, size: () => size };
 }
 
 const MEDIA_TYPES = {
