@@ -53,10 +53,14 @@ export async function prepareBase(busybox: string): Promise<Workspace> {
   return workspace;
 }
 
-/** What ocibuild is to give: Docker's outcome, or the case's own one where it differs on purpose. */
-export async function readExpected(one: Case): Promise<Outcome> {
-  const file = one.options.differs === undefined ? 'expected.json' : 'expected-ocibuild.json';
-  return readOutcome(join(one.dir, file));
+/** What ocibuild is to give: Docker's outcome, or the case's own one where it differs on purpose or without root. */
+export async function readExpected(
+  one: Case,
+  { rootless = false }: { rootless?: boolean } = {},
+): Promise<Outcome> {
+  const { differs, rootless: without } = one.options;
+  if (rootless && without !== undefined) return readOutcome(join(one.dir, 'expected-rootless.json'));
+  return readOutcome(join(one.dir, differs === undefined ? 'expected.json' : 'expected-ocibuild.json'));
 }
 
 /** What the base image must be. */

@@ -1,15 +1,15 @@
 /** Builds every case of the corpus and compares with what Docker gave; needs root, an OCI runtime and a static busybox. */
-import { accessSync, constants } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CaseBuilder, createCaseBuilder } from './build-case.ts';
 import { loadCases, readBaseExpected, readExpected } from './cases.ts';
+import { expectOutcome } from './expect-outcome.ts';
 import { outcomeOfBase } from './outcome.ts';
+import { BUSYBOX, missingRequirement } from './requirements.ts';
 
-const busybox = process.env.BUSYBOX ?? '/bin/busybox';
-const missing = missingRequirement();
+const missing = missingRequirement(BUSYBOX);
 const title = missing === undefined ? 'Dockerfile corpus' : `Dockerfile corpus (skipped: ${missing})`;
 const cases = await loadCases();
 
@@ -19,7 +19,7 @@ describe.skipIf(missing !== undefined)(title, { timeout: 60_000 }, () => {
 
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), 'ocibuild-conformance-store-'));
-    builder = await createCaseBuilder({ root, busybox });
+    builder = await createCaseBuilder({ root, busybox: BUSYBOX });
   }, 60_000);
 
   afterAll(async () => {
@@ -33,23 +33,7 @@ describe.skipIf(missing !== undefined)(title, { timeout: 60_000 }, () => {
 
   describe.concurrent.each(cases)('$name', (one) => {
     test('build() agrees with Docker', async () => {
-      const expected = await readExpected(one);
-      const actual = await builder.build(one);
-      // Docker's words are not ours; the line at fault is the same fact for both.
-      if ('error' in expected && 'error' in actual) {
-        expect(actual.error.lines, actual.error.message).toEqual(expected.error.lines ?? actual.error.lines);
-      } else expect(actual).toEqual(expected);
+      expectOutcome(await builder.build(one), await readExpected(one));
     });
   });
 });
-
-function missingRequirement(): string | undefined {
-  if (process.getuid?.() !== 0) return 'needs root';
-  if (process.arch !== 'x64') return 'the expected results are those of amd64';
-  try {
-    accessSync(busybox, constants.X_OK);
-    return undefined;
-  } catch {
-    return `needs a static busybox at "${busybox}" or at BUSYBOX`;
-  }
-}

@@ -38,6 +38,8 @@ export type CaseOptions = {
   dockerfile?: string;
   /** Why ocibuild departs from Docker on purpose; `expected-ocibuild.json` then holds what it gives. */
   differs?: string;
+  /** Why a build without root departs from that; `expected-rootless.json` then holds what it gives. */
+  rootless?: string;
 };
 
 export type Case = {
@@ -69,4 +71,11 @@ export type FailedOutcome = {
     /** First and last line of the instruction at fault; absent where no line is at fault. */
     lines?: [number, number];
   };
+};
+
+/** What a normal user's builds gave. */
+export type RootlessOutcomes = {
+  base: BuiltOutcome;
+  /** By the name of the case. */
+  cases: Record<string, Outcome>;
 };
