@@ -54,12 +54,17 @@ export function bundleConfig(image: ImageConfig, rootfs: string, rootless: boole
       devices: [],
     },
   });
-  return `${JSON.stringify({ ...spec, annotations, ...(rootless ? withIdMaps(spec) : {}) }, undefined, 2)}\n`;
+  return `${JSON.stringify({ ...spec, annotations, ...(rootless ? forNormalUser(spec) : {}) }, undefined, 2)}\n`;
 }
 
-function withIdMaps(spec: Record<string, unknown>): Record<string, unknown> {
+/** What lets the user who owns the bundle start it with plain `runc run`. */
+function forNormalUser(spec: Record<string, unknown>): Record<string, unknown> {
   const linux = spec.linux as { namespaces: readonly { type: string }[] };
+  const { user, ...process } = spec.process as { user: Record<string, unknown> };
+  const { additionalGids: _, ...mainIds } = user;
   return {
+    // runc starts no container with further groups for a caller who is not root.
+    process: { ...process, user: mainIds },
     linux: {
       ...linux,
       namespaces: [...linux.namespaces, { type: 'user' }],
