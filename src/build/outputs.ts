@@ -1,4 +1,4 @@
-import type { LayerBlob } from '../cache/types.ts';
+import type { BlobOptions } from '../cache/types.ts';
 import type { ExportImage, ExportOptions, ExportTree } from '../exporter/types.ts';
 import type { FrontendResult } from '../frontend/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
@@ -23,6 +23,13 @@ export interface OutputContext {
 /** Outputs that are images; the others are file systems or nothing. */
 export function isImageOutput(output: Output): boolean {
   return output.type === 'store' || output.type === 'oci';
+}
+
+/** How an image output wants its layers. */
+export function blobOptions(output: Output): BlobOptions {
+  if (output.type !== 'oci') return { compression: 'gzip' };
+  const { compression = 'gzip', compressionLevel: level, forceCompression: force } = output;
+  return { compression, ...(level === undefined ? {} : { level }), ...(force === true ? { force } : {}) };
 }
 
 /** Writes every output. Gives the image of the last image output. */
@@ -87,7 +94,9 @@ async function toFiles(context: OutputContext, output: Output & { type: 'local' 
 
 async function makeImage(context: OutputContext, output: Output): Promise<ExportImage> {
   const { engine, front, layers, options, signal, nowMs } = context;
-  const blobs = await layerBlobs(context, output);
+  const how = blobOptions(output);
+  const packed = layers.filter((id) => id !== EMPTY_LAYER);
+  const blobs = await Promise.all(packed.map((id) => engine.layers.blob(id, how, signal)));
   return assembleResult(front, {
     layers,
     blobs,
@@ -96,17 +105,6 @@ async function makeImage(context: OutputContext, output: Output): Promise<Export
     nowMs,
     annotations: options.annotations,
   });
-
-  function layerBlobs({ engine: { layers: store } }: OutputContext, wanted: Output): Promise<LayerBlob[]> {
-    const how = {
-      compression: (wanted.type === 'oci' ? wanted.compression : undefined) ?? 'gzip',
-      ...(wanted.type === 'oci' && wanted.compressionLevel !== undefined
-        ? { level: wanted.compressionLevel }
-        : {}),
-      ...(wanted.type === 'oci' && wanted.forceCompression === true ? { force: true } : {}),
-    } as const;
-    return Promise.all(layers.filter((id) => id !== EMPTY_LAYER).map((id) => store.blob(id, how, signal)));
-  }
 }
 
 /** The image's file system as one tree; layers are unpacked as far as they are not. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { LayerStore, StoreRoot } from '../cache/types.ts';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import type { Executor } from '../executor/types.ts';
@@ -21,7 +21,7 @@ import { createInternalSteps, type InternalSteps } from './internal-steps.ts';
 import { createLocalSources, type LocalSources } from './local-files.ts';
 import type { NormalOptions } from './normalise.ts';
 import type { BuildResult } from './options.ts';
-import { isImageOutput, writeOutputs } from './outputs.ts';
+import { blobOptions, isImageOutput, writeOutputs } from './outputs.ts';
 import { proxyEnvironment } from './proxy-env.ts';
 import { CACHE_SALT } from './version.ts';
 
@@ -162,6 +162,7 @@ async function solveAndExport(context: BuildContext, front: FrontendResult, nowM
     engine.rootless ? 'user.overlay.opaque' : 'trusted.overlay.opaque',
   );
   const prefetch = createPrefetch(context, front);
+  const inlineFiles: string[] = [];
   try {
     const solver = createSolver(
       definition,
@@ -182,11 +183,12 @@ async function solveAndExport(context: BuildContext, front: FrontendResult, nowM
     await prefetch.settled();
     await executor.close();
     archives.close();
+    for (const path of inlineFiles) rmSync(path, { force: true });
   }
 
   function opDeps(): Parameters<typeof createBinder>[1] {
     const needs = graphNeeds(definition, target);
-    const toBlobs = options.outputs.some(isImageOutput);
+    const wanted = options.outputs.find(isImageOutput);
     return {
       layers: engine.layers,
       executor: executor.get,
@@ -194,8 +196,8 @@ async function solveAndExport(context: BuildContext, front: FrontendResult, nowM
       imageLayers: (vertex, diffIds) => imageLayers(context, vertex, diffIds),
       archives,
       forms(vertex) {
-        const blob = toBlobs && needs.isExported(vertex);
-        return { blob, snapshot: needs.isRoot(vertex) || !blob };
+        const blob = wanted !== undefined && needs.isExported(vertex) ? blobOptions(wanted) : undefined;
+        return { blob, snapshot: needs.isRoot(vertex) || blob === undefined };
       },
       treeDigest,
       async hashTree(tree, source) {
@@ -208,6 +210,7 @@ async function solveAndExport(context: BuildContext, front: FrontendResult, nowM
       readFile: (path) => readFileSync(path),
       async inlineFile(bytes) {
         const path = engine.root.tempPath();
+        inlineFiles.push(path);
         writeFileSync(path, bytes, { mode: 0o600 });
         return { path, digest: `sha256:${createHash('sha256').update(bytes).digest('hex')}` };
       },
@@ -275,14 +278,13 @@ function createPrefetch(
 ): { start(vertex: Digest, result: Result): void; settled(): Promise<void> } {
   const needs = graphNeeds(front.definition, front.target);
   const wanted = options.outputs.find(isImageOutput);
-  const compression = (wanted?.type === 'oci' ? wanted.compression : undefined) ?? 'gzip';
   const started = new Map<LayerId, Promise<unknown>>();
   return {
     start(vertex, { layers }) {
       if (wanted === undefined || !needs.isExported(vertex)) return;
       for (const id of layers) {
         if (id === EMPTY_LAYER || started.has(id)) continue;
-        const packing = engine.layers.blob(id, { compression }, signal);
+        const packing = engine.layers.blob(id, blobOptions(wanted), signal);
         started.set(
           id,
           packing.catch(() => undefined),

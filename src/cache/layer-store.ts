@@ -12,12 +12,13 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
-import type { Compression, Descriptor, Digest } from '../image/types.ts';
+import type { Descriptor, Digest } from '../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
 import type { ExpectedBlob } from '../layer/layer-stream.ts';
 import { fsPath } from '../layer/path-bytes.ts';
-import type { ChunkIndex, PackedLayer, Tree } from '../layer/types.ts';
+import type { ChunkIndex, Tree } from '../layer/types.ts';
 import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
+import { descriptorOf, formKey, isBase, mustChange } from './layer-blob.ts';
 import { storeError } from './store-error.ts';
 import type {
   BlobOptions,
@@ -49,6 +50,8 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   const { root, content, rows, opaqueXattr } = deps;
   const trees = new Map<LayerId, Promise<Tree>>();
   const flights = new Map<string, Promise<unknown>>();
+  /** Blobs of layers by how they were asked for: a row knows one blob, and not its level. */
+  const packings = new Map<string, LayerBlob>();
   const snapshotPath = (name: string): string => join(root.snapshotsDir, name, 'fs');
   const treeFile = (id: LayerId): string => join(root.treesDir, `${fileName(id)}.json`);
   const chunksFile = (id: LayerId): string => join(root.treesDir, `${fileName(id)}.chunks.json`);
@@ -163,7 +166,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     tree: Tree,
     contentOf: NewFilesLayer['content'],
     options: PackContext,
-  ): Promise<PackedLayer> {
+  ): Promise<LayerBlob> {
     const { packLayer } = await import('../layer/pack-layer.ts');
     const dest = content.tempFile();
     const { compression, level, onProgress, signal } = options;
@@ -188,7 +191,10 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       hasTree: true,
       hasChunkIndex: packed.index !== undefined,
     });
-    return packed;
+    const { diffId, digest, size, mediaType } = packed;
+    const blob = { descriptor: { mediaType, digest, size }, diffId, path: content.path(digest) };
+    packings.set(formKey(id, options), blob);
+    return blob;
   }
 
   function previousBlob(id: LayerId): { blob: string; index: ChunkIndex }[] {
@@ -239,26 +245,20 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
 
     fileIn: (snapshot, path) => ({ path: fsPath(`${snapshot}/${path}`) }),
 
-    async blob(id, options, signal) {
-      return once(
-        `blob ${id} ${options.compression} ${options.level ?? ''} ${options.force ?? ''}`,
-        async () => {
-          const known = await localBlob(id, signal);
-          if (known !== undefined) {
-            if (options.force !== true || compressionOf(known.descriptor.mediaType) === options.compression)
-              return known;
-            return recompressed(known, options, signal);
-          }
-          const snapshot = await store.snapshot(id, signal);
-          const tree = await store.tree(id, signal);
-          const packed = await pack(id, tree, (entry) => store.fileIn(snapshot, entry.path), {
-            ...options,
-            signal,
-          });
-          const { diffId, digest, size, mediaType } = packed;
-          return { descriptor: { mediaType, digest, size }, diffId, path: content.path(digest) };
-        },
-      );
+    blob(id, options, signal) {
+      const key = formKey(id, options);
+      return once(key, async () => {
+        const known = packings.get(key) ?? (await localBlob(id, signal));
+        if (known !== undefined && (packings.has(key) || !mustChange(id, known, options))) return known;
+        if (known !== undefined && isBase(id)) {
+          const blob = await recompressed(known, options, signal);
+          packings.set(key, blob);
+          return blob;
+        }
+        const snapshot = await store.snapshot(id, signal);
+        const tree = await store.tree(id, signal);
+        return pack(id, tree, (entry) => store.fileIn(snapshot, entry.path), { ...options, signal });
+      });
     },
 
     newMutable: (lower) => newMutable(lower),
@@ -287,6 +287,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
 
     dropBlob(digest) {
       content.drop(digest);
+      packings.clear();
       for (const row of rows.list()) {
         if (row.blobDigest === digest && row.origin === undefined) {
           rows.update(row.id, { blobDigest: null, blobSize: null, hasChunkIndex: false });
@@ -371,17 +372,6 @@ function unavailable(id: LayerId): OcibuildError {
 /** Ids become file names. */
 function fileName(id: LayerId): string {
   return id.replace(':', '-');
-}
-
-function descriptorOf({ mediaType, blobDigest, blobSize }: LayerRow): Descriptor | undefined {
-  if (mediaType === undefined || blobDigest === undefined || blobSize === undefined) return undefined;
-  return { mediaType, digest: blobDigest, size: blobSize };
-}
-
-/** @see image-spec layer.md §Distributable, and Docker's own types */
-function compressionOf(mediaType: string): Compression {
-  if (mediaType.endsWith('zstd')) return 'zstd';
-  return mediaType.endsWith('gzip') ? 'gzip' : 'uncompressed';
 }
 
 /** Undefined when the file is missing or damaged: what it says can be had again. */

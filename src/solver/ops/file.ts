@@ -45,14 +45,12 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
       if (tree.length === 0) return [EMPTY_LAYER];
       const { snapshot, blob } = deps.forms(vertex.digest);
       const total = tree.reduce((sum, entry) => sum + entry.size, 0);
-      const options = {
-        compression: 'gzip' as const,
+      const options = blob && {
+        ...blob,
         previous: previous.flatMap((record) => record.layers),
         onProgress: (bytes: number) => status('layer', Math.min(bytes, total), total),
       };
-      return [
-        await deps.layers.addFiles({ tree, content, snapshot, blob: blob ? options : undefined }, signal),
-      ];
+      return [await deps.layers.addFiles({ tree, content, snapshot, blob: options }, signal)];
     },
   };
 }

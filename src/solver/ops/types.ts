@@ -1,4 +1,4 @@
-import type { LayerStore } from '../../cache/types.ts';
+import type { BlobOptions, LayerStore } from '../../cache/types.ts';
 import type { Executor } from '../../executor/types.ts';
 import type { Digest } from '../../image/types.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
@@ -16,7 +16,10 @@ export interface OpDeps {
   readonly imageLayers: (vertex: Digest, diffIds: readonly Digest[]) => readonly LayerId[];
   readonly archives: ArchiveReader;
   /** Which forms the new layers of a vertex should have at once. */
-  readonly forms: (vertex: Digest) => { readonly snapshot: boolean; readonly blob: boolean };
+  readonly forms: (vertex: Digest) => {
+    readonly snapshot: boolean;
+    readonly blob: BlobOptions | undefined;
+  };
   /** Content digest of a tree: all facts but times. */
   readonly treeDigest: (tree: Tree) => Digest;
   /** Digests for files that lack one. */
