@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { createContentOnlyStore } from '../cache/content-only.ts';
 import { createContentStore } from '../cache/content-store.ts';
 import { openDatabase } from '../cache/database.ts';
 import { createImageIndex } from '../cache/image-index.ts';
@@ -40,6 +41,8 @@ export interface EngineOptions {
   readonly signal: AbortSignal;
   /** A layer's bytes are coming. */
   readonly onFetch?: (descriptor: Descriptor, bytes: number) => void;
+  /** Device nodes of a layer could not be made in a user namespace, so what runs there does not see them. */
+  readonly onDevicesLeftOut?: (paths: readonly string[]) => void;
 }
 
 /** Picks every implementation: the only place that does. */
@@ -57,7 +60,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     );
     return resolver;
   };
-  const layers = createLayerStore({
+  const wholeLayers = createLayerStore({
     root,
     content,
     rows,
@@ -67,7 +70,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       onProgress: options.onFetch ?? (() => undefined),
     }),
     opaqueXattr: rootless ? 'user.overlay.opaque' : 'trusted.overlay.opaque',
+    ...(rootless ? { onDevicesLeftOut: options.onDevicesLeftOut ?? (() => undefined) } : {}),
   });
+  const contentOnly = process.geteuid?.() === 0 ? undefined : createContentOnlyStore(wholeLayers, root);
+  const layers = contentOnly ?? wholeLayers;
   return {
     root,
     db,
@@ -80,6 +86,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     rootless,
     async [Symbol.asyncDispose]() {
       db.close();
+      contentOnly?.discardSnapshots();
       await root.emptyTrash();
     },
   };

@@ -124,11 +124,13 @@ function exportOptions(
   context: OutputContext,
   onProgress: NonNullable<ExportOptions['onProgress']>,
 ): ExportOptions {
-  const { options, signal } = context;
+  const { engine, options, signal } = context;
   return {
     signal,
     names: options.names.map(({ normal }) => normal),
     ...(options.epochSec === undefined ? {} : { epochSec: options.epochSec }),
+    // Files of ids that only the namespace has could not be deleted by the user who asked for them.
+    keepOwners: !engine.rootless,
     onProgress,
   };
 }

@@ -72,6 +72,7 @@ export async function runBuild(
     env: options.env,
     signal,
     onFetch: ({ digest }, bytes) => fetches.get(digest)?.(bytes),
+    onDevicesLeftOut: (paths) => emit({ kind: 'warning', time: Date.now(), message: devicesLeftOut(paths) }),
   });
   const images = createImageSources(
     { content: engine.content, index: engine.index, registry: engine.registry },
@@ -323,6 +324,11 @@ function fetchReporter(
       total: size,
       ...(current >= size ? { done: true } : {}),
     });
+}
+
+function devicesLeftOut([first = '', ...more]: readonly string[]): string {
+  const others = more.length === 0 ? '' : ` and ${more.length} more`;
+  return `Cannot make the device "${first}"${others} without root: RUN steps do not see it, the image keeps it`;
 }
 
 /** True when the error named a damaged blob, which is now gone from the store. */

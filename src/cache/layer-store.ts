@@ -41,6 +41,8 @@ export interface LayerStoreDeps {
   readonly fetch: (origin: LayerOrigin, descriptor: Descriptor, signal: AbortSignal) => Promise<void>;
   /** How an opaque directory is marked where overlay is mounted with or without privileges. */
   readonly opaqueXattr: 'trusted.overlay.opaque' | 'user.overlay.opaque';
+  /** Given where the kernel makes no device nodes: snapshots lack them then, trees and blobs keep them. */
+  readonly onDevicesLeftOut?: (paths: readonly string[]) => void;
 }
 
 /** Earlier blobs to look for equal members in: more only costs opening them. */
@@ -48,6 +50,7 @@ const MAX_PREVIOUS = 2;
 
 export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   const { root, content, rows, opaqueXattr } = deps;
+  const ignoreDevices = deps.onDevicesLeftOut !== undefined;
   const trees = new Map<LayerId, Promise<Tree>>();
   const flights = new Map<string, Promise<unknown>>();
   /** Blobs of layers by how they were asked for: a row knows one blob, and not its level. */
@@ -141,12 +144,18 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       const { unpackLayer } = await import('../layer/unpack-layer.ts');
       const target = join(dir, 'fs');
       mkdirSync(target, { mode: 0o755 });
-      const source = { path: blob.path };
-      const { tree } = await unpackLayer(source, { ...expected(blob), dest: target, opaqueXattr, signal });
+      const how = { ...expected(blob), dest: target, opaqueXattr, ignoreDevices, signal };
+      const { tree } = await unpackLayer({ path: blob.path }, how);
+      reportDevices(tree);
       saveTree(id, tree);
       rows.put(id, { hasTree: true });
       return adopt(dir, id);
     });
+  }
+
+  function reportDevices(tree: Tree): void {
+    const devices = tree.filter(({ type }) => type === 'char' || type === 'block');
+    if (devices.length > 0) deps.onDevicesLeftOut?.(devices.map(({ path }) => `/${path}`));
   }
 
   /** A directory in tmp/ that is thrown away unless it was moved into place. */
@@ -272,7 +281,9 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
             const { writeTree } = await import('../layer/write-tree.ts');
             const target = join(dir, 'fs');
             mkdirSync(target, { mode: 0o755 });
-            await writeTree(target, layer.tree, { content: layer.content, opaqueXattr, signal });
+            const how = { content: layer.content, opaqueXattr, ignoreDevices, signal };
+            await writeTree(target, layer.tree, how);
+            reportDevices(layer.tree);
             saveTree(id, layer.tree);
             rows.put(id, { hasTree: true });
             return adopt(dir, id);

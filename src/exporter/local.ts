@@ -27,13 +27,13 @@ const ENTRIES_PER_TURN = 64;
 
 /**
  * Writes a root file system into a directory, which is made where it is missing. Existing files are replaced,
- * others stay. Never writes through a symlink below `dest`. Owners are set where we are root.
+ * others stay. Never writes through a symlink below `dest`. Owners are set as root, unless told otherwise.
  * @throws DISK_FULL, EXPORT_TARGET_INVALID, EXPORT_FAILED
  */
 export async function exportLocal(
   { tree, content }: ExportTree,
   dest: string,
-  { signal, epochSec, onProgress }: ExportOptions,
+  { signal, epochSec, keepOwners = true, onProgress }: ExportOptions,
 ): Promise<void> {
   throwIfAborted(signal);
   try {
@@ -41,7 +41,7 @@ export async function exportLocal(
   } catch (error) {
     throw exportError(error, dest);
   }
-  const place: Place = { dest, dirs: new Set(['']), isRoot: process.geteuid?.() === 0 };
+  const place: Place = { dest, dirs: new Set(['']), isRoot: keepOwners && process.geteuid?.() === 0 };
   const dirs: TreeEntry[] = [];
   let done = 0;
   for (const entry of tree) {

@@ -31,5 +31,7 @@ export interface ExportOptions {
   readonly names: readonly string[];
   /** Created annotation and outer archive times; seconds. */
   readonly epochSec?: number;
+  /** `local`: files get the owners they have in the image, which takes root. @default only as root */
+  readonly keepOwners?: boolean;
   readonly onProgress?: (id: string, current: number, total?: number) => void;
 }

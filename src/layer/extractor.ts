@@ -12,6 +12,7 @@ import { errnoOf } from './fs-error.ts';
 import {
   makeLink,
   makeNode,
+  modeOf,
   type NodeOptions,
   nodeError,
   removeNode,
@@ -117,7 +118,8 @@ export function createExtractor(options: ExtractOptions): Extractor {
     file = undefined;
     try {
       setOwner(item, options, () => fchownSync(fd, item.uid, item.gid));
-      if (item.mode & (0o7000 | umask)) fchmodSync(fd, item.mode);
+      const wanted = modeOf(item, options);
+      if (wanted !== item.mode || item.mode & (0o7000 | umask)) fchmodSync(fd, wanted);
       if (item.mtimeSec >= 0) futimesSync(fd, item.mtimeSec, item.mtimeSec);
     } catch (error) {
       throw nodeError(error, item.path);
@@ -146,7 +148,8 @@ export function createExtractor(options: ExtractOptions): Extractor {
     giveWay(item.path);
     if (item.type === 'hardlink') {
       const source = at(item.link ?? '');
-      if (options.ignoreDevices && statOf(source) === undefined) return;
+      const leavesDevices = options.ignoreDevices || options.contentOnly;
+      if (leavesDevices && statOf(source) === undefined) return;
       if (whiteouts.has(item.link ?? '')) throw invalidLayer(`"${item.path}" is a hard link to a whiteout`);
       makeLink(target, source, item);
     } else if (makeNode(target, item, options)) setTimes(target, item.mtimeSec);
@@ -208,6 +211,7 @@ export function createExtractor(options: ExtractOptions): Extractor {
     }
     const stat = statOf(at(path));
     if (stat === undefined) {
+      if (options.contentOnly) return;
       sys().mknod(fsPath(at(path)), { type: SYS.S_IFCHR, mode: 0 });
       whiteouts.add(path);
     } else if (stat.isDirectory()) markOpaque(path);
@@ -223,6 +227,7 @@ export function createExtractor(options: ExtractOptions): Extractor {
   }
 
   function markOpaque(path: string): void {
+    if (options.contentOnly) return;
     sys().lsetxattr(fsPath(at(path)), options.opaqueXattr, Buffer.from('y'));
   }
 

@@ -22,6 +22,11 @@ export interface NodeOptions {
   readonly ignoreDevices?: boolean;
   /** Leaves owners alone, for a user without a namespace of its own. @default false */
   readonly ignoreOwners?: boolean;
+  /**
+   * The directory only lends the bytes of its files, and a normal user has no more rights than that takes: both of the
+   * above, no marks of overlay, and nothing that its maker could not read or fill. @default false
+   */
+  readonly contentOnly?: boolean;
 }
 
 const NODE_TYPES = { char: SYS.S_IFCHR, block: SYS.S_IFBLK, fifo: SYS.S_IFIFO } as const;
@@ -34,9 +39,10 @@ const XATTR_TOLERATED = ['ENOTSUP', 'EOPNOTSUPP', 'EPERM'];
  */
 export function makeNode(at: string, entry: TreeEntry, options: NodeOptions): boolean {
   const { type } = entry;
-  if ((type === 'char' || type === 'block') && options.ignoreDevices) return false;
+  const leavesDevices = options.ignoreDevices || options.contentOnly;
+  if ((type === 'char' || type === 'block') && leavesDevices) return false;
   guard(entry.path, () => {
-    if (type === 'dir') mkdirSync(fsPath(at), entry.mode);
+    if (type === 'dir') mkdirSync(fsPath(at), modeOf(entry, options));
     else if (type === 'symlink') symlinkSync(fsPath(entry.link ?? ''), fsPath(at));
     else if (type === 'char' || type === 'block' || type === 'fifo') makeSpecial(at, entry, NODE_TYPES[type]);
   });
@@ -59,13 +65,19 @@ export function makeLink(at: string, target: string, entry: TreeEntry): void {
 export function setFacts(at: string, entry: TreeEntry, options: NodeOptions): void {
   setOwner(entry, options, () => lchownSync(fsPath(at), entry.uid, entry.gid));
   // mkdir and mknod drop the upper bits and apply the umask, and chown takes setuid away: the mode goes last.
-  if (entry.type !== 'symlink') guard(entry.path, () => chmodSync(fsPath(at), entry.mode));
+  if (entry.type !== 'symlink') guard(entry.path, () => chmodSync(fsPath(at), modeOf(entry, options)));
   setXattrs(at, entry);
+}
+
+/** The mode that what we make gets. */
+export function modeOf({ type, mode }: TreeEntry, { contentOnly }: NodeOptions): number {
+  if (contentOnly !== true) return mode;
+  return (mode & 0o777) | (type === 'dir' ? 0o700 : 0o600);
 }
 
 /** @throws ROOTLESS_UNAVAILABLE for an id that the user namespace does not map */
 export function setOwner(entry: TreeEntry, options: NodeOptions, chown: () => void): void {
-  if (options.ignoreOwners) return;
+  if (options.ignoreOwners || options.contentOnly) return;
   // A new file belongs to us, and we are 0:0 in every namespace that can give files away.
   if (entry.uid === 0 && entry.gid === 0 && entry.type !== 'dir' && process.geteuid?.() === 0) return;
   try {

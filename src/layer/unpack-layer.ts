@@ -49,7 +49,7 @@ export function readTree(source: LayerSource, options: ReadLayerOptions): Promis
 }
 
 function jobOf(options: UnpackOptions, mode: ExtractOptions['mode']): ExtractJob {
-  const { dest, opaqueXattr, ignoreDevices, ignoreOwners, lowerDirs } = options;
+  const { dest, opaqueXattr, ignoreDevices, ignoreOwners, contentOnly, lowerDirs } = options;
   return {
     expected: expectedOf(options),
     extract: {
@@ -58,6 +58,7 @@ function jobOf(options: UnpackOptions, mode: ExtractOptions['mode']): ExtractJob
       opaqueXattr,
       ...(ignoreDevices === undefined ? {} : { ignoreDevices }),
       ...(ignoreOwners === undefined ? {} : { ignoreOwners }),
+      ...(contentOnly === undefined ? {} : { contentOnly }),
       ...(lowerDirs === undefined ? {} : { lowerDirs }),
     },
   };

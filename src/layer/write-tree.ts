@@ -13,6 +13,7 @@ import {
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { throwIfAborted } from '../errors/error.ts';
 import { changedError, readError, writeError } from './fs-error.ts';
+import { setOwner } from './node-writer.ts';
 import { fsPath } from './path-bytes.ts';
 import { SYS, sys } from './sys.ts';
 import type { FileContent, Tree, TreeEntry } from './types.ts';
@@ -21,6 +22,8 @@ export interface WriteTreeOptions {
   readonly content: (entry: TreeEntry) => FileContent;
   /** How an opaque directory is marked: `trusted.overlay.opaque`, or `user.overlay.opaque` rootless. */
   readonly opaqueXattr: string;
+  /** Leaves out device nodes, which user namespaces cannot make. @default false */
+  readonly ignoreDevices?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -65,9 +68,13 @@ function writeEntry(dir: string, entry: TreeEntry, options: WriteTreeOptions): v
     case 'symlink':
       symlinkSync(fsPath(entry.link ?? ''), path);
       break;
-    case 'hardlink':
-      linkSync(fsPath(`${dir}/${entry.link ?? ''}`), path);
+    case 'hardlink': {
+      const target = fsPath(`${dir}/${entry.link ?? ''}`);
+      // Another name of a device that was left out.
+      if (options.ignoreDevices && lstatSync(target, { throwIfNoEntry: false }) === undefined) return;
+      linkSync(target, path);
       return;
+    }
     case 'whiteout':
       sys().mknod(path, { type: SYS.S_IFCHR, mode: 0 });
       return;
@@ -79,6 +86,7 @@ function writeEntry(dir: string, entry: TreeEntry, options: WriteTreeOptions): v
       break;
     case 'char':
     case 'block': {
+      if (options.ignoreDevices) return;
       const type = entry.type === 'char' ? SYS.S_IFCHR : SYS.S_IFBLK;
       sys().mknod(path, { type, mode: entry.mode, major: entry.devMajor ?? 0, minor: entry.devMinor ?? 0 });
       break;
@@ -89,7 +97,8 @@ function writeEntry(dir: string, entry: TreeEntry, options: WriteTreeOptions): v
 
 /** Owner before mode: chown clears the setuid bit. */
 function setAttributes(path: string | Buffer, entry: TreeEntry): void {
-  if (entry.uid !== 0 || entry.gid !== 0 || entry.type === 'file') lchownSync(path, entry.uid, entry.gid);
+  if (entry.uid !== 0 || entry.gid !== 0 || entry.type === 'file')
+    setOwner(entry, {}, () => lchownSync(path, entry.uid, entry.gid));
   if (entry.type !== 'symlink') chmodSync(path, entry.mode);
   for (const [name, value] of Object.entries(entry.xattrs ?? {})) {
     sys().lsetxattr(path, name, Buffer.from(value, 'base64'));
