@@ -116,10 +116,10 @@ function copySource({ raw }: CopyInstruction, source: string): CopySource {
   return { path, wildcard };
 }
 
-/** Empty and `.` are the working directory itself, which is a directory whether it exists or not. */
+/** Empty and `.` are the working directory itself, and what ends in `/.` is a directory, whether it exists or not. */
 function absoluteDest(workdir: string, dest: string): string {
   const path = posix.resolve('/', workdir, dest);
-  const directory = dest === '' || dest === '.' || dest.endsWith('/');
+  const directory = /^\.?$|\/\.?$/.test(dest);
   return directory && path !== '/' ? `${path}/` : path;
 }
 

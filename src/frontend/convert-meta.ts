@@ -155,7 +155,8 @@ function convertList(build: Build, state: StageState, instruction: ListInstructi
   }
   if (kind === 'EXPOSE') {
     const options = { escapeChar: build.escapeChar };
-    const words = items.flatMap((item) => expandWith(raw, item, state.env, options).words);
+    // Other builders sort the words as they are written, not what variables make of them.
+    const words = [...items].sort().flatMap((item) => expandWith(raw, item, state.env, options).words);
     const ports = expandPorts(raw, words);
     state.config = { ...state.config, ExposedPorts: toSet(state.config.ExposedPorts, ports) };
     commit(state, `EXPOSE [${ports.join(' ')}]`);

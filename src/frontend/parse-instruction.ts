@@ -163,7 +163,7 @@ function parseArgs(raw: RawInstruction, escapeChar: string): { key: string; valu
 function parsePairs(raw: RawInstruction, escapeChar: string): Pair[] {
   const words = splitQuoted(needText(raw, 'a name and a value'), escapeChar);
   if (words[0]?.includes('=') !== true) {
-    const [, key = '', value] = /^(\S+)(?:\s+([\s\S]*))?$/.exec(raw.rest) ?? [];
+    const [, key = '', value] = /^([^\t\v\f\r ]+)(?:[\t\v\f\r ]+([\s\S]*))?$/.exec(raw.rest) ?? [];
     if (value === undefined) {
       throw invalid(
         raw,

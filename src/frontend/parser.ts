@@ -209,7 +209,8 @@ function toInstruction(
 
 function splitInstruction(line: string) {
   const text = line.trim();
-  const [word = ''] = text.split(/\s/, 1);
+  // A no-break space separates words, but not the keyword.
+  const [word = ''] = text.split(/[\t\v\f\r ]/, 1);
   const { flags, rest } = takeFlags(text.slice(word.length));
   return { keyword: word.toUpperCase(), word, text, flags, rest: rest.trim() };
 }

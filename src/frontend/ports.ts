@@ -18,11 +18,11 @@ export function isSignal(text: string): boolean {
 }
 
 /**
- * Words of EXPOSE (`80`, `53/udp`, `8000-8010`, `ip:host:port`) as `port/protocol`, in order of the sorted words.
+ * Words of EXPOSE (`80`, `53/udp`, `8000-8010`, `ip:host:port`) as `port/protocol`, in order of the words.
  * @throws DOCKERFILE_INSTRUCTION_INVALID
  */
 export function expandPorts(raw: RawInstruction, words: readonly string[]): string[] {
-  return [...words].sort().flatMap((word) => {
+  return words.flatMap((word) => {
     const fail = (why: string) =>
       instructionError(raw, 'DOCKERFILE_INSTRUCTION_INVALID', {
         message: `Cannot expose "${word}": ${why}`,

@@ -14,7 +14,10 @@ export function readJsonForm(text: string): JsonForm {
   }
   if (!Array.isArray(value)) return undefined;
   const items: readonly unknown[] = value;
-  return items.every((item) => typeof item === 'string') ? { items } : 'not strings';
+  return items.every((item) => typeof item === 'string')
+    ? // Half of a surrogate pair has no UTF-8 form.
+      { items: items.map((item) => item.toWellFormed()) }
+    : 'not strings';
 }
 
 /** Words at blanks, nothing else heeded. */
