@@ -158,10 +158,7 @@ async function solveAndExport(context: BuildContext, front: FrontendResult, nowM
   };
   const local = localSources(context, front);
   const executor = lazyExecutor(context);
-  const archives = createArchiveReader(
-    engine.root,
-    engine.rootless ? 'user.overlay.opaque' : 'trusted.overlay.opaque',
-  );
+  const archives = createArchiveReader(engine.root);
   const prefetch = createPrefetch(context, front);
   const inlineFiles: string[] = [];
   try {

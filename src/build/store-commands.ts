@@ -84,7 +84,7 @@ export async function unpackImage(
   root: string,
   name: string,
   options: StoreCommandOptions & { readonly bundle: string },
-): Promise<ImageDetails> {
+): Promise<ImageDetails & { readonly devicesLeftOut: readonly string[] }> {
   const { bundle, signal } = options;
   await using engine = await openEngine({ root, ...options });
   const image = findImage(engine, name);
@@ -95,13 +95,17 @@ export async function unpackImage(
   ]);
   mkdirSync(dirname(bundle), { recursive: true });
   const temp = `${bundle}.${process.pid}.tmp`;
+  const devices: string[] = [];
   try {
     mkdirSync(temp, { mode: 0o755 });
     const rootfs = join(temp, 'rootfs');
     mkdirSync(rootfs, { mode: 0o755 });
     for (const blob of await blobsOf(engine, image, signal)) {
       const { digest, size } = blob.descriptor;
-      await applyLayer({ path: blob.path }, { digest, size, diffId: blob.diffId, dest: rootfs, signal });
+      const how = { digest, size, diffId: blob.diffId, dest: rootfs, ignoreDevices: engine.rootless, signal };
+      const { tree } = await applyLayer({ path: blob.path }, how);
+      if (!engine.rootless) continue;
+      devices.push(...tree.filter(({ type }) => type === 'char' || type === 'block').map(({ path }) => path));
     }
     writeFileSync(join(temp, 'config.json'), bundleConfig(image.config, rootfs, engine.rootless));
     rmSync(bundle, { recursive: true, force: true });
@@ -110,7 +114,7 @@ export async function unpackImage(
     rmSync(temp, { recursive: true, force: true });
     throw error;
   }
-  return image;
+  return { ...image, devicesLeftOut: devices };
 }
 
 function findImage(engine: Engine, name: string): ImageDetails {

@@ -46,7 +46,12 @@ export async function unpackCommand(args: readonly string[], context: CliContext
   const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
   await enterNamespaceIfNeeded({ env, cwd }, true);
   const { unpackImage } = await import('../build/store-commands.ts');
-  await unpackImage(await storeOf(parsed, context), name, { env, signal, bundle: resolve(cwd, bundle) });
+  const where = { env, signal, bundle: resolve(cwd, bundle) };
+  const { devicesLeftOut } = await unpackImage(await storeOf(parsed, context), name, where);
+  if (devicesLeftOut.length > 0) {
+    const list = devicesLeftOut.map((path) => `"/${path}"`).join(', ');
+    context.stderr.write(`warning: Cannot make devices without root: ${list} left out\n`);
+  }
   return '';
 }
 
