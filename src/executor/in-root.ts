@@ -71,15 +71,18 @@ export function finalPath({ existing, missing }: Location): string {
   return join(existing, ...missing);
 }
 
-/** Makes the missing directories with this owner, 0755. */
+/** Makes the missing directories with this owner, 0755. They may stay in the step's layer, so their time is fixed:
+ * a step that sets the times of its own files gives the same layer at any time. */
 export function makeDirs(root: string, location: Location, owner: { uid: number; gid: number }): void {
   let path = join(root, location.existing);
-  for (const name of location.missing) {
+  const made = location.missing.map((name) => {
     path = join(path, name);
     mkdirSync(path);
     chmodSync(path, 0o755);
     if (owner.uid !== 0 || owner.gid !== 0) chownSync(path, owner.uid, owner.gid);
-  }
+    return path;
+  });
+  for (const dir of made.toReversed()) sys().lutimes(dir, { sec: 0, nsec: 0 });
 }
 
 /** Makes what is missing of a mount point, its parents' times kept; gives what it made, parents first. */

@@ -37,6 +37,8 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly input?: string;
   readonly store?: string;
+  /** Octal. */
+  readonly umask?: string;
 }
 
 /** A context with busybox as /bin/sh of `FROM scratch` images, and an empty store; gone with the test. */
@@ -54,11 +56,12 @@ export function createProject(files: Readonly<Record<string, string>>): Project 
   };
   write(files);
   const start: Project['start'] = (args, options = {}) => {
-    const child = spawn(
-      process.execPath,
-      ['--disable-warning=ExperimentalWarning', CLI, '--root', options.store ?? store, ...args],
-      { cwd: dir, env: { ...process.env, ...options.env } },
-    );
+    const command = [process.execPath, '--disable-warning=ExperimentalWarning', CLI];
+    const words = [...command, '--root', options.store ?? store, ...args];
+    const child = spawn('/bin/sh', ['-c', `umask ${options.umask ?? '022'}; exec "$@"`, 'sh', ...words], {
+      cwd: dir,
+      env: { ...process.env, ...options.env },
+    });
     child.stdin.end(options.input ?? '');
     const stdout: Buffer[] = [];
     let stderr = '';

@@ -1,0 +1,108 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, utimesSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { type CheckedImage, checkedLayout } from '../support/images.ts';
+import { createProject, type Project, SHELL } from './cli-support.ts';
+
+const TIME = 1_600_000_000;
+
+/** Two contexts with the same files in other directories, one second apart, and a store for each. */
+async function twins(dockerfile: string): Promise<readonly [Project, Project]> {
+  const first = createProject({
+    Dockerfile: dockerfile,
+    'src/a.txt': 'a\n',
+    'src/deep/b.sh': '#!/bin/sh\n',
+    'c.conf': 'key=value\n',
+  });
+  execFileSync('chmod', ['755', join(first.dir, 'src/deep/b.sh')]);
+  execFileSync('ln', ['-s', '../c.conf', join(first.dir, 'src/link')]);
+  const second = createProject({});
+  // Other inode numbers, ctimes and creation order; the facts that a layer keeps are the same.
+  execFileSync('cp', ['-a', `${first.dir}/.`, second.dir]);
+  await sleep(1100);
+  return [first, second];
+}
+
+let count = 0;
+
+async function build(project: Project, args: readonly string[], umask = '022'): Promise<CheckedImage> {
+  const dest = join(project.store, '..', `out${count++}`);
+  const result = await project.run(['-q', '-o', `type=oci,tar=false,dest=${dest}`, ...args, '.'], { umask });
+  expect(result).toMatchObject({ code: 0, stderr: '' });
+  const image = await checkedLayout(dest);
+  expect(result.stdout.toString().trim()).toBe(image.manifestDigest);
+  return image;
+}
+
+const WITHOUT_RUN = `FROM scratch AS base
+COPY busybox /bin/
+COPY --chmod=640 --chown=7:8 src /srv/src/
+COPY <<EOF /etc/made.conf
+from a heredoc
+EOF
+FROM base
+WORKDIR /work/deep
+COPY --from=base /srv/src/deep /moved/
+ADD c.conf link* /etc/
+ENV A=1
+`;
+
+describe('a build', () => {
+  it('gives the same layers when place, time, umask and store differ', async () => {
+    const [first, second] = await twins(WITHOUT_RUN);
+    const one = await build(first, [], '022');
+    const two = await build(second, [], '077');
+    expect(two.diffIds).toEqual(one.diffIds);
+    expect(two.layers).toEqual(one.layers);
+    expect(one.files.get('/srv/src/deep/b.sh')).toMatchObject({ mode: '640', uid: 7, gid: 8 });
+    expect(one.files.get('/work/deep')).toMatchObject({ mode: '755', uid: 0 });
+  });
+
+  it.each([
+    ['build argument', ['--build-arg', `SOURCE_DATE_EPOCH=${TIME}`], {}],
+    ['environment variable', [], { SOURCE_DATE_EPOCH: String(TIME) }],
+  ])('gives the same manifest when SOURCE_DATE_EPOCH is set as %s', async (_how, args, env) => {
+    const [first, second] = await twins(
+      `${WITHOUT_RUN}SHELL ["/bin/busybox", "sh", "-c"]
+RUN echo made >/made && /bin/busybox touch -d @${TIME} /made
+RUN /bin/busybox mkdir /d && /bin/busybox ln /made /d/hard && /bin/busybox touch -h -d @${TIME} /d /d/hard
+`,
+    );
+    const flags = ['-q', '-t', 'app', ...args, '.'];
+    const one = await first.run(flags, { env });
+    await sleep(1100);
+    const two = await second.run(flags, { env, umask: '077' });
+    expect(one).toMatchObject({ code: 0, stderr: '' });
+    expect(two.stdout.toString()).toBe(one.stdout.toString());
+    const image = await checkedLayout(first.store, 'app:latest');
+    expect(image.config.created).toBe('2020-09-13T12:26:40Z');
+    expect(image.files.get('/made')).toMatchObject({ hardlinkOf: '/d/hard' });
+  });
+
+  it('gives the same manifest when every step is cached, for every output and after a change of the Dockerfile text', async () => {
+    const project = createProject({ Dockerfile: `${SHELL}RUN echo made >/made\nENV A=1\nWORKDIR /w\n` });
+    const one = await build(project, []);
+    await sleep(1100);
+    const two = await build(project, []);
+    const toStore = await project.run(['-q', '-t', 'app', '.']);
+    project.write({ Dockerfile: `# a comment\n${SHELL}\nRUN  echo made >/made\nENV A=1\nWORKDIR /w\n` });
+    const three = await build(project, []);
+    expect(two.manifestDigest).toBe(one.manifestDigest);
+    expect(toStore.stdout.toString().trim()).toBe(one.manifestDigest);
+    expect(three.manifestDigest).toBe(one.manifestDigest);
+  });
+
+  it('runs nothing again when only times of the context change', async () => {
+    const project = createProject({
+      Dockerfile: `${SHELL}COPY data /data\nRUN echo made >/made\n`,
+      data: '1',
+    });
+    const one = await build(project, []);
+    mkdirSync(join(project.dir, 'unused'));
+    utimesSync(join(project.dir, 'data'), 1, 1);
+    const two = await build(project, []);
+    expect(two.manifestDigest).toBe(one.manifestDigest);
+  });
+});
