@@ -11,6 +11,7 @@ import {
 } from 'node:zlib';
 import { OcibuildError } from '../errors/error.ts';
 import { type Compression, type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
+import { GZIP_LEVEL } from './compressor.ts';
 import { writeError } from './fs-error.ts';
 
 export interface RecompressOptions {
@@ -86,7 +87,7 @@ function decompressor(mediaType: string): NodeJS.ReadWriteStream {
 function compressor(compression: Compression, level: number | undefined): NodeJS.ReadWriteStream {
   switch (compression) {
     case 'gzip':
-      return createGzip({ chunkSize: CHUNK, level: level ?? 6 });
+      return createGzip({ chunkSize: CHUNK, level: level ?? GZIP_LEVEL });
     case 'zstd':
       return createZstdCompress({ chunkSize: CHUNK, params: { [zlib.ZSTD_c_compressionLevel]: level ?? 3 } });
     case 'uncompressed':
