@@ -5,6 +5,7 @@ import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import { sniffArchive } from '../layer/archive-sniff.ts';
 import { fsPath } from '../layer/path-bytes.ts';
 import { createTreeView } from '../layer/tree-view.ts';
+import type { Tree } from '../layer/types.ts';
 import type { PlanSource } from '../solver/ops/file-plan.ts';
 import type { ArchiveReader } from '../solver/ops/types.ts';
 
@@ -18,10 +19,7 @@ const HEAD_BYTES = 64 * 1024;
 
 /** Unpacks the archives of ADD into directories that live as long as the build. Which files are archives is told
  * by their content, as Docker does: a gzip file that holds no tar is copied as it is. */
-export function createArchiveReader(
-  root: StoreRoot,
-  opaqueXattr: 'trusted.overlay.opaque' | 'user.overlay.opaque',
-): ArchiveStore {
+export function createArchiveReader(root: StoreRoot): ArchiveStore {
   const directories: string[] = [];
   return {
     async open(file, signal): Promise<PlanSource | undefined> {
@@ -31,7 +29,10 @@ export function createArchiveReader(
       directories.push(dest);
       const { unpackLayer } = await import('../layer/unpack-layer.ts');
       try {
-        const { tree } = await unpackLayer({ path: String(file) }, { dest, opaqueXattr, signal });
+        // Owners and devices are in the tree; the directory lends bytes, and takes no rights to be made.
+        const how = { dest, opaqueXattr: 'user.overlay.opaque', contentOnly: true, signal } as const;
+        const { tree } = await unpackLayer({ path: String(file) }, how);
+        checkNames(file, tree);
         const view = createTreeView([tree]);
         return { view, content: ({ path }) => ({ path: fsPath(`${dest}/${view.inodePath(path)}`) }) };
       } catch (error) {
@@ -45,6 +46,16 @@ export function createArchiveReader(
       for (const directory of directories.splice(0)) root.discard(directory);
     },
   };
+}
+
+/** What reads as a deletion in a layer is a file in any other archive, and a layer cannot hold that. */
+function checkNames(file: string | Buffer, tree: Tree): void {
+  const marker = tree.find(({ type }) => type === 'whiteout' || type === 'opaque');
+  if (marker === undefined) return;
+  throw new OcibuildError(
+    'ARCHIVE_INVALID',
+    `Cannot unpack "${String(file)}": it holds a file ".wh.…" that would delete what "/${marker.path}" holds`,
+  );
 }
 
 function isTar(file: string | Buffer): boolean {

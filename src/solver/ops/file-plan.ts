@@ -78,7 +78,8 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
       replaced.add(entry.path);
       for (const path of made.keys()) if (path.startsWith(`${entry.path}/`)) made.delete(path);
     }
-    made.set(entry.path, entry);
+    // Archives tell all sorts of modes for a symlink, a file system knows one.
+    made.set(entry.path, entry.type === 'symlink' ? { ...entry, mode: 0o777 } : entry);
     origins.delete(entry.path);
   }
 
@@ -214,11 +215,10 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
           const parent = parentOf(path) ?? '';
           const real = ensureDirectory(join(root, parent), 0o755, owner);
           const at = join(real, name);
-          const existing = view.get(at);
-          if (!(entry.type === 'dir' && existing?.type === 'symlink' && follow(at).entry?.type === 'dir')) {
-            put({ ...entry, path: at, ...(owner ?? {}) });
-            if (entry.type === 'file') origins.set(at, { source, entry });
-          }
+          // A directory of the archive replaces a symlink, even one to a directory; one that it only implies is
+          // made where it is missing.
+          if (source.view.layerOf(path) >= 0) put({ ...entry, path: at, ...(owner ?? {}) });
+          if (entry.type === 'file') origins.set(at, { source, entry });
           if (entry.type === 'dir') walk(path);
         }
       };

@@ -175,7 +175,7 @@ describe('createFilePlan().mkdir()', () => {
 describe('createFilePlan().unpack()', () => {
   it('lays an archive over the root, through symlinked directories, replacing files', () => {
     const plan = createFilePlan(createTreeView([tree('usr/', 'usr/bin/', 'bin -> usr/bin', 'etc')]), 0);
-    plan.unpack(sourceOf('bin/', 'bin/sh', 'etc/', 'etc/passwd'), '/', undefined);
+    plan.unpack(sourceOf('bin/sh', 'etc/', 'etc/passwd'), '/', undefined);
     expect(shape(plan.finish().tree)).toEqual([
       'dir etc',
       'file etc/passwd',
@@ -183,5 +183,15 @@ describe('createFilePlan().unpack()', () => {
       'dir usr/bin',
       'file usr/bin/sh',
     ]);
+  });
+
+  it('puts a directory in the place of a symlink to one, and gives symlinks the mode of file systems', () => {
+    const plan = createFilePlan(createTreeView([tree('usr/', 'usr/bin/', 'bin -> usr/bin')]), 0);
+    const [link] = tree('l -> bin');
+    const archive = [...tree('bin/', 'bin/sh'), { ...(link as TreeEntry), mode: 0o644 }];
+    plan.unpack({ ...sourceOf(), view: createTreeView([archive]) }, '/', undefined);
+    const { tree: planned } = plan.finish();
+    expect(shape(planned)).toEqual(['dir bin', 'file bin/sh', 'symlink l -> bin']);
+    expect(planned.find(({ path }) => path === 'l')?.mode).toBe(0o777);
   });
 });
