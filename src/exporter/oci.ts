@@ -5,7 +5,7 @@ import { isOcibuildError, throwIfAborted } from '../errors/error.ts';
 import { writeLayoutIndex } from '../image/layout-index.ts';
 import { encodeDocument } from '../image/manifest.ts';
 import { type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
-import { encodeHeader, padded } from '../layer/tar-header.ts';
+import { writeArchive } from './archive.ts';
 import { copyBlob } from './copy-blob.ts';
 import { exportError, targetError } from './export-error.ts';
 import { indexEntries } from './image-writer.ts';
@@ -13,7 +13,6 @@ import { type ByteSink, type ExportTarget, fileSink, writeTarget } from './targe
 import type { ExportImage, ExportOptions } from './types.ts';
 
 const LAYOUT_FILE = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
-const END_OF_ARCHIVE = Buffer.alloc(1024);
 
 /**
  * Writes the image as one tar in OCI layout form. Equal images with equal names give equal bytes. Blobs are
@@ -31,20 +30,18 @@ export async function exportOciArchive(
     mediaType: MEDIA_TYPE.index,
     manifests: indexEntries(image.manifest, options.names, createdOf(image, options)),
   });
-  await writeTarget(target, options.signal, async (sink) => {
-    const archive = createArchive(sink, options.epochSec ?? 0);
-    await archive.file('oci-layout', LAYOUT_FILE);
-    await archive.dir('blobs');
-    await archive.dir('blobs/sha256');
-    for (const blob of blobsOf(image)) {
-      await archive.header(blobName(blob.descriptor.digest), blob.descriptor.size);
-      await blob.copy(sink, options);
-      await archive.pad(blob.descriptor.size);
-    }
-    // Last: a stream that was cut off has no index and so is no layout.
-    await archive.file('index.json', index);
-    await sink.write(END_OF_ARCHIVE);
-  });
+  await writeTarget(target, options.signal, (sink) =>
+    writeArchive(sink, options.epochSec ?? 0, async (archive) => {
+      await archive.file('oci-layout', LAYOUT_FILE);
+      await archive.dir('blobs');
+      await archive.dir('blobs/sha256');
+      for (const { descriptor, copy } of blobsOf(image)) {
+        await archive.stream(blobName(descriptor.digest), descriptor.size, (into) => copy(into, options));
+      }
+      // Last: a stream that was cut off has no index and so is no layout.
+      await archive.file('index.json', index);
+    }),
+  );
 }
 
 /**
@@ -126,29 +123,6 @@ function blobName(digest: Digest): string {
 function createdOf(image: ExportImage, { epochSec }: ExportOptions): string | undefined {
   if (epochSec === undefined) return image.config.created;
   return new Date(epochSec * 1000).toISOString().replace('.000Z', 'Z');
-}
-
-interface Archive {
-  header(name: string, size: number): Promise<void>;
-  pad(size: number): Promise<void>;
-  file(name: string, bytes: Buffer): Promise<void>;
-  dir(name: string): Promise<void>;
-}
-
-function createArchive(sink: ByteSink, mtimeSec: number): Archive {
-  const owner = { uid: 0, gid: 0, mtimeSec };
-  const archive: Archive = {
-    header: (name, size) =>
-      sink.write(encodeHeader({ ...owner, path: name, type: 'file', mode: 0o644, size })),
-    pad: (size) => sink.write(Buffer.alloc(padded(size) - size)),
-    async file(name, bytes) {
-      await archive.header(name, bytes.length);
-      await sink.write(bytes);
-      await archive.pad(bytes.length);
-    },
-    dir: (name) => sink.write(encodeHeader({ ...owner, path: name, type: 'dir', mode: 0o755, size: 0 })),
-  };
-  return archive;
 }
 
 /** Blobs with a wrong size or content are written anew. */
