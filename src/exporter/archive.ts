@@ -22,6 +22,8 @@ export async function writeArchive(
   body: (archive: Archive) => Promise<void>,
 ): Promise<void> {
   const tar = pack();
+  // Whoever waits is told by a rejection.
+  tar.on('error', () => undefined);
   const facts = { uid: 0, gid: 0, mtime: new Date(mtimeSec * 1000) };
   const entry = async (header: Parameters<typeof tar.entry>[0], bytes: Buffer): Promise<void> => {
     await new Promise<void>((resolve, reject) => {
@@ -38,12 +40,13 @@ export async function writeArchive(
         else done.resolve();
       });
       done.promise.catch(() => undefined);
+      into.on('error', () => undefined);
       await copy({
         async write(chunk) {
           if (!into.write(Buffer.from(chunk))) await Promise.race([once(into, 'drain'), done.promise]);
         },
       });
-      into.end();
+      into.end(undefined);
       await done.promise;
     },
   };
