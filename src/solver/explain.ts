@@ -29,7 +29,7 @@ export function explainMiss(
     if (!fresh.has(name) && !TECHNICAL.test(name)) changes.push(describe(name, value, undefined));
   }
   if (changes.length > 0) return changes;
-  return technical.length > 0 ? technical : ['its earlier result is no longer in the store'];
+  return technical.length > 0 ? [...new Set(technical)] : ['its earlier result is no longer in the store'];
 }
 
 function describe(name: string, was: string | undefined, is: string | undefined): string {

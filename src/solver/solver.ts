@@ -145,7 +145,9 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
     if (other !== undefined) return other;
     if (options.explain) {
       const [last] = cache.previous(meta.name);
-      step.explain(explainMiss(last?.ingredients, [...byDefinition.ingredients, ...read], skipCache));
+      const more = last === undefined || skipCache ? [] : await op.explain?.(inputs, last, signal);
+      const known = explainMiss(last?.ingredients, [...byDefinition.ingredients, ...read], skipCache);
+      step.explain(more === undefined || more.length === 0 ? known : more);
     }
     return finish(await execute(op, inputs, contextOf(vertex, meta, step, signal), step), true);
   }

@@ -34,6 +34,8 @@ export interface SolverOp {
   resultIngredients(inputs: SolvedInputs, signal: AbortSignal): Promise<readonly Ingredient[]>;
   /** The layers that the result stands on, before the op's own. */
   base(inputs: SolvedInputs): readonly LayerId[];
+  /** What changed since an earlier run, beyond what the ingredients tell. */
+  explain?(inputs: SolvedInputs, previous: CacheRecord, signal: AbortSignal): Promise<readonly string[]>;
   /** Runs the op. Gives the layers it adds on `base(inputs)`. */
   exec(inputs: SolvedInputs, context: ExecContext): Promise<readonly LayerId[]>;
 }

@@ -2,6 +2,7 @@ import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { canonicalJson, type Definition, type Vertex } from '../../llb/definition.ts';
 import type { CopyAction, FileOp, LocalSource } from '../../llb/ops.ts';
 import type { Ingredient, SolvedInputs, SolverOp } from '../types.ts';
+import { changedFiles } from './changed-files.ts';
 import { createFilePlan, type PlannedLayer, type PlanSource } from './file-plan.ts';
 import { layeredSource } from './layered-source.ts';
 import { resolveOwner } from './owner.ts';
@@ -40,6 +41,12 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
       return [{ name: 'layer', value: deps.treeDigest((await plan(inputs, signal)).tree) }];
     },
     base,
+    async explain(inputs, previous, signal) {
+      const [before] = previous.layers;
+      if (before === undefined || !deps.layers.available(before)) return [];
+      const [old, { tree }] = await Promise.all([deps.layers.tree(before, signal), plan(inputs, signal)]);
+      return changedFiles(old, tree);
+    },
     async exec(inputs, { signal, status, previous }) {
       const { tree, content } = await plan(inputs, signal);
       if (tree.length === 0) return [EMPTY_LAYER];
