@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import type { BuildResult } from '../build/options.ts';
 import type { BuildTrace } from '../build/run-build.ts';
-import { OcibuildError } from '../errors/error.ts';
+import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import type { ProgressEvent } from '../solver/types.ts';
 import type { Printer, PrinterStream, ProgressMode } from '../ui/types.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
@@ -58,6 +58,9 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     return 0;
   } catch (error) {
     await printer.finish();
+    // The first RUN that is seen may be a trigger of the base image.
+    if (isOcibuildError(error) && error.code === 'ROOTLESS_UNAVAILABLE')
+      await enterNamespaceIfNeeded({ ...request.options, env, cwd }, true);
     return reportError(error, {
       write: (text) => context.stderr.write(text),
       signal,
