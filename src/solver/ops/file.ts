@@ -31,7 +31,7 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
     cacheable: true,
     queue: 'io',
     cacheMap: () => ({
-      own: [{ name: 'op', value: keyText(op, deps.epochSec) }],
+      own: [{ name: 'op', value: keyText(op, locals, deps.epochSec) }],
       deps: vertex.inputs.map((_, i) => {
         const local = locals.get(i);
         return local === undefined ? undefined : (signal) => selectionIngredients(op, i, local, deps, signal);
@@ -124,12 +124,13 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
 /** Files of a build context belong to root unless the instruction says otherwise. */
 const ROOT = { uid: 0, gid: 0 } as const;
 
-/** The op without the text of its sources: what they selected counts, not how it was written. */
-function keyText(op: FileOp, epochSec: number): string {
+/** The op. Of local sources what they select counts, not how it was written; what they select of a step is not known
+ * before that step is solved, so there the text counts. */
+function keyText(op: FileOp, locals: ReadonlyMap<number, LocalSource>, epochSec: number): string {
   const actions = op.actions.map((action) =>
-    action.type === 'copy' ? { ...action, sources: undefined } : action,
+    action.type === 'copy' && locals.has(action.from) ? { ...action, sources: undefined } : action,
   );
-  return canonicalJson({ kind: op.kind, scratch: op.base === -1, actions, epochSec });
+  return canonicalJson({ kind: op.kind, base: op.base, actions, epochSec });
 }
 
 /** What a copy selects from a local directory, known before anything is solved. */
@@ -142,11 +143,11 @@ async function selectionIngredients(
 ): Promise<readonly Ingredient[]> {
   const source = await deps.local(local);
   const ingredients: Ingredient[] = [];
-  for (const action of op.actions) {
+  for (const [i, action] of op.actions.entries()) {
     if (action.type !== 'copy' || action.from !== input) continue;
     const selected = await withDigests(selectSources(source.view, action.sources), source, deps, signal);
     for (const one of selected) {
-      const value = `${one.name} ${deps.treeDigest(selectedTree(one))}`;
+      const value = `${i} ${one.name} ${deps.treeDigest(selectedTree(one))}`;
       ingredients.push({ name: `files of "${one.root.path || '.'}"`, value });
     }
   }

@@ -20,14 +20,15 @@ export async function resolveOwner(owner: Owner, root: LayeredSource, deps: OpDe
   const numericUser = idOf(user);
   const passwd = numericUser === undefined ? await readSmallFile(root, 'etc/passwd', read) : undefined;
   const account = passwd === undefined ? undefined : lineOf(passwd, String(user));
-  const uid = numericUser ?? Number(account?.[2]);
-  if (!Number.isInteger(uid)) throw unknown('user', String(user), '/etc/passwd');
-  if (group === undefined) return { uid, gid: numericUser ?? Number(account?.[3]) };
+  const uid = numericUser ?? fieldOf(account, 2);
+  const ownGid = group === undefined ? (numericUser ?? fieldOf(account, 3)) : 0;
+  if (uid === undefined || ownGid === undefined) throw unknown('user', String(user), '/etc/passwd');
+  if (group === undefined) return { uid, gid: ownGid };
   const numericGroup = idOf(group);
   if (numericGroup !== undefined) return { uid, gid: numericGroup };
   const groups = await readSmallFile(root, 'etc/group', read);
-  const gid = Number(groups === undefined ? undefined : lineOf(groups, String(group))?.[2]);
-  if (!Number.isInteger(gid)) throw unknown('group', String(group), '/etc/group');
+  const gid = fieldOf(groups === undefined ? undefined : lineOf(groups, String(group)), 2);
+  if (gid === undefined) throw unknown('group', String(group), '/etc/group');
   return { uid, gid };
 }
 
@@ -38,6 +39,12 @@ function idOf(value: string | number): number | undefined {
   if (id > MAX_ID)
     throw new OcibuildError('COPY_OWNER_UNKNOWN', `Cannot use the id ${value}: it is above ${MAX_ID}`);
   return id;
+}
+
+/** A line that is cut or has no number there says nothing: an empty field must not become root. */
+function fieldOf(fields: readonly string[] | undefined, at: number): number | undefined {
+  const text = fields?.[at];
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
 }
 
 function lineOf(file: Buffer, name: string): readonly string[] | undefined {

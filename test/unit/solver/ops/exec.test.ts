@@ -1,0 +1,171 @@
+import { describe, expect, it } from 'vitest';
+import { EMPTY_LAYER } from '../../../../src/layer/layer-id.ts';
+import type { ExecMount, ExecOp } from '../../../../src/llb/ops.ts';
+import type { SolvedInputs } from '../../../../src/solver/types.ts';
+import { bound, execContext, keyParts, opDeps, resultParts, stepOp, treeOf, type World } from './fixture.ts';
+
+const RUN: ExecOp = {
+  kind: 'exec',
+  rootfs: 0,
+  args: ['/bin/sh', '-c', 'make'],
+  env: ['A=1', 'B=2'],
+  cwd: '/src',
+  user: '',
+  network: 'default',
+  security: 'sandbox',
+  mounts: [],
+};
+
+function bind(facts: Partial<ExecOp> = {}, world: World = {}) {
+  const { deps, recorded } = opDeps(world);
+  return { ...bound({ ...RUN, ...facts }, [stepOp('base'), stepOp('other')], deps), recorded };
+}
+
+const key = (facts: Partial<ExecOp> = {}, world: World = {}) => keyParts(bind(facts, world).op);
+
+describe('bindExec() keys', () => {
+  it('count the order of variables, since a later one may use an earlier', async () => {
+    expect(await key({ env: ['B=2', 'A=1'] })).not.toEqual(await key());
+    expect(await key({ env: ['A=1', 'B=3'] })).not.toEqual(await key());
+  });
+
+  it('name each variable, so that a miss can be explained', async () => {
+    expect(await key({ env: ['A=1=2', 'E='] })).toEqual([
+      expect.objectContaining({ name: 'op' }),
+      { name: 'env A', value: '1=2' },
+      { name: 'env E', value: '' },
+    ]);
+  });
+
+  it('count names of extra hosts, but not their addresses', async () => {
+    const one = await key({ extraHosts: ['db:10.0.0.1'] });
+    expect(await key({ extraHosts: ['db:fe80::1'] })).toEqual(one);
+    expect(await key({ extraHosts: ['dc:10.0.0.1'] })).not.toEqual(one);
+    expect(await key()).not.toEqual(one);
+  });
+
+  it('do not count proxy settings of the machine', async () => {
+    expect(await key({}, { proxyEnv: ['HTTP_PROXY=http://p'] })).toEqual(await key());
+  });
+
+  const CHANGES: [string, Partial<ExecOp>][] = [
+    ['command', { args: ['/bin/sh', '-c', 'make all'] }],
+    ['working directory', { cwd: '/' }],
+    ['user', { user: 'node' }],
+    ['network', { network: 'none' }],
+    ['security', { security: 'insecure' }],
+    ['host name', { hostname: 'box' }],
+    ['limit', { ulimits: [{ name: 'nofile', soft: 1, hard: 2 }] }],
+    ['shared memory', { shmSize: 1 }],
+    ['mount', { mounts: [{ type: 'tmpfs', target: '/t', readonly: false }] }],
+  ];
+  it.each(CHANGES)('count the %s', async (_, facts) => {
+    expect(await key(facts)).not.toEqual(await key());
+  });
+
+  it('count the layers below by their ids, and empty ones not at all', async () => {
+    const { op } = bind();
+    const of = (...layers: string[]) => resultParts(op, [{ layers }, undefined]);
+    expect(await of('a', 'b')).toEqual(await of('a', EMPTY_LAYER, 'b'));
+    expect(await of('b', 'a')).not.toEqual(await of('a', 'b'));
+    expect(await of('a')).not.toEqual(await of('a', 'b'));
+  });
+
+  it('count what a mount shows by its content, wherever it came from', async () => {
+    const mount: ExecMount = { type: 'bind', target: '/m', readonly: true, input: 1, source: 'd' };
+    const { op } = bind(
+      { mounts: [mount] },
+      {
+        layers: {
+          one: treeOf('d/', 'd/f=1', 'beside=1'),
+          same: treeOf('d/', 'd/f=1', 'beside=2'),
+          other: treeOf('d/', 'd/f=2', 'beside=1'),
+        },
+      },
+    );
+    const of = (layer: string): ReturnType<typeof resultParts> => {
+      const inputs: SolvedInputs = [{ layers: [] }, { layers: [layer] }];
+      return resultParts(op, inputs);
+    };
+    expect(await of('same')).toEqual(await of('one'));
+    expect(await of('other')).not.toEqual(await of('one'));
+  });
+});
+
+describe('bindExec().exec()', () => {
+  const inputs: SolvedInputs = [{ layers: ['low', EMPTY_LAYER, 'high'] }, { layers: ['m'] }];
+
+  it('runs on snapshots of the layers below, proxies before the variables of the image', async () => {
+    const mounts: ExecMount[] = [
+      { type: 'bind', target: '/m', readonly: true, input: 1, source: 'd' },
+      { type: 'tmpfs', target: '/t', readonly: false, size: 10 },
+    ];
+    const { op, recorded } = bind(
+      { mounts, extraHosts: ['db:10.0.0.1'], shmSize: 5 },
+      { proxyEnv: ['HTTP_PROXY=p'] },
+    );
+    expect(await op.exec(inputs, execContext())).toEqual(['run-1']);
+    expect(recorded.specs).toEqual([
+      expect.objectContaining({
+        id: 'run-id',
+        rootfs: { lower: ['/snapshots/low', '/snapshots/high'], upper: '/upper', work: '/work-dir' },
+        env: ['HTTP_PROXY=p', 'A=1', 'B=2'],
+        hostname: 'buildkitsandbox',
+        extraHosts: ['db:10.0.0.1'],
+        shmSize: 5,
+        mounts: [
+          { type: 'overlay', target: '/m', readonly: true, lower: ['/snapshots/m'], subpath: '/d' },
+          { type: 'tmpfs', target: '/t', readonly: false, size: 10 },
+        ],
+      }),
+    ]);
+    expect(recorded.ended).toEqual(['commit']);
+  });
+
+  it('passes output on, and gives its end with the error of a failed command', async () => {
+    const logged: string[] = [];
+    const { op, recorded } = bind(
+      {},
+      {
+        run(_, { onOutput }) {
+          onOutput('stderr', Buffer.from('no rule\n'));
+          return { code: 2 };
+        },
+      },
+    );
+    await expect(op.exec(inputs, execContext(logged))).rejects.toMatchObject({
+      code: 'RUN_EXIT_NONZERO',
+      message: 'Cannot finish RUN make: exit code 2',
+      logTail: ['no rule'],
+      details: { exitCode: 2, command: 'make' },
+    });
+    expect(logged).toEqual(['stderr no rule\n']);
+    expect(recorded.ended).toEqual(['discard']);
+  });
+
+  it.each([
+    [{ code: 137, signal: 9 }, 'RUN_SIGNALLED', /killed by signal 9/],
+    [{ code: 137, signal: 9, oomKilled: true }, 'RUN_SIGNALLED', /out of memory/],
+    [{ code: 127 }, 'RUN_EXIT_NONZERO', /exit code 127/],
+  ])('throws when the command ends with %j', async (status, code, message) => {
+    const { op } = bind({ args: ['make', 'all'] }, { run: () => status });
+    await expect(op.exec(inputs, execContext())).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(message),
+      details: { command: 'make all' },
+    });
+  });
+
+  it('throws the layer away when the sandbox cannot start', async () => {
+    const { op, recorded } = bind(
+      {},
+      {
+        run() {
+          throw new Error('no runtime');
+        },
+      },
+    );
+    await expect(op.exec(inputs, execContext())).rejects.toThrow('no runtime');
+    expect(recorded.ended).toEqual(['discard']);
+  });
+});

@@ -1,0 +1,195 @@
+import { describe, expect, it } from 'vitest';
+import { EMPTY_LAYER } from '../../../../src/layer/layer-id.ts';
+import type { Tree } from '../../../../src/layer/types.ts';
+import type { CopyAction, FileOp } from '../../../../src/llb/ops.ts';
+import {
+  bound,
+  entry,
+  execContext,
+  keyParts,
+  localOp,
+  opDeps,
+  resultParts,
+  signal,
+  stepOp,
+  treeOf,
+  type World,
+} from './fixture.ts';
+
+const COPY: CopyAction = {
+  type: 'copy',
+  from: 1,
+  sources: [{ path: '*.ts', wildcard: true }],
+  dest: '/app/',
+};
+const fileOp = (action: Partial<CopyAction> = {}, facts: Partial<FileOp> = {}): FileOp => ({
+  kind: 'file',
+  base: 0,
+  actions: [{ ...COPY, ...action }],
+  ...facts,
+});
+
+const FILES = treeOf('a.ts', 'b.ts', 'c.md');
+
+/** COPY from a local directory onto a step. */
+function fromLocal(op: FileOp = fileOp(), files: Tree = FILES, world: World = {}) {
+  const { deps, recorded } = opDeps({ local: { context: files }, ...world });
+  return { ...bound(op, [stepOp('base'), localOp('context')], deps), recorded };
+}
+
+/** COPY from a stage. */
+function fromStep(op: FileOp, world: World = {}) {
+  const { deps, recorded } = opDeps(world);
+  return { ...bound(op, [stepOp('base'), stepOp('stage')], deps), recorded };
+}
+
+const localKey = (...args: Parameters<typeof fromLocal>) => keyParts(fromLocal(...args).op);
+
+describe('bindFile() definition key', () => {
+  it('counts the files that a pattern selects, not its text', async () => {
+    const key = await localKey();
+    expect(await localKey(fileOp({ sources: [{ path: '[ab].*', wildcard: true }] }))).toEqual(key);
+    const named = ['a.ts', 'b.ts'].map((path) => ({ path, wildcard: false }));
+    expect(await localKey(fileOp({ sources: named }))).toEqual(key);
+    expect(await localKey(fileOp({ sources: [{ path: '*', wildcard: true }] }))).not.toEqual(key);
+  });
+
+  it('counts no file that is not selected, and no times', async () => {
+    const key = await localKey();
+    expect(await localKey(fileOp(), treeOf('a.ts', 'b.ts', 'c.md=new', 'd'))).toEqual(key);
+    const touched = FILES.map((file) => ({ ...file, mtimeSec: 99 }));
+    expect(await localKey(fileOp(), touched)).toEqual(key);
+  });
+
+  it.each<[string, Tree]>([
+    ['content', treeOf('a.ts=new', 'b.ts', 'c.md')],
+    ['name', treeOf('aa.ts=a.ts', 'b.ts', 'c.md')],
+    ['mode', [entry('a.ts', { mode: 0o755 }), ...FILES.slice(1)]],
+    ['attribute', [entry('a.ts', { xattrs: { 'user.x': 'AA==' } }), ...FILES.slice(1)]],
+    ['type', treeOf('a.ts -> c.md', 'b.ts', 'c.md')],
+    ['number', treeOf('a.ts', 'b.ts', 'c.md', 'd.ts')],
+  ])('counts the %s of the selected files', async (_, files) => {
+    expect(await localKey(fileOp(), files)).not.toEqual(await localKey());
+  });
+
+  it.each<[string, FileOp]>([
+    ['owner', fileOp({ owner: { user: 1 } })],
+    ['group', fileOp({ owner: { user: 1, group: 2 } })],
+    ['mode', fileOp({ mode: 0o700 })],
+    ['destination', fileOp({ dest: '/app' })],
+    ['unpacking', fileOp({ unpack: true })],
+    ['base', fileOp({}, { base: -1 })],
+  ])('counts the %s that the instruction says', async (_, op) => {
+    expect(await localKey(op)).not.toEqual(await localKey());
+  });
+
+  it('counts the time that directories get', async () => {
+    expect(await localKey(fileOp(), FILES, { epochSec: 5 })).not.toEqual(await localKey());
+  });
+
+  it('tells which action selected a file', async () => {
+    const action = (...paths: string[]): CopyAction => ({
+      ...COPY,
+      sources: paths.map((path) => ({ path, wildcard: false })),
+    });
+    const split = (first: string[], second: string[]) =>
+      localKey(fileOp({}, { actions: [action(...first), action(...second)] }));
+    expect(await split(['a.ts', 'b.ts'], ['c.md'])).not.toEqual(await split(['a.ts'], ['b.ts', 'c.md']));
+  });
+
+  it('counts the text of sources in a step, which is not solved yet', async () => {
+    const of = (path: string) => keyParts(fromStep(fileOp({ sources: [{ path, wildcard: false }] })).op);
+    expect(await of('a')).not.toEqual(await of('b'));
+    expect(await of('a')).toEqual(await of('a'));
+  });
+
+  it('asks for the keys of steps, and replaces that of a local directory', () => {
+    const { deps } = fromLocal().op.cacheMap();
+    expect(deps.map((of) => of === undefined)).toEqual([true, false]);
+  });
+});
+
+describe('bindFile() result key', () => {
+  it('is that of the layer: what else the base holds does not count', async () => {
+    const layers = {
+      plain: treeOf('etc/', 'etc/x'),
+      more: treeOf('etc/', 'etc/x=2', 'usr/'),
+      taken: [entry('app/', { mode: 0o700 })],
+    };
+    const of = (base: string) =>
+      resultParts(fromLocal(fileOp(), FILES, { layers }).op, [{ layers: [base] }, undefined]);
+    expect(await of('more')).toEqual(await of('plain'));
+    expect(await of('taken')).not.toEqual(await of('plain'));
+  });
+
+  it('counts what a step gave, by content', async () => {
+    const op = fileOp({ sources: [{ path: 'f', wildcard: false }] });
+    const layers = { one: treeOf('f=1', 'g'), same: treeOf('f=1', 'h'), other: treeOf('f=2', 'g') };
+    const of = (layer: string) =>
+      resultParts(fromStep(op, { layers }).op, [{ layers: [] }, { layers: [layer] }]);
+    expect(await of('same')).toEqual(await of('one'));
+    expect(await of('other')).not.toEqual(await of('one'));
+  });
+});
+
+describe('bindFile().exec()', () => {
+  const inputs = [{ layers: [] }, undefined];
+
+  it('adds one layer of the files, owned by root', async () => {
+    const files = FILES.map((file) => ({ ...file, uid: 7, gid: 8 }));
+    const { op, recorded } = fromLocal(fileOp(), files);
+    expect(await op.exec(inputs, execContext())).toEqual(['added-1']);
+    const [layer] = recorded.added;
+    expect(layer?.tree.map(({ path, uid, gid }) => [path, uid, gid])).toEqual([
+      ['app', 0, 0],
+      ['app/a.ts', 0, 0],
+      ['app/b.ts', 0, 0],
+    ]);
+    expect(layer?.content(layer.tree[1] ?? entry('none'))).toEqual({ path: '/context/a.ts' });
+  });
+
+  it('keeps owners of a step, and looks names up in the base', async () => {
+    const layers = { stage: [entry('f', { uid: 7, gid: 8 })], base: treeOf('etc/', 'etc/passwd') };
+    const texts = { '/snapshots/base/etc/passwd': 'me:x:5:6::/:\n' };
+    const sources = [{ path: 'f', wildcard: false }];
+    const solved = [{ layers: ['base'] }, { layers: ['stage'] }];
+    const kept = fromStep(fileOp({ sources }), { layers, texts });
+    await kept.op.exec(solved, execContext());
+    expect(kept.recorded.added[0]?.tree.at(-1)).toMatchObject({ path: 'app/f', uid: 7, gid: 8 });
+    const named = fromStep(fileOp({ sources, owner: { user: 'me' } }), { layers, texts });
+    await named.op.exec(solved, execContext());
+    expect(named.recorded.added[0]?.tree.at(-1)).toMatchObject({ path: 'app/f', uid: 5, gid: 6 });
+  });
+
+  it('gives the empty layer when nothing changes', async () => {
+    const mkdir: FileOp = {
+      kind: 'file',
+      base: 0,
+      actions: [{ type: 'mkdir', path: '/app', mode: 0o755 }],
+    };
+    const { deps, recorded } = opDeps({ layers: { base: treeOf('app/') } });
+    const { op } = bound(mkdir, [stepOp('base')], deps);
+    expect(await op.exec([{ layers: ['base'] }], execContext())).toEqual([EMPTY_LAYER]);
+    expect(recorded.added).toEqual([]);
+  });
+
+  it('writes inline files', async () => {
+    const data = Buffer.from('hello').toString('base64');
+    const mkfile: FileOp = {
+      kind: 'file',
+      base: -1,
+      actions: [{ type: 'mkfile', path: '/f', mode: 0o600, data }],
+    };
+    const { deps, recorded } = opDeps({});
+    const { op } = bound(mkfile, [], deps);
+    await op.exec([], execContext());
+    expect(recorded.added[0]?.tree).toEqual([entry('f=hello', { mode: 0o600 })]);
+  });
+
+  it('explains a miss by the files of the layer that differ', async () => {
+    const layers = { before: treeOf('app/', 'app/a.ts=old', 'app/b.ts=b.ts') };
+    const { op } = fromLocal(fileOp(), FILES, { layers });
+    const record = { key: 'sha256:', kind: 'result', layers: ['before'], ingredients: [], name: '' } as const;
+    expect(await op.explain?.(inputs, record, signal)).toEqual(['file /app/a.ts changed']);
+  });
+});
