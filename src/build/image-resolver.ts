@@ -26,6 +26,8 @@ export interface ImageSources extends ImageResolver {
 export interface ImageSourcesDeps {
   readonly content: ContentStore;
   readonly index: ImageIndex;
+  /** Whether a layer is here, or known to be had from elsewhere. */
+  readonly hasLayer: (diffId: Digest) => boolean;
   /** Made at the first name that needs the network. */
   readonly registry: () => Promise<Resolver>;
 }
@@ -35,6 +37,7 @@ export interface ImageSourcesOptions {
   /** `--build-context` values; directories are not asked here. */
   readonly contexts: Readonly<Record<string, string>>;
   readonly cwd: string;
+  readonly signal: AbortSignal;
 }
 
 /** Manifests and configs larger than this are not read. @see distribution-spec §Pushing Manifests */
@@ -106,21 +109,43 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     const has = { os, architecture, ...(variant === undefined ? {} : { variant }) };
     if (selectPlatform([has], platform) !== 0) return undefined;
     baseTags[familiarName(withDefaultTag(parseReference(name)))] = tagged.digest;
-    return remember(name, descriptor, image, undefined);
+    return remember(name, descriptor, image, await lostOrigin(name, descriptor, image));
+  }
+
+  /** Where layers that are gone from the store can be had: in the registry of the name, if it has the very same
+   * image. A damaged cache.db forgets what came from where. */
+  async function lostOrigin(
+    name: string,
+    { digest }: Descriptor,
+    { manifest, config }: { manifest: Manifest; config: ImageConfig },
+  ): Promise<LayerOrigin | undefined> {
+    const isHere = (diffId: Digest, i: number): boolean =>
+      deps.content.stat(manifest.layers[i]?.digest ?? diffId) !== undefined || deps.hasLayer(diffId);
+    if (options.pull === 'never' || config.rootfs.diff_ids.every(isHere)) return undefined;
+    const { registry, repository } = parseReference(name);
+    try {
+      const remote = await deps.registry();
+      await remote.resolve({ registry, repository, digest }, { signal: options.signal, known: knownBytes });
+      return { type: 'registry', name: `${registry}/${repository}@${digest}` };
+    } catch {
+      // Whoever needs the layers says that they are gone; a build may not need them.
+      return undefined;
+    }
+  }
+
+  async function knownBytes(digest: Digest): Promise<Buffer | undefined> {
+    if (deps.content.stat(digest) === undefined) return undefined;
+    return deps.content.readBytes(digest, MAX_DOCUMENT_BYTES);
   }
 
   async function fromRegistry(name: string, platform: Platform, signal: AbortSignal): Promise<ResolvedImage> {
     const reference = withDefaultTag(parseReference(name));
     const registry = await deps.registry();
-    const known = async (digest: Digest): Promise<Buffer | undefined> =>
-      deps.content.stat(digest) === undefined
-        ? undefined
-        : deps.content.readBytes(digest, MAX_DOCUMENT_BYTES);
-    const top = await registry.resolve(reference, { signal, known });
+    const top = await registry.resolve(reference, { signal, known: knownBytes });
     const fetcher = registry.fetcher(reference);
     const read = async (wanted: Descriptor): Promise<Buffer> => {
-      const bytes =
-        wanted.digest === top.descriptor.digest ? top.bytes : await fetcher.fetchBytes(wanted, { signal });
+      const here = wanted.digest === top.descriptor.digest ? top.bytes : await knownBytes(wanted.digest);
+      const bytes = here ?? (await fetcher.fetchBytes(wanted, { signal }));
       deps.content.putBytes(bytes);
       return bytes;
     };

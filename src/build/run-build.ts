@@ -9,6 +9,7 @@ import type { FrontendResult } from '../frontend/types.ts';
 import type { Descriptor, Digest } from '../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
 import { treeDigest } from '../layer/tree.ts';
+import type { Definition } from '../llb/definition.ts';
 import { createBinder } from '../solver/ops/bind.ts';
 import { createSolver } from '../solver/solver.ts';
 import type { EventSink, Result } from '../solver/types.ts';
@@ -75,11 +76,17 @@ export async function runBuild(
     onDevicesLeftOut: (paths) => emit({ kind: 'warning', time: Date.now(), message: devicesLeftOut(paths) }),
   });
   const images = createImageSources(
-    { content: engine.content, index: engine.index, registry: engine.registry },
-    { pull: options.pull, contexts: options.buildContexts ?? {}, cwd: options.cwd },
+    {
+      content: engine.content,
+      index: engine.index,
+      hasLayer: engine.layers.available,
+      registry: engine.registry,
+    },
+    { pull: options.pull, contexts: options.buildContexts ?? {}, cwd: options.cwd, signal },
   );
   const context: BuildContext = { options, engine, emit, steps, images, signal, fetches };
   const front = await convert(context, files);
+  knowBaseLayers(context, front.definition);
   for (const { message, url, rule } of front.warnings) {
     emit({
       kind: 'warning',
@@ -159,7 +166,8 @@ async function solveAndExport(context: BuildContext, front: FrontendResult, nowM
   const local = localSources(context, front);
   const executor = lazyExecutor(context);
   const archives = createArchiveReader(engine.root);
-  const prefetch = createPrefetch(context, front);
+  const failed = new AbortController();
+  const prefetch = createPrefetch({ ...context, signal: AbortSignal.any([signal, failed.signal]) }, front);
   const inlineFiles: string[] = [];
   try {
     const solver = createSolver(
@@ -177,8 +185,12 @@ async function solveAndExport(context: BuildContext, front: FrontendResult, nowM
     const { steps } = context;
     const image = await writeOutputs({ options, engine, front, layers, steps, signal, nowMs });
     return { image, local, counts };
+  } catch (error) {
+    failed.abort(new OcibuildError('CANCELLED', 'Cannot finish the layer: the build failed'));
+    throw error;
   } finally {
     await prefetch.settled();
+    await engine.layers.settled();
     await executor.close();
     archives.close();
     for (const path of inlineFiles) rmSync(path, { force: true });
@@ -293,6 +305,14 @@ function createPrefetch(
       await Promise.all(started.values());
     },
   };
+}
+
+/** Layers of base images may be asked for below a cached step, which never runs the vertex of the image: where they
+ * can be had now counts, not where an earlier build had them from. */
+function knowBaseLayers(context: BuildContext, { vertices }: Definition): void {
+  for (const { digest, op } of vertices.values()) {
+    if (op.kind === 'source' && op.source.type === 'image') imageLayers(context, digest, op.source.diffIds);
+  }
 }
 
 function imageLayers(

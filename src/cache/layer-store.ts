@@ -19,6 +19,7 @@ import { fsPath } from '../layer/path-bytes.ts';
 import type { ChunkIndex, Tree } from '../layer/types.ts';
 import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
 import { descriptorOf, formKey, isBase, mustChange } from './layer-blob.ts';
+import { createMutableLayer } from './mutable-layer.ts';
 import { storeError } from './store-error.ts';
 import type {
   BlobOptions,
@@ -79,6 +80,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     const known = flights.get(key) as Promise<T> | undefined;
     if (known !== undefined) return known;
     const promise = make().finally(() => flights.delete(key));
+    promise.catch(() => undefined);
     flights.set(key, promise);
     return promise;
   }
@@ -219,6 +221,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       const same = known?.blobDigest === descriptor.digest;
       // A copy that is here beats one that would have to be fetched.
       if (known !== undefined && !same && hasBlob(known)) return diffId;
+      if (same && JSON.stringify(known?.origin) === JSON.stringify(origin ?? known?.origin)) return diffId;
       rows.put(diffId, {
         diffId,
         blobDigest: descriptor.digest,
@@ -270,7 +273,11 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       });
     },
 
-    newMutable: (lower) => newMutable(lower),
+    async settled() {
+      while (flights.size > 0) await Promise.allSettled(flights.values());
+    },
+
+    newMutable: (lower) => createMutableLayer(lower, { root, adopt }),
 
     async addFiles(layer, signal) {
       const id: LayerId = `files-${createHash('sha256').update(JSON.stringify(layer.tree)).digest('hex')}`;
@@ -323,36 +330,6 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     });
     content.ingest(dest, descriptor.digest, descriptor.size);
     return { descriptor, diffId: blob.diffId, path: content.path(descriptor.digest) };
-  }
-
-  function newMutable(lower: readonly string[]): MutableLayer {
-    const dir = root.tempPath();
-    const [upper, work] = [join(dir, 'fs'), join(dir, 'work')];
-    mkdirSync(dir, { mode: 0o700 });
-    mkdirSync(upper);
-    mkdirSync(work);
-    // overlay shows the attributes of the uppermost root directory.
-    const top = lower.at(-1);
-    const { mode, uid, gid } = top === undefined ? { mode: 0o755, uid: 0, gid: 0 } : statSync(top);
-    chmodSync(upper, mode & 0o7777);
-    if (uid !== 0 || gid !== 0) chownSync(upper, uid, gid);
-    return {
-      upper,
-      work,
-      async commit() {
-        if (readdirSync(upper).length === 0) {
-          rmSync(dir, { recursive: true });
-          return EMPTY_LAYER;
-        }
-        rmSync(work, { recursive: true });
-        const id: LayerId = `run-${randomBytes(20).toString('hex')}`;
-        adopt(dir, id);
-        return id;
-      },
-      async discard() {
-        root.discard(dir);
-      },
-    };
   }
 
   function write(file: string, text: string): void {

@@ -204,4 +204,6 @@ export interface LayerStore {
   addFiles(layer: NewFilesLayer, signal: AbortSignal): Promise<LayerId>;
   /** Forgets a form whose bytes turned out wrong; the next use makes it again. */
   dropBlob(digest: Digest): void;
+  /** Waits until nothing is fetched, unpacked or packed any more, however it ends. */
+  settled(): Promise<void>;
 }

@@ -1,0 +1,63 @@
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** A registry behind a server that notes what is asked, and that can be stopped or made to lie. */
+export interface CountingProxy extends AsyncDisposable {
+  /** `127.0.0.1:PORT`. */
+  readonly host: string;
+  /** `METHOD path-without-/v2/`, in order; the version check is left out. */
+  readonly seen: string[];
+  /** Gives what was seen since the last call. */
+  take(): string[];
+  /** Changes bytes of answers whose path matches; undefined: no more. */
+  corrupt(path: RegExp | undefined): void;
+  /** Ends the server: its port refuses connections. */
+  stop(): Promise<void>;
+  /** Listens again on the same port. */
+  start(): Promise<void>;
+}
+
+export async function startCountingProxy(target: string): Promise<CountingProxy> {
+  const [hostname = '', targetPort] = target.split(':');
+  const seen: string[] = [];
+  let lie: RegExp | undefined;
+  let port = 0;
+  const server = createServer((incoming, outgoing) => {
+    const { method = 'GET', url: path = '/', headers } = incoming;
+    if (path !== '/v2/') seen.push(`${method} ${path.replace(/^\/v2\//, '')}`);
+    const forwarded = request({ hostname, port: targetPort, method, path, headers }, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.on('data', (data: Buffer) => {
+        if (lie?.test(path)) data[data.length >> 1] = (data[data.length >> 1] ?? 0) ^ 1;
+        outgoing.write(data);
+      });
+      answer.on('end', () => outgoing.end());
+    });
+    forwarded.on('error', () => outgoing.destroy());
+    incoming.pipe(forwarded);
+  });
+  const listen = (): Promise<void> =>
+    new Promise((done) => {
+      server.listen(port, '127.0.0.1', () => {
+        port = (server.address() as AddressInfo).port;
+        done();
+      });
+    });
+  const stop = async (): Promise<void> => {
+    if (!server.listening) return;
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+  };
+  await listen();
+  return {
+    host: `127.0.0.1:${port}`,
+    seen,
+    take: () => seen.splice(0),
+    corrupt(path) {
+      lie = path;
+    },
+    stop,
+    start: listen,
+    [Symbol.asyncDispose]: stop,
+  };
+}
