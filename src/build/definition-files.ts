@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, join, relative, resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import type { SourceFile } from '../errors/source.ts';
@@ -23,19 +23,7 @@ export function readDefinition(options: NormalOptions): DefinitionFiles {
   const looked: string[] = [];
   const read = (path: string, name: string): SourceFile | undefined => {
     looked.push(path);
-    try {
-      return { name, text: readFileSync(path, 'utf8') };
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code;
-      if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-      throw new OcibuildError(
-        'DOCKERFILE_NOT_FOUND',
-        `Cannot read "${path}": ${code === 'EISDIR' ? 'it is a directory' : code}`,
-        {
-          cause: error,
-        },
-      );
-    }
+    return readText(path, name);
   };
   const { path, file } = findDockerfile(options, read);
   // The ignore file of one Dockerfile beats that of the context; they are not merged.
@@ -45,21 +33,43 @@ export function readDefinition(options: NormalOptions): DefinitionFiles {
   return { dockerfile: file, ignoreFile, looked };
 }
 
-/** The ignore file of a named context. */
+/** The ignore file of a named context. @throws CONTEXT_NOT_FOUND, DOCKERFILE_NOT_FOUND */
 export function readIgnoreFile(dir: string): { readonly ignoreFile?: SourceFile } {
+  checkContext(dir);
   const path = join(dir, '.dockerignore');
-  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return {};
-  return { ignoreFile: { name: path, text: readFileSync(path, 'utf8') } };
+  const file = readText(path, path);
+  return file === undefined ? {} : { ignoreFile: file };
+}
+
+function readText(path: string, name: string): SourceFile | undefined {
+  try {
+    return { name, text: readFileSync(path, 'utf8') };
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw new OcibuildError(
+      'DOCKERFILE_NOT_FOUND',
+      `Cannot read "${path}": ${code === 'EISDIR' ? 'it is a directory' : code}`,
+      { cause: error },
+    );
+  }
 }
 
 function checkContext(dir: string): void {
-  const stat = statSync(dir, { throwIfNoEntry: false });
-  if (stat?.isDirectory()) return;
-  throw new OcibuildError(
-    'CONTEXT_NOT_FOUND',
-    `Cannot use "${dir}" as build context: ${stat === undefined ? 'it does not exist' : 'it is not a directory'}`,
-    { details: { path: dir } },
-  );
+  const why = whyNoDirectory(dir);
+  if (why === undefined) return;
+  throw new OcibuildError('CONTEXT_NOT_FOUND', `Cannot use "${dir}" as build context: ${why}`, {
+    details: { path: dir },
+  });
+}
+
+function whyNoDirectory(path: string): string | undefined {
+  try {
+    return statSync(path).isDirectory() ? undefined : 'it is not a directory';
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    return code === 'ENOENT' || code === 'ENOTDIR' ? 'it does not exist' : String(code);
+  }
 }
 
 function findDockerfile(
@@ -78,11 +88,22 @@ function findDockerfile(
     const file = read(path, name.startsWith('..') ? path : name);
     if (file !== undefined) return { path, file };
   }
-  const near = dockerfile === undefined ? undefined : suggest(basename(dockerfile), DOCKERFILES);
   throw new OcibuildError('DOCKERFILE_NOT_FOUND', `Cannot find the Dockerfile "${candidates[0]}"`, {
     details: { path: candidates[0] },
-    hint: near === undefined ? 'name it with `-f PATH`' : `did you mean "${near}"?`,
+    hint: missingHint(options),
   });
+}
+
+function missingHint({ contextDir, cwd, dockerfile }: NormalOptions): string {
+  if (dockerfile === undefined) return 'name it with `-f PATH`';
+  const inContext = join(contextDir, dockerfile);
+  if (existsSync(inContext)) {
+    return `paths start at the current directory, not at the context: -f ${relative(cwd, inContext)}`;
+  }
+  const near = suggest(basename(dockerfile), DOCKERFILES);
+  return near === undefined || near === basename(dockerfile)
+    ? 'name it with `-f PATH`'
+    : `did you mean "${near}"?`;
 }
 
 /** Docker tries `dockerfile` where exactly `Dockerfile` is missing. */

@@ -1,15 +1,5 @@
-import { createHash, randomBytes } from 'node:crypto';
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import type { Descriptor, Digest } from '../image/types.ts';
@@ -29,7 +19,6 @@ import type {
   LayerRow,
   LayerRows,
   LayerStore,
-  MutableLayer,
   NewFilesLayer,
   StoreRoot,
 } from './types.ts';
