@@ -98,8 +98,10 @@ function readContext(positional: readonly string[], isDirectory: (path: string) 
         ? 'Cannot build without a context: name the directory that COPY reads from'
         : `Cannot build ${positional.length} contexts at once: "${positional.join('", "')}"`,
       {
-        hint:
-          didYouMean(context ?? '', COMMAND_NAMES) ?? 'for the current directory: ocibuild build -t app .',
+        hint: PULL.some((when) => when === context)
+          ? `write --pull=${context}: without "=" the next word is the context`
+          : (didYouMean(context ?? '', COMMAND_NAMES) ??
+            'for the current directory: ocibuild build -t app .'),
       },
     );
   }

@@ -2,7 +2,9 @@ import { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
 import { isSet } from './build-options.ts';
 import { COMMANDS, type CommandName, findCommand, LATER_COMMANDS } from './commands.ts';
+import { GLOBAL_FLAGS } from './flags.ts';
 import { helpText } from './help.ts';
+import { parseArgs } from './parse-args.ts';
 import { reportError } from './report.ts';
 import type { CliContext } from './types.ts';
 
@@ -49,7 +51,7 @@ async function dispatch(argv: readonly string[], context: CliContext): Promise<n
     case 'version':
       return print(await (await import('./store-commands.ts')).versionCommand(args), context);
     case 'help':
-      return print(helpText(commandNamed(args)), context);
+      return print(helpText(commandNamed(parseArgs(args, GLOBAL_FLAGS).positional)), context);
   }
 }
 

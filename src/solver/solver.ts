@@ -72,11 +72,13 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
   function definitionKey(digest: Digest, signal: AbortSignal): Promise<DefinitionKey> {
     return memo(definitionKeys, digest, async () => {
       const { vertex, meta } = vertexOf(definition, digest);
-      const { own, deps: replaced } = opOf(digest).cacheMap();
+      const step = progress.vertex(digest);
+      const { own, deps: replaced } = await guard(step, meta, async () => opOf(digest).cacheMap());
       const inputs = await Promise.all(
         vertex.inputs.map(async (input, i): Promise<readonly Ingredient[]> => {
           const selected = replaced[i];
-          if (selected !== undefined) return selected(signal);
+          // Each step answers for its own part: the key of a later step is asked for first.
+          if (selected !== undefined) return guard(step, meta, () => selected(signal));
           return [{ name: `input ${i}`, value: (await definitionKey(input, signal)).key }];
         }),
       );
@@ -107,7 +109,7 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
         ],
       };
     }
-    const byDefinition = await guard(step, meta, () => definitionKey(digest, signal));
+    const byDefinition = await definitionKey(digest, signal);
     if (!skipCache) {
       const hit = await cache.lookup(byDefinition.key);
       if (hit !== undefined) {
