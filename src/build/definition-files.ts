@@ -60,6 +60,7 @@ function checkContext(dir: string): void {
   if (why === undefined) return;
   throw new OcibuildError('CONTEXT_NOT_FOUND', `Cannot use "${dir}" as build context: ${why}`, {
     details: { path: dir },
+    hint: 'the last word of the command is the directory to build from, for example `ocibuild -t app .`',
   });
 }
 

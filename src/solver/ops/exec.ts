@@ -144,8 +144,13 @@ function runError(
   return new OcibuildError('RUN_EXIT_NONZERO', `Cannot finish RUN ${command}: exit code ${status.code}`, {
     details,
     logTail,
-    ...(status.code === 127
-      ? { hint: 'the command was not found: check its name and the PATH of the image' }
-      : {}),
+    hint: exitHint(status.code),
   });
+}
+
+/** What a shell's own exit codes mean. @see POSIX.1-2024 XCU 2.8.2 */
+function exitHint(code: number): string {
+  if (code === 127) return 'the command was not found: check its name and the PATH of the image';
+  if (code === 126) return 'the command cannot be executed: check its mode, its `#!` line and its platform';
+  return 'build again with `--progress plain` to see all that the step prints';
 }
