@@ -1,0 +1,91 @@
+import { availableParallelism } from 'node:os';
+import { describe, expect, it } from 'vitest';
+import { normaliseOptions } from '../../../src/build/normalise.ts';
+import type { BuildOptions } from '../../../src/build/options.ts';
+import { hostPlatform } from '../../../src/image/platform.ts';
+
+const normalise = (options: Partial<BuildOptions> = {}) =>
+  normaliseOptions({ context: 'ctx', cwd: '/work', env: { OCIBUILD_ROOT: '/store' }, ...options });
+
+describe('normaliseOptions()', () => {
+  it('fills in every default', () => {
+    expect(normalise()).toMatchObject({
+      contextDir: '/work/ctx',
+      names: [],
+      targetPlatform: hostPlatform(),
+      buildPlatform: hostPlatform(),
+      outputs: [{ type: 'store' }],
+      jobs: availableParallelism(),
+      root: '/store',
+      pull: 'missing',
+      epochSec: undefined,
+      contextDirs: {},
+    });
+  });
+
+  it('takes paths from the working directory, and stdout as it is', () => {
+    const outputs = [
+      { type: 'oci', dest: 'a.tar' },
+      { type: 'tar', dest: '-' },
+      { type: 'local', dest: '/out' },
+    ] as const;
+    const options = normalise({ outputs, root: 'store', buildContexts: { lib: '../lib' } });
+    expect(options.outputs.map((output) => 'dest' in output && output.dest)).toEqual([
+      '/work/a.tar',
+      '-',
+      '/out',
+    ]);
+    expect(options.root).toBe('/work/store');
+    expect(options.contextDirs).toEqual({ lib: '/lib' });
+  });
+
+  it('keeps image contexts out of the directories', () => {
+    const buildContexts = { a: 'oci-layout://dir:tag', b: 'docker-image://alpine', c: 'dir' };
+    expect(normalise({ buildContexts }).contextDirs).toEqual({ c: '/work/dir' });
+  });
+
+  it('gives names in both forms', () => {
+    expect(normalise({ tags: ['app', 'ghcr.io/me/app:v1'] }).names).toEqual([
+      { normal: 'docker.io/library/app:latest', familiar: 'app:latest' },
+      { normal: 'ghcr.io/me/app:v1', familiar: 'ghcr.io/me/app:v1' },
+    ]);
+  });
+
+  it('takes the platform from the options, then the environment, and an empty one as none', () => {
+    const env = { DOCKER_DEFAULT_PLATFORM: 'linux/arm64' };
+    expect(normalise({ env }).targetPlatform).toEqual({ os: 'linux', architecture: 'arm64' });
+    expect(normalise({ env, platform: 'linux/s390x' }).targetPlatform.architecture).toBe('s390x');
+    expect(normalise({ env: { DOCKER_DEFAULT_PLATFORM: '' } }).targetPlatform).toEqual(hostPlatform());
+  });
+
+  it('takes SOURCE_DATE_EPOCH from build arguments before the environment', () => {
+    const env = { SOURCE_DATE_EPOCH: '7' };
+    expect(normalise({ env }).epochSec).toBe(7);
+    expect(normalise({ env, buildArgs: { SOURCE_DATE_EPOCH: '0' } }).epochSec).toBe(0);
+    expect(normalise({ env: { SOURCE_DATE_EPOCH: '' } }).epochSec).toBeUndefined();
+  });
+
+  it.each<[string, Partial<BuildOptions>, string]>([
+    ['no steps at a time', { jobs: 0 }, 'USAGE_INVALID'],
+    ['half a step', { jobs: 1.5 }, 'USAGE_INVALID'],
+    ['a number of steps that is none', { jobs: Number.NaN }, 'USAGE_INVALID'],
+    [
+      'two outputs to stdout',
+      {
+        outputs: [
+          { type: 'tar', dest: '-' },
+          { type: 'oci', dest: '-' },
+        ],
+      },
+      'USAGE_INVALID',
+    ],
+    ['an epoch that is no number', { buildArgs: { SOURCE_DATE_EPOCH: '-1' } }, 'USAGE_INVALID'],
+    ['a git context', { buildContexts: { a: 'https://x/y.git' } }, 'USAGE_UNSUPPORTED'],
+    ['a git context by ssh', { buildContexts: { a: 'git@x:y' } }, 'USAGE_UNSUPPORTED'],
+    ['a name that is none', { tags: ['UPPER'] }, 'REFERENCE_INVALID'],
+    ['a name with a digest', { tags: [`app@sha256:${'a'.repeat(64)}`] }, 'REFERENCE_INVALID'],
+    ['a platform that is none', { platform: 'linux/' }, 'PLATFORM_INVALID'],
+  ])('refuses %s', (_, options, code) => {
+    expect(() => normalise(options)).toThrow(expect.objectContaining({ code }));
+  });
+});
