@@ -1,5 +1,5 @@
-import { lstatSync, realpathSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { lstatSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { type LastBuild, writeLastBuild } from '../cache/last-build.ts';
 import { type Invocation, keyOf, lastBuildFile, variablesOf } from './fast-path.ts';
 import type { NormalOptions } from './normalise.ts';
@@ -63,13 +63,19 @@ function layoutFiles({ buildContexts = {} }: NormalOptions, { layoutDirs }: Buil
   return Object.keys(buildContexts).length === 0 ? [] : layoutDirs.map((dir) => join(dir, 'index.json'));
 }
 
-/** Rows of files, and of what they link to; mode 0 stands for nothing there. */
+/** Rows of files, and of all that they link to; mode 0 stands for nothing there. */
 function rowsOf(paths: readonly string[]): StatRow[] {
-  return paths.flatMap((path): StatRow[] => {
-    const row = rowOf(path);
-    const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
-    return isLink ? [row, rowOf(realpathSync(path))] : [row];
-  });
+  return paths.flatMap((path) => withTargets(path, MAX_LINKS).map(rowOf));
+}
+
+/** Linux' own limit on symlinks in one path (ELOOP). */
+const MAX_LINKS = 40;
+
+/** A link of a chain may be turned elsewhere without a trace on its ends; a dangling one has an end that may appear. */
+function withTargets(path: string, left: number): string[] {
+  const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+  if (!isLink || left === 0) return [path];
+  return [path, ...withTargets(resolve(realpathSync(dirname(path)), readlinkSync(path)), left - 1)];
 }
 
 function rowOf(path: string): StatRow {
