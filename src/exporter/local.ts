@@ -41,7 +41,8 @@ export async function exportLocal(
   } catch (error) {
     throw exportError(error, dest);
   }
-  const place: Place = { dest, dirs: new Set(['']), isRoot: keepOwners && process.geteuid?.() === 0 };
+  const isRoot = process.geteuid?.() === 0;
+  const place: Place = { dest, dirs: new Set(['']), owners: isRoot ? (keepOwners ? 'kept' : 'own') : 'none' };
   const dirs: TreeEntry[] = [];
   let done = 0;
   for (const entry of tree) {
@@ -76,7 +77,8 @@ interface Place {
   readonly dest: string;
   /** Directories of the tree that are known to be real directories in `dest`. */
   readonly dirs: Set<string>;
-  readonly isRoot: boolean;
+  /** `own`: those that a copy brought from its source are taken away. */
+  readonly owners: 'kept' | 'own' | 'none';
 }
 
 function writeEntry(
@@ -91,7 +93,7 @@ function writeEntry(
     if (existing === undefined || !existing.isDirectory()) {
       if (existing !== undefined) unlinkSync(path);
       mkdirSync(path, 0o700);
-    } else if (!place.isRoot) chmodSync(path, 0o700);
+    } else if (place.owners === 'none') chmodSync(path, 0o700);
     place.dirs.add(entry.path);
     return;
   }
@@ -123,9 +125,9 @@ function writeEntry(
 
 /** Trees list parents first; one that is missing is made, and anything but a real directory is refused: a tree
  * may not lead out of `dest` through a link that it brought itself. */
-function makeParents(dir: string, { dest, dirs }: Place): void {
+function makeParents(dir: string, { dest, dirs }: Pick<Place, 'dest' | 'dirs'>): void {
   if (dirs.has(dir)) return;
-  makeParents(parentOf(dir) ?? '', { dest, dirs, isRoot: false });
+  makeParents(parentOf(dir) ?? '', { dest, dirs });
   const path = join(dest, dir);
   const existing = statOf(path);
   if (existing === undefined) mkdirSync(path, 0o755);
@@ -152,9 +154,9 @@ function clear(path: string | Buffer, existing: Stats): void {
   }
 }
 
-function makeNode(entry: TreeEntry, path: string | Buffer, { isRoot }: Place): void {
+function makeNode(entry: TreeEntry, path: string | Buffer, { owners }: Place): void {
   const type = entry.type === 'char' ? SYS.S_IFCHR : entry.type === 'block' ? SYS.S_IFBLK : SYS.S_IFIFO;
-  if (!isRoot && entry.type !== 'fifo') {
+  if (owners !== 'kept' && entry.type !== 'fifo') {
     throw new OcibuildError('EXPORT_FAILED', `Cannot make device "${entry.path}": only root can`, {
       hint: 'write a tar file instead: -o type=tar,dest=FILE',
     });
@@ -166,9 +168,10 @@ function makeNode(entry: TreeEntry, path: string | Buffer, { isRoot }: Place): v
 function setFacts(
   entry: TreeEntry,
   path: string | Buffer,
-  { isRoot, epochSec }: { isRoot: boolean; epochSec: number | undefined },
+  { owners, epochSec }: Pick<Place, 'owners'> & { epochSec: number | undefined },
 ): void {
-  if (isRoot) lchownSync(path, entry.uid, entry.gid);
+  if (owners === 'kept') lchownSync(path, entry.uid, entry.gid);
+  else if (owners === 'own') lchownSync(path, 0, 0);
   // After chown, which clears set-id bits.
   if (entry.type !== 'symlink') chmodSync(path, entry.mode);
   for (const [name, value] of Object.entries(entry.xattrs ?? {})) {
