@@ -55,6 +55,7 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
   const ops = new Map<Digest, SolverOp>();
   const results = new Map<Digest, Promise<Result>>();
   const definitionKeys = new Map<Digest, Promise<DefinitionKey>>();
+  const anew = new Map<Digest, boolean>();
   const progress = createProgress(definition, emit, now);
   /** Later failures are only consequences of the first. */
   let firstFailure: { readonly error: unknown } | undefined;
@@ -110,7 +111,7 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
       };
     }
     const byDefinition = await definitionKey(digest, signal);
-    if (!skipCache) {
+    if (!anewFrom(digest)) {
       const hit = await cache.lookup(byDefinition.key);
       if (hit !== undefined) {
         progress.cachedWithInputs(digest);
@@ -152,6 +153,16 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
       step.explain(more === undefined || more.length === 0 ? known : more);
     }
     return finish(await execute(op, inputs, contextOf(vertex, meta, step, signal), step), true);
+  }
+
+  /** Whether the step or one below it is to run whatever is cached: a hit above would answer for it unseen. */
+  function anewFrom(digest: Digest): boolean {
+    const known = anew.get(digest);
+    if (known !== undefined) return known;
+    const { vertex, meta } = vertexOf(definition, digest);
+    const answer = meta.ignoreCache === true || vertex.inputs.some(anewFrom);
+    anew.set(digest, answer);
+    return answer;
   }
 
   function contextOf(

@@ -144,6 +144,19 @@ describe('createSolver()', () => {
     expect((await solve(definition, digest('c'), memory).result).layers).toEqual(['a', 'b2', 'c']);
   });
 
+  it('runs a step that ignores the cache below one that does not', async () => {
+    const memory = memoryCache();
+    const first = graphOf(chain);
+    await solve(first.definition, first.digest('c'), memory).result;
+    const { definition, digest } = graphOf(chain, ['a']);
+    const same = solve(definition, digest('c'), memory);
+    await same.result;
+    expect(same.ran).toEqual(['a']);
+    const changed = solve(definition, digest('c'), memory, { output: { a: 'other' } });
+    expect((await changed.result).layers).toEqual(['other', 'b', 'c']);
+    expect(changed.ran).toEqual(['a', 'b', 'c']);
+  });
+
   it('keeps finished steps and records no failed one', async () => {
     const memory = memoryCache();
     const { definition, digest } = graphOf(chain);
