@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createContentOnlyStore } from '../cache/content-only.ts';
 import { createContentStore } from '../cache/content-store.ts';
 import { openDatabase } from '../cache/database.ts';
+import { currentIdMap, dropForeignSnapshots } from '../cache/id-map.ts';
 import { createImageIndex } from '../cache/image-index.ts';
 import { createKeyStore } from '../cache/key-store.ts';
 import { createLayerRows } from '../cache/layer-rows.ts';
@@ -53,6 +54,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const db = await openDatabase(root.databaseFile);
   const content = createContentStore(root);
   const rows = createLayerRows(db);
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) dropForeignSnapshots(root, rows, currentIdMap());
   let resolver: Promise<Resolver> | undefined;
   const registry = (): Promise<Resolver> => {
     resolver ??= import('../registry/resolver.ts').then((module) =>
@@ -72,7 +75,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     opaqueXattr: rootless ? 'user.overlay.opaque' : 'trusted.overlay.opaque',
     ...(rootless ? { onDevicesLeftOut: options.onDevicesLeftOut ?? (() => undefined) } : {}),
   });
-  const contentOnly = process.geteuid?.() === 0 ? undefined : createContentOnlyStore(wholeLayers, root);
+  const contentOnly = isRoot ? undefined : createContentOnlyStore(wholeLayers, root);
   const layers = contentOnly ?? wholeLayers;
   return {
     root,
