@@ -77,15 +77,18 @@ export async function writeArchive(
 
 const RING_SIZE = 4;
 const RING_BYTES = 1 << 20;
+/** Above what a stream buffers before it asks to wait (16 KiB): of such chunks it holds one at a time. */
+const LARGE_BYTES = 64 * 1024;
 
-/** Copies of chunks that are still on their way: one is with the sink, one waits in the stream, which takes no more
- * before the first is gone. Fresh buffers instead would cost 50 MB of garbage for a layer of 120 MB. */
+/** Copies of chunks that are still on their way. Of large ones, one is with the sink and one waits in the stream,
+ * which takes no more before the first is gone; fresh buffers would cost 50 MB of garbage for a layer of 120 MB.
+ * Small ones may wait in any number, so each has its own bytes. */
 function createRing(): { hold(chunk: Uint8Array): Buffer } {
   const buffers: Buffer[] = [];
   let next = 0;
   return {
     hold(chunk) {
-      if (chunk.length > RING_BYTES) return Buffer.from(chunk);
+      if (chunk.length < LARGE_BYTES || chunk.length > RING_BYTES) return Buffer.from(chunk);
       next = (next + 1) % RING_SIZE;
       buffers[next] ??= Buffer.allocUnsafeSlow(RING_BYTES);
       const held = (buffers[next] as Buffer).subarray(0, chunk.length);
