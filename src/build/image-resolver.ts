@@ -49,7 +49,10 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
   const baseTags: Record<string, Digest> = {};
   const layoutDirs: string[] = [];
   const contexts = new Map(
-    Object.entries(options.contexts).map(([name, value]) => [contextKey(name), value]),
+    Object.entries(options.contexts).map(([key, value]) => {
+      const [name = '', ...platform] = key.split('::');
+      return [[contextKey(name), ...platform].join('::'), value];
+    }),
   );
 
   async function resolve(name: string, platform: Platform, signal: AbortSignal): Promise<ResolvedImage> {
@@ -125,7 +128,8 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     const { registry, repository } = parseReference(name);
     try {
       const remote = await deps.registry();
-      await remote.resolve({ registry, repository, digest }, { signal: options.signal, known: knownBytes });
+      // Without `known`: that the manifest is here says nothing about the registry.
+      await remote.resolve({ registry, repository, digest }, { signal: options.signal });
       return { type: 'registry', name: `${registry}/${repository}@${digest}` };
     } catch {
       // Whoever needs the layers says that they are gone; a build may not need them.
