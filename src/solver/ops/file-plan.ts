@@ -43,6 +43,8 @@ export interface FileAttributes {
 export interface CopyAttributes {
   readonly mode: number | undefined;
   readonly owner: PlanOwner | undefined;
+  /** Of directories that the copy makes on its way; undefined: root, and the group of a parent with setgid. */
+  readonly directoryOwner?: PlanOwner | undefined;
 }
 
 /** Changes a tree without touching a disk: the layer that a COPY, ADD or WORKDIR makes on top of `base`.
@@ -98,7 +100,9 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
         );
       }
       const parent = view.get(parentOf(at) ?? '');
-      put(directoryEntry(at, mode | ((parent?.mode ?? 0) & SETGID), owner, epochSec));
+      const setgid = (parent?.mode ?? 0) & SETGID;
+      const inherited = setgid === 0 ? undefined : { uid: 0, gid: parent?.gid ?? 0 };
+      put(directoryEntry(at, mode | setgid, owner ?? inherited, epochSec));
     }
     return real;
   }
@@ -130,7 +134,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
   }
 
   function copyDirectory(one: Selected, source: PlanSource, dest: string, attributes: CopyAttributes): void {
-    const root = ensureDirectory(dest, newDirectoryMode(attributes), attributes.owner);
+    const root = ensureDirectory(dest, newDirectoryMode(attributes), attributes.directoryOwner);
     const seen = new Map<string, string>();
     /** Where a directory of the source lands: differs from its own path where a symlink stands there. */
     const landed = new Map<string, string>([['', root]]);
@@ -200,7 +204,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
         const target = follow(dest);
         const intoDirectory = toDirectory || target.entry?.type === 'dir';
         const parent = intoDirectory ? dest : dest.slice(0, dest.lastIndexOf('/'));
-        const real = ensureDirectory(parent, newDirectoryMode(attributes), attributes.owner);
+        const real = ensureDirectory(parent, newDirectoryMode(attributes), attributes.directoryOwner);
         const path = intoDirectory ? join(real, one.name) : target.path;
         putCopy(path, one.root, source, attributes);
       }
@@ -272,7 +276,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
   }
 }
 
-/** mkdir(2) gives a new directory the setgid bit of its parent, and Docker's copies show it. */
+/** mkdir(2) gives a new directory the setgid bit and the group of its parent, and Docker's copies show it. */
 const SETGID = 0o2000;
 
 /** Directories that a copy makes on its way get the permission bits of `--chmod` under the usual umask. */

@@ -93,7 +93,11 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
             ? await layeredSource(inputs[action.from]?.layers ?? [], deps, signal)
             : await deps.local(local);
         const selected = await withDigests(selectSources(source.view, action.sources), source, deps, signal);
-        const attributes = { mode: action.mode, owner: owner ?? (local === undefined ? undefined : ROOT) };
+        const attributes = {
+          mode: action.mode,
+          owner: owner ?? (local === undefined ? undefined : ROOT),
+          directoryOwner: owner,
+        };
         const rest = action.unpack === true ? await unpackArchives(selected, action, source) : selected;
         plan.copy(rest, source, action.dest, attributes);
         break;

@@ -102,7 +102,7 @@ describe('createFilePlan().copy()', () => {
   it('gives mode and owner to files and directories, permission bits under umask to new parents', () => {
     const { tree: made } = copy(
       { source: ['s/', 's/a', 's/t/'], from: ['s'], dest: '/o' },
-      { mode: 0o2720, owner: { uid: 1, gid: 2 } },
+      { mode: 0o2720, owner: { uid: 1, gid: 2 }, directoryOwner: { uid: 1, gid: 2 } },
     );
     expect(made.map(({ mode }) => mode)).toEqual([0o700, 0o2720, 0o2720]);
     for (const entry of made) expect(entry).toMatchObject({ uid: 1, gid: 2 });
