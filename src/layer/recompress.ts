@@ -9,10 +9,10 @@ import {
   createZstdDecompress,
   constants as zlib,
 } from 'node:zlib';
-import { OcibuildError } from '../errors/error.ts';
+import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { type Compression, type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
 import { GZIP_LEVEL } from './compressor.ts';
-import { writeError } from './fs-error.ts';
+import { errnoOf, writeError } from './fs-error.ts';
 
 export interface RecompressOptions {
   /** What the source file is; verified on the way. */
@@ -45,18 +45,24 @@ export async function recompress(
       { signal },
     );
   } catch (error) {
-    rmSync(dest, { force: true });
+    if (errnoOf(error) !== 'EEXIST') rmSync(dest, { force: true });
+    throwIfAborted(signal);
+    if (/^(Z_|ZSTD_)/.test(errnoOf(error))) throw damaged(from, 'it cannot be decompressed', error);
     throw writeError(error, 'write', dest);
   }
   if (read.digest() !== from.digest) {
     rmSync(dest, { force: true });
-    throw new OcibuildError(
-      'BLOB_DIGEST_MISMATCH',
-      `Cannot use blob "${from.digest}": its content has another digest`,
-      { details: { digest: from.digest } },
-    );
+    throw damaged(from, 'its content has another digest');
   }
   return { mediaType: MEDIA_TYPES[compression], digest: written.digest(), size: written.size() };
+}
+
+/** Names the blob, so that whoever keeps it can throw it away. */
+function damaged({ digest }: Descriptor, what: string, cause?: unknown): OcibuildError {
+  return new OcibuildError('BLOB_DIGEST_MISMATCH', `Cannot use blob "${digest}": ${what}`, {
+    details: { digest },
+    cause,
+  });
 }
 
 /** Passes bytes on and tells their digest and number at the end. */
