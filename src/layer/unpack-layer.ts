@@ -22,6 +22,7 @@ export interface UnpackOptions extends ReadLayerOptions, Omit<ExtractOptions, 'm
 
 /** A worker takes 19 ms to start; what is smaller than this is unpacked sooner without one. */
 const WORKER_FROM_BYTES = 512 << 10;
+const YOUNG_GENERATION_MB = 8;
 /** Chunks on their way to a worker. */
 const MAX_UNTAKEN = 32;
 
@@ -94,6 +95,8 @@ async function inWorker(
     workerData: start,
     // Inherited flags such as --input-type, which a script given by -e needs, keep a worker from starting.
     execArgv: [],
+    // Entries of a tree live as long as the worker: more room for the young ones only costs memory.
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
   });
   const feed = 'stream' in source ? createFeed(worker, source.stream) : undefined;
   const { promise, resolve, reject } = Promise.withResolvers<UnpackedLayer>();

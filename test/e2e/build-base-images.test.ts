@@ -155,8 +155,10 @@ COPY busybox /
     const project = createProject({ Dockerfile: `FROM ${proxy.host}/team/big:v1\nRUN echo 1 >/made\n` });
     proxy.corrupt(new RegExp(layers[1] ?? '-'));
     const { code, stderr } = await project.run(['-t', 'app', '.']);
-    expect(stderr).toMatch(new RegExp(`^error\\[BLOB_DIGEST_MISMATCH\\]: Cannot [^\\n]*${layers[1]}`, 'm'));
-    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      new RegExp(`^error\\[REGISTRY_RESPONSE_INVALID\\]: Cannot [^\\n]*${layers[1]}`, 'm'),
+    );
+    expect(code).toBe(4);
     expect(blobsOf(project)).not.toContain(layers[1]);
     await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
     proxy.corrupt(undefined);
