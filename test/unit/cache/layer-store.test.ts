@@ -95,6 +95,8 @@ describe('createLayerStore() with a base layer', () => {
     const id = store.addBase(base);
     const made = await Promise.all([1, 2, 3].map(() => store.snapshot(id, signal)));
     expect(new Set(made).size).toBe(1);
+    // A second one would have been made in vain and thrown away.
+    expect([...readdirSync(root.trashDir), ...leftovers()]).toEqual([]);
     expect(readdirSync(root.snapshotsDir)).toHaveLength(1);
     const { ino } = statSync(made[0] ?? '');
     const later = open();

@@ -101,6 +101,13 @@ describe('writeTree()', () => {
     });
   });
 
+  it('throws CONTEXT_CHANGED when a file of unknown time has another size', async () => {
+    using scratch = createScratch();
+    const file = scratch.file('f', 'content', ME);
+    writeFileSync(scratch.content(file).path, 'longer than before');
+    await expect(write(scratch, [file])).rejects.toMatchObject({ code: 'CONTEXT_CHANGED' });
+  });
+
   it('throws where something stands already', async () => {
     using scratch = createScratch();
     const tree = [scratch.file('f', 'x', ME), entryOf('f', 'dir', ME)];
