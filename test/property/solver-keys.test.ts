@@ -111,7 +111,7 @@ describe('cache keys', () => {
       fc.asyncProperty(pair(execOp), async ([a, b]) => {
         expect((await key(a)) === (await key(b))).toBe(same(a, b));
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 
@@ -148,7 +148,7 @@ describe('cache keys', () => {
       fc.asyncProperty(pair(fileOp(path)), async ([a, b]) => {
         expect((await key(a)) === (await key(b))).toBe(same(a, b));
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 
@@ -162,7 +162,7 @@ describe('cache keys', () => {
       fc.asyncProperty(pair(given), async ([a, b]) => {
         expect((await key(a.op, a.tree)) === (await key(b.op, touched(b.tree)))).toBe(same(a, b));
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 
