@@ -19,11 +19,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sweepContainers } from '../../src/executor/reaper.ts';
 import { defaultStateDir } from '../../src/executor/runc.ts';
 import { SYS, sys } from '../../src/layer/sys.ts';
+import { createNormalUser, type NormalUser } from '../support/normal-user.ts';
 import { CASES, LONG_PATH, MANY_LAYERS } from './executor-cases.ts';
 import type { StepCase, StepResult } from './executor-runner.ts';
 
-const RUNNER = resolve(import.meta.dirname, 'executor-runner.ts');
-const USER = 'ocibuild-e2e';
+const CHECKOUT = resolve(import.meta.dirname, '../..');
+const RUNNER = 'test/e2e/executor-runner.ts';
 const HAS_CRUN = existsSync('/usr/bin/crun');
 const OLD = 1_600_000_000;
 
@@ -42,27 +43,19 @@ const KINDS: readonly Kind[] = [
 
 const made: string[] = [];
 
+let user: NormalUser;
+
 beforeAll(() => {
-  if (spawnSync('id', [USER]).status !== 0)
-    execFileSync('useradd', ['--create-home', '--shell', '/bin/sh', USER]);
-  for (const file of ['/etc/subuid', '/etc/subgid']) {
-    const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
-    if (!text.includes(`${USER}:`)) writeFileSync(file, `${text}${USER}:700000:65536\n`);
-  }
+  user = createNormalUser('ocibuild-e2e');
 });
 
 afterAll(() => {
-  spawnSync('userdel', ['--remove', USER]);
+  user[Symbol.dispose]();
   for (const dir of made) {
     rmSync(defaultStateDir(join(dir, 'run'), false), { recursive: true, force: true });
     rmSync(dir, { recursive: true, force: true });
   }
 });
-
-function userId(): { uid: number; gid: number } {
-  const id = (flag: string) => Number(execFileSync('id', [flag, USER], { encoding: 'utf8' }));
-  return { uid: id('-u'), gid: id('-g') };
-}
 
 /** A root of static busybox with links, users and a whiteout layer, in a directory that the runner's user owns. */
 function makeWorkspace(kind: Kind, cases: readonly StepCase[]): string {
@@ -118,7 +111,7 @@ function makeWorkspace(kind: Kind, cases: readonly StepCase[]): string {
   for (const path of ['lower/etc', 'lower/opt/app', 'lower/run']) utimesSync(join(dir, path), OLD, OLD);
   writeFileSync(join(dir, 'cases.json'), JSON.stringify(cases).replaceAll('DIR/', `${dir}/`));
   if (kind.mode === 'rootless') {
-    const { uid, gid } = userId();
+    const { uid, gid } = user;
     execFileSync('chown', ['-hR', `${uid}:${gid}`, dir]);
     chownSync(dir, uid, gid);
   }
@@ -126,17 +119,17 @@ function makeWorkspace(kind: Kind, cases: readonly StepCase[]): string {
 }
 
 function command(kind: Kind, dir: string): [string, string[]] {
-  const node = [
-    process.execPath,
+  const words = (node: string, checkout: string): string[] => [
+    node,
     '--disable-warning=ExperimentalWarning',
-    RUNNER,
+    join(checkout, RUNNER),
     dir,
     kind.mode,
     kind.runtime,
   ];
-  if (kind.mode === 'root') return [process.execPath, node.slice(1)];
-  const { uid, gid } = userId();
-  return ['setpriv', [`--reuid=${uid}`, `--regid=${gid}`, '--init-groups', '--inh-caps=-all', ...node]];
+  if (kind.mode === 'rootless') return user.command(words(user.node, user.checkout));
+  const [file = '', ...args] = words(process.execPath, CHECKOUT);
+  return [file, args];
 }
 
 function runAll(

@@ -1,6 +1,13 @@
 import { Writable } from 'node:stream';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { openScreen } from '../../../src/ui/app.tsx';
+
+// Ink draws only the last state where it believes to be in CI, and looks when it is loaded.
+vi.hoisted(() => {
+  for (const name of Object.keys(process.env)) {
+    if (/^(CI$|CI_|CONTINUOUS_INTEGRATION$)/.test(name)) delete process.env[name];
+  }
+});
 
 const LINES = [
   { text: '[+] Building 1.0s (1/2)', style: 'header' },
