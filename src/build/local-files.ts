@@ -1,6 +1,6 @@
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { scanContext } from '../cache/context-scan.ts';
-import type { ContextEntry, ContextScan } from '../cache/context-types.ts';
+import type { ContextEntry, ContextScan, IgnoreRules } from '../cache/context-types.ts';
 import type { StoreRoot } from '../cache/types.ts';
 import { createIgnoreMatcher } from '../frontend/dockerignore.ts';
 import { createTreeView } from '../layer/tree-view.ts';
@@ -44,7 +44,7 @@ export function createLocalSources(options: LocalSourcesOptions): LocalSources {
       scanContext({
         dir,
         select,
-        ...(source.ignore.length === 0 ? {} : { ignore: createIgnoreMatcher(source.ignore) }),
+        ...ignoreRules(source, relative(dir, root.dir)),
         statCacheFile: join(root.treesDir, `context-${name}.stat`),
         tempPath: root.tempPath,
         signal,
@@ -67,6 +67,19 @@ export function createLocalSources(options: LocalSourcesOptions): LocalSources {
     scans: () => scans,
     save() {
       for (const scan of scans) scan.save();
+    },
+  };
+}
+
+/** The store changes while it is used, so a context that it lies in does not have it. */
+function ignoreRules({ ignore }: LocalSource, store: string): { ignore?: IgnoreRules } {
+  const rules = ignore.length === 0 ? undefined : createIgnoreMatcher(ignore);
+  if (store === '' || store.startsWith('..')) return rules === undefined ? {} : { ignore: rules };
+  return {
+    ignore: {
+      excluded: (path, isDir) =>
+        path === store || path.startsWith(`${store}/`) || rules?.excluded(path, isDir) === true,
+      mayContainIncluded: (dir) => dir !== store && rules?.mayContainIncluded(dir) === true,
     },
   };
 }
