@@ -68,7 +68,7 @@ export interface ChunkIndex {
 
 export interface PackOptions {
   readonly compression: Compression;
-  /** gzip 0–9 (default 5), zstd 1–22 (default 3). */
+  /** gzip 0–9 (default 4), zstd 1–22 (default 3). */
   readonly level?: number;
   /** Where the blob is written; must not exist. */
   readonly dest: string;
