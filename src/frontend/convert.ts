@@ -51,10 +51,13 @@ export async function convertDockerfile(context: FrontendContext): Promise<Front
     target: target.root,
     config: finishedConfig(target, context.labels),
     baseHistory: target.baseHistory,
-    warnings: unusedWarnings(
-      context,
-      declared.filter((each) => each.kind === 'ARG'),
-    ),
+    warnings: [
+      ...checkWarnings(parsed.directives),
+      ...unusedWarnings(
+        context,
+        declared.filter((each) => each.kind === 'ARG'),
+      ),
+    ],
     stageNames: plan.stages.map(({ name, index }) => name ?? `stage-${index}`),
   };
 }
@@ -279,6 +282,18 @@ function finishedConfig(
   const named = { ...config.Labels, ...labels };
   const sorted = Object.fromEntries(Object.entries(named).sort(([a], [b]) => (a < b ? -1 : 1)));
   return { ...image, config: compact({ ...config, Labels: sorted }), history };
+}
+
+/** Someone who asks for checks, perhaps to fail on them, must hear that there are none yet. */
+function checkWarnings(directives: readonly Directive[]): LintWarning[] {
+  return directives
+    .filter(({ name }) => name === 'check')
+    .map(({ value, range }) => ({
+      rule: 'CheckDirective',
+      message: `"check=${value}" has no effect: this version has no lint rules`,
+      url: '',
+      range,
+    }));
 }
 
 function unusedWarnings(context: FrontendContext, declared: readonly ArgInstruction[]): LintWarning[] {

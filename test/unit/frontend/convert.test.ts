@@ -98,6 +98,11 @@ describe('convertDockerfile()', () => {
     ]);
   });
 
+  it('says that a check directive has no effect', async () => {
+    const result = await convert('# check=error=true\nFROM scratch\n');
+    expect(result.warnings).toMatchObject([{ rule: 'CheckDirective', range: { start: { line: 1 } } }]);
+  });
+
   it.each<[string, string, Partial<Parameters<typeof makeContext>[1]>, string[]]>([
     ['a global needs ARG in the stage', 'ARG G=g\nFROM base\nRUN a\nARG G\nRUN b', {}, ['G=g']],
     ['the later line wins', 'FROM base\nENV V=e\nARG V=a\nRUN b', {}, ['V=a']],
