@@ -7,7 +7,6 @@ export interface GraphNeeds {
   isExported(vertex: Digest): boolean;
   /** A RUN stands on it. */
   isRoot(vertex: Digest): boolean;
-  readonly hasExec: boolean;
 }
 
 export function graphNeeds({ vertices }: Definition, target: Digest | undefined): GraphNeeds {
@@ -20,13 +19,11 @@ export function graphNeeds({ vertices }: Definition, target: Digest | undefined)
     for (const below of basesOf(vertex)) mark(below, into);
   };
   mark(target, exported);
-  let hasExec = false;
   for (const { op, inputs } of vertices.values()) {
     if (op.kind !== 'exec') continue;
-    hasExec = true;
     mark(inputs[op.rootfs], roots);
   }
-  return { isExported: (vertex) => exported.has(vertex), isRoot: (vertex) => roots.has(vertex), hasExec };
+  return { isExported: (vertex) => exported.has(vertex), isRoot: (vertex) => roots.has(vertex) };
 }
 
 /** The inputs whose layers lie below a vertex's own. */

@@ -263,12 +263,15 @@ function lazyExecutor({ engine, options }: BuildContext): {
       );
     }
     const { createRuncExecutor } = await import('../executor/runc.ts');
-    return createRuncExecutor({
+    const made = createRuncExecutor({
       ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
       runDir: engine.root.runDir,
       rootless: engine.rootless,
       ...(options.env.PATH === undefined ? {} : { searchPath: options.env.PATH }),
     });
+    // The thread starts while the layers below the step are unpacked.
+    made.prepare();
+    return made;
   };
   return {
     get() {

@@ -47,8 +47,6 @@ export interface ExtractOptions extends NodeOptions {
   readonly mode: 'snapshot' | 'apply';
   /** Name of overlay's opaque mark: `trusted.` as root, `user.` in a user namespace. */
   readonly opaqueXattr: 'trusted.overlay.opaque' | 'user.overlay.opaque';
-  /** Directories below a snapshot, top first: parents that the layer does not list are made like theirs. */
-  readonly lowerDirs?: readonly string[];
 }
 
 const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (constants.O_NOFOLLOW ?? 0);
@@ -192,15 +190,7 @@ export function createExtractor(options: ExtractOptions): Extractor {
   }
 
   function impliedDirectory(path: string): TreeEntry {
-    const entryOf = { path, type: 'dir', mode: 0o755, uid: 0, gid: 0, size: 0, mtimeSec: 0 } as const;
-    for (const lower of options.lowerDirs ?? []) {
-      const stat = statOf(`${lower}/${path}`);
-      if (stat === undefined) continue;
-      if (!stat.isDirectory()) break;
-      const { uid, gid, mtimeMs } = stat;
-      return { ...entryOf, mode: stat.mode & 0o7777, uid, gid, mtimeSec: Math.floor(mtimeMs / 1000) };
-    }
-    return entryOf;
+    return { path, type: 'dir', mode: 0o755, uid: 0, gid: 0, size: 0, mtimeSec: 0 };
   }
 
   /** image-spec layer.md §Whiteouts: only lower layers are hidden, never what this layer brings. */

@@ -39,7 +39,7 @@ export function unpackLayer(source: LayerSource, options: UnpackOptions): Promis
 /** Applies a blob to a root file system and never touches anything outside of it. Throws as unpackLayer does. */
 export function applyLayer(
   source: LayerSource,
-  options: Omit<UnpackOptions, 'opaqueXattr' | 'lowerDirs'>,
+  options: Omit<UnpackOptions, 'opaqueXattr'>,
 ): Promise<UnpackedLayer> {
   return readLayer(source, jobOf({ ...options, opaqueXattr: 'trusted.overlay.opaque' }, 'apply'), options);
 }
@@ -50,7 +50,7 @@ export function readTree(source: LayerSource, options: ReadLayerOptions): Promis
 }
 
 function jobOf(options: UnpackOptions, mode: ExtractOptions['mode']): ExtractJob {
-  const { dest, opaqueXattr, ignoreDevices, ignoreOwners, contentOnly, lowerDirs } = options;
+  const { dest, opaqueXattr, ignoreDevices, ignoreOwners, contentOnly } = options;
   return {
     expected: expectedOf(options),
     extract: {
@@ -60,7 +60,6 @@ function jobOf(options: UnpackOptions, mode: ExtractOptions['mode']): ExtractJob
       ...(ignoreDevices === undefined ? {} : { ignoreDevices }),
       ...(ignoreOwners === undefined ? {} : { ignoreOwners }),
       ...(contentOnly === undefined ? {} : { contentOnly }),
-      ...(lowerDirs === undefined ? {} : { lowerDirs }),
     },
   };
 }

@@ -52,12 +52,4 @@ describe('graphNeeds()', () => {
   it('calls a root what some RUN stands on, in whatever stage', () => {
     expect(marked('end', 'isRoot')).toEqual(['base', 'copied']);
   });
-
-  it('tells whether anything runs', () => {
-    const { definition, steps } = build();
-    expect(graphNeeds(definition, steps.end).hasExec).toBe(true);
-    const graph = createGraph();
-    const only = graph.add(local, [], { name: 'context' });
-    expect(graphNeeds(graph.definition(), only).hasExec).toBe(false);
-  });
 });

@@ -1,13 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import {
-  chmodSync,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  readlinkSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { applyLayer, readTree, unpackLayer } from '../../../src/layer/unpack-layer.ts';
@@ -238,25 +230,6 @@ describe('unpackLayer()', () => {
     expect(lstatSync(`${dest}/d/h`).ino).toBe(lstatSync(`${dest}/d/f`).ino);
     expect(readlinkSync(`${dest}/d/l`)).toBe('f');
     expect(readFileSync(`${dest}/implied/x`, 'utf8')).toBe('1');
-  });
-
-  it('makes a parent like that of the layer below when the archive does not list it', async () => {
-    using scratch = createScratch();
-    const [dest, lower] = [scratch.path('out'), scratch.path('lower')];
-    mkdirSync(dest);
-    mkdirSync(`${lower}/tmp`, { recursive: true });
-    chmodSync(`${lower}/tmp`, 0o1777);
-    const tar = await foreignTar([{ name: 'tmp/x', data: '1' }]);
-    const options = {
-      signal,
-      dest,
-      opaqueXattr,
-      ignoreOwners,
-      lowerDirs: [lower],
-      size: tar.length,
-    } as const;
-    await unpackLayer({ stream: streamOf(tar) }, options);
-    expect((lstatSync(`${dest}/tmp`).mode & 0o7777).toString(8)).toBe('1777');
   });
 });
 
