@@ -1,5 +1,5 @@
 export { type Build, build } from './build/build.ts';
-export type { BuildOptions, BuildResult, Output } from './build/options.ts';
+export type { BuildOptions, BuildResult, Output, SecretSource, SshSource } from './build/options.ts';
 export type { Category, ErrorCode } from './errors/codes.ts';
 export { isOcibuildError, MultiError, OcibuildError } from './errors/error.ts';
 export type { Position, SourceFile, SourceRange, SourceRef } from './errors/source.ts';

@@ -19,22 +19,41 @@ export type Output =
   | { readonly type: 'local'; readonly dest: string }
   | { readonly type: 'tar'; readonly dest: string };
 
+/** The value of a secret. Paths may be relative to `cwd`. */
+export type SecretSource =
+  | { readonly type: 'file'; readonly path: string }
+  | { readonly type: 'env'; readonly name: string }
+  | { readonly type: 'value'; readonly value: string | Uint8Array };
+
+/** Keys that steps may sign with. Paths may be relative to `cwd`. */
+export type SshSource =
+  | { readonly type: 'agent'; readonly socket: string }
+  | { readonly type: 'keys'; readonly files: readonly string[] };
+
 /** Options of `build()`; names follow the command line. Paths may be relative to `cwd`. */
 export interface BuildOptions {
-  /** Directory. */
+  /** Directory, git or http(s) URL, or `-`: what `stdin` gives. */
   readonly context: string;
+  /** The Dockerfile or tar archive that `context: '-'` stands for. */
+  readonly stdin?: AsyncIterable<Uint8Array>;
   /** Dockerfile path; default `CONTEXT/Dockerfile`, then `Containerfile`. */
   readonly dockerfile?: string;
   /** The Dockerfile's text itself instead of a path. */
   readonly dockerfileText?: string;
   readonly tags?: readonly string[];
   readonly buildArgs?: Readonly<Record<string, string>>;
+  /** Stage name or index; several stages of one build are `targets`. */
   readonly target?: string;
+  /** Several stages at once; each makes an image of its own, named by `targetTags`. Not with `target`. */
+  readonly targets?: readonly string[];
+  /** Names of the images of `targets`. */
+  readonly targetTags?: Readonly<Record<string, readonly string[]>>;
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
-  /** `os/arch[/variant]`; default the machine's. */
+  /** `os/arch[/variant]`, several joined by commas: one image for each and an index over them. Default: the
+   * machine's. */
   readonly platform?: string;
-  /** name → directory, `oci-layout://DIR[:TAG][@DIGEST]`, `docker-image://REF`. */
+  /** name → directory, git or http(s) URL, `oci-layout://DIR[:TAG][@DIGEST]`, `docker-image://REF`. */
   readonly buildContexts?: Readonly<Record<string, string>>;
   readonly noCache?: boolean;
   readonly noCacheFilter?: readonly string[];
@@ -44,6 +63,12 @@ export interface BuildOptions {
   readonly addHosts?: readonly string[];
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
   readonly shmSize?: number;
+  /** id → where the value is. Read when a step asks for it. */
+  readonly secrets?: Readonly<Record<string, SecretSource>>;
+  /** id → socket of an agent, or key files to serve. */
+  readonly ssh?: Readonly<Record<string, SshSource>>;
+  /** `network.host`, `security.insecure`, `device`, `device=NAME`. */
+  readonly allow?: readonly string[];
   /** @default [{ type: 'store' }] */
   readonly outputs?: readonly Output[];
   /** RUN steps at a time. @default number of cores */

@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { LayerStore, StoreRoot } from '../cache/types.ts';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import type { Executor } from '../executor/types.ts';
@@ -8,7 +6,6 @@ import { convertDockerfile } from '../frontend/convert.ts';
 import type { FrontendResult } from '../frontend/types.ts';
 import type { Descriptor, Digest } from '../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
-import { treeDigest } from '../layer/tree.ts';
 import type { Definition } from '../llb/definition.ts';
 import { createBinder } from '../solver/ops/bind.ts';
 import { createSolver } from '../solver/solver.ts';
@@ -21,9 +18,9 @@ import { createImageSources, type ImageSources } from './image-resolver.ts';
 import { createInternalSteps, type InternalSteps } from './internal-steps.ts';
 import { createLocalSources, type LocalSources } from './local-files.ts';
 import type { NormalOptions } from './normalise.ts';
+import { createInlineFiles, createOpDeps } from './op-deps.ts';
 import type { BuildResult } from './options.ts';
 import { blobOptions, isImageOutput, writeOutputs } from './outputs.ts';
-import { proxyEnvironment } from './proxy-env.ts';
 import { CACHE_SALT } from './version.ts';
 
 export interface BuildRun {
@@ -168,11 +165,16 @@ async function solveAndExport(context: BuildContext, front: FrontendResult, nowM
   const archives = createArchiveReader(engine.root);
   const failed = new AbortController();
   const prefetch = createPrefetch({ ...context, signal: AbortSignal.any([signal, failed.signal]) }, front);
-  const inlineFiles: string[] = [];
+  const inline = createInlineFiles(engine.root);
+  const deps = createOpDeps({
+    ...{ options, engine, front, signal, local, archives, inline },
+    executor: executor.get,
+    imageLayers: (vertex, diffIds) => imageLayers(context, vertex, diffIds),
+  });
   try {
     const solver = createSolver(
       definition,
-      { cache: engine.keys, bind: createBinder(definition, opDeps()), emit: counting, now: Date.now },
+      { cache: engine.keys, bind: createBinder(definition, deps), emit: counting, now: Date.now },
       {
         jobs: options.jobs,
         explain: options.explain === true,
@@ -193,38 +195,7 @@ async function solveAndExport(context: BuildContext, front: FrontendResult, nowM
     await engine.layers.settled();
     await executor.close();
     archives.close();
-    for (const path of inlineFiles) rmSync(path, { force: true });
-  }
-
-  function opDeps(): Parameters<typeof createBinder>[1] {
-    const needs = graphNeeds(definition, target);
-    const wanted = options.outputs.find(isImageOutput);
-    return {
-      layers: engine.layers,
-      executor: executor.get,
-      local: local.open,
-      imageLayers: (vertex, diffIds) => imageLayers(context, vertex, diffIds),
-      archives,
-      forms(vertex) {
-        const blob = wanted !== undefined && needs.isExported(vertex) ? blobOptions(wanted) : undefined;
-        return { blob, snapshot: needs.isRoot(vertex) || blob === undefined };
-      },
-      treeDigest,
-      async hashTree(tree, source) {
-        const { hashTree } = await import('../layer/hash-tree.ts');
-        return hashTree(tree, source.content, { signal });
-      },
-      proxyEnv: proxyEnvironment(options.env, options.buildArgs),
-      newRunId: () => engine.root.bundle().id,
-      epochSec: options.epochSec ?? 0,
-      readFile: (path) => readFileSync(path),
-      async inlineFile(bytes) {
-        const path = engine.root.tempPath();
-        inlineFiles.push(path);
-        writeFileSync(path, bytes, { mode: 0o600 });
-        return { path, digest: `sha256:${createHash('sha256').update(bytes).digest('hex')}` };
-      },
-    };
+    inline.close();
   }
 }
 

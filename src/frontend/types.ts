@@ -1,6 +1,7 @@
 import type { SourceFile, SourceRange } from '../errors/source.ts';
 import type { Digest, ImageConfig, Platform } from '../image/types.ts';
 import type { Definition } from '../llb/definition.ts';
+import type { GitSource, HttpSource } from '../llb/ops.ts';
 
 /** What the frontend knows of the outside: texts, flags and a way to ask for base images. */
 export interface FrontendContext {
@@ -20,16 +21,28 @@ export interface FrontendContext {
   readonly localContexts: Readonly<Record<string, { readonly ignoreFile?: SourceFile }>>;
   /** Names of `--build-context` images, as the resolver takes them: one with a stage's name replaces the stage. */
   readonly imageContexts?: readonly string[];
+  /** Git and HTTP `--build-context`s by name. */
+  readonly remoteContexts?: Readonly<Record<string, GitSource | HttpSource>>;
   /** Default for RUN (`--network`). */
   readonly network: 'default' | 'none' | 'host';
   readonly extraHosts: readonly string[];
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
   readonly shmSize?: number;
+  /** Entitlements given with `--allow`. */
+  readonly allow?: readonly Entitlement[];
+  /** The build is for several platforms: step names say for which. */
+  readonly manyPlatforms?: boolean;
+  /** Reads a file beside the Dockerfile, named relative to the file that names it (`FROM file:…`).
+   * @throws DOCKERFILE_NOT_FOUND */
+  readonly readDockerfile?: (path: string, from: SourceFile) => SourceFile;
   /** Seconds; build-arg or environment SOURCE_DATE_EPOCH. */
   readonly sourceDateEpoch?: number;
   readonly resolver: ImageResolver;
   readonly signal: AbortSignal;
 }
+
+/** What a step may have only with the caller's consent. */
+export type Entitlement = 'network.host' | 'security.insecure' | 'device' | `device=${string}`;
 
 /** Injected: finds base images, wherever they are. */
 export interface ImageResolver {

@@ -3,10 +3,13 @@ import type { Digest, Platform } from '../image/types.ts';
 /** Everything a build step can be. Plain JSON: a graph can be dumped, compared and sent elsewhere. */
 export type Op = SourceOp | ExecOp | FileOp | MergeOp;
 
+/** What is not made by a step: only the files that a consumer selects from it are looked at. */
+export type ExternalSource = LocalSource | HttpSource | GitSource;
+
 /** A source has no inputs. */
 export interface SourceOp {
   readonly kind: 'source';
-  readonly source: ImageSource | LocalSource;
+  readonly source: ImageSource | ExternalSource;
 }
 
 /** A base image, already resolved. Its identity for caching is the chain of `diffIds`, so another tag or
@@ -27,6 +30,38 @@ export interface LocalSource {
   readonly ignore: readonly string[];
 }
 
+/** One file from the network. As a file system it is `/FILENAME`, with the mtime of Last-Modified. */
+export interface HttpSource {
+  readonly type: 'http';
+  readonly url: string;
+  /** A single path element. */
+  readonly filename: string;
+  readonly mode: number;
+  /** `sha256:hex`, `sha384:hex` or `sha512:hex`: what the content must have. */
+  readonly checksum?: string;
+}
+
+/** A checkout of a git repository: files 0644 or 0755, owned by root. */
+export interface GitSource {
+  readonly type: 'git';
+  /** Without fragment and query, and without credentials. */
+  readonly remote: string;
+  /** Branch, tag, `refs/…` or commit; undefined: the remote's HEAD. */
+  readonly ref?: string;
+  /** Directory of the repository that is the root of the file system; cleaned, no leading slash. */
+  readonly subdir?: string;
+  /** Prefix of the commit that the ref must lead to. */
+  readonly checksum?: string;
+  readonly keepGitDir?: boolean;
+  /** Default true. */
+  readonly submodules?: boolean;
+  /** `commit`: files carry the time of the commit; default `checkout`. */
+  readonly mtime?: 'checkout' | 'commit';
+  readonly fetchByCommit?: boolean;
+  /** Id of the SSH agent (`--ssh`) for `ssh://` remotes. */
+  readonly ssh?: string;
+}
+
 /** Index into the vertex's inputs; -1 is the empty file system (scratch). */
 export type InputIndex = number;
 
@@ -43,6 +78,9 @@ export interface ExecOp {
   readonly network: 'default' | 'none' | 'host';
   readonly security: 'sandbox' | 'insecure';
   readonly mounts: readonly ExecMount[];
+  readonly devices?: readonly ExecDevice[];
+  /** What the processes of the step are for; absent: this machine. Another architecture needs an emulator. */
+  readonly platform?: Platform;
   readonly hostname?: string;
   /** `host:ip`. */
   readonly extraHosts?: readonly string[];
@@ -57,16 +95,70 @@ export interface Ulimit {
   readonly hard: number;
 }
 
-/** One `RUN --mount`; the kinds grow with the language. */
-export interface ExecMount {
-  readonly type: 'bind' | 'tmpfs';
+/** One `RUN --mount`. Targets are absolute and cleaned; the order is that of the instruction. */
+export type ExecMount = BindMount | CacheMount | TmpfsMount | SecretMount | SshMount;
+
+/** Files of an input; what is written to a writable one is dropped after the step. */
+export interface BindMount {
+  readonly type: 'bind';
   readonly target: string;
   readonly readonly: boolean;
-  /** bind: which input, and the path in it. */
+  readonly input: InputIndex;
+  /** Path in the input: cleaned, no leading slash; `''` is its root. A file or a directory. */
+  readonly source: string;
+}
+
+/** A directory that outlives the step. It is never part of a layer, and neither its id nor its content of a key. */
+export interface CacheMount {
+  readonly type: 'cache';
+  readonly target: string;
+  readonly readonly: boolean;
+  /** With the namespace (`BUILDKIT_CACHE_MOUNT_NS`) before it. */
+  readonly id: string;
+  readonly sharing: 'shared' | 'private' | 'locked';
+  /** What a new cache starts from; -1 or absent: empty. */
   readonly input?: InputIndex;
   readonly source?: string;
-  /** tmpfs: bytes. */
+  /** Of the directory when it is made; default 0:0 and 0755. Names are looked up in the step's root. */
+  readonly owner?: Owner;
+  readonly mode?: number;
+}
+
+export interface TmpfsMount {
+  readonly type: 'tmpfs';
+  readonly target: string;
+  /** Bytes. */
   readonly size?: number;
+}
+
+/** A value of the caller: a file, a variable, or both. The id is part of the key, the value is not. */
+export interface SecretMount {
+  readonly type: 'secret';
+  readonly id: string;
+  /** Absent where only `env` was asked for. */
+  readonly target?: string;
+  readonly env?: string;
+  readonly required: boolean;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** The socket of an SSH agent. */
+export interface SshMount {
+  readonly type: 'ssh';
+  readonly id: string;
+  readonly target: string;
+  readonly required: boolean;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** A CDI device: `vendor.com/class=name`. */
+export interface ExecDevice {
+  readonly name: string;
+  readonly required: boolean;
 }
 
 /** Makes one layer on top of `base` out of its actions, in order. */
@@ -89,15 +181,23 @@ export interface CopyAction {
   /** Absolute and cleaned; a trailing `/` says that it is a directory. */
   readonly dest: string;
   readonly owner?: Owner;
-  /** 0–07777, for files and directories alike. */
-  readonly mode?: number;
-  /** ADD: sources that are archives by content are unpacked instead of copied. */
+  /** 0–07777 for files and directories alike, or a symbolic mode (`u=rwX,go-w`) applied to each. */
+  readonly mode?: number | string;
+  /** Sources that are archives by content are unpacked instead of copied. */
   readonly unpack?: boolean;
+  /** Keep the path of each source below its pivot (`/./`), or its whole path; wildcards may hold `**`. */
+  readonly parents?: boolean;
+  /** Patterns of an ignore file, relative to each source: what matches is not copied. */
+  readonly exclude?: readonly string[];
+  /** A plain path that is not there is no error. */
+  readonly ifExists?: boolean;
 }
 
 export interface CopySource {
   readonly path: string;
   readonly wildcard: boolean;
+  /** `parents`: how many leading components of `path` stand above the pivot. Default 0. */
+  readonly pivot?: number;
 }
 
 /** Numbers, or names to be looked up in the destination's /etc/passwd and /etc/group. A user without a group

@@ -78,23 +78,30 @@ interface MountContext {
 /** What a step may read through a mount counts by content, not by how it was made. */
 async function mountIngredient(mount: ExecMount, context: MountContext): Promise<readonly Ingredient[]> {
   const { inputs, deps, signal } = context;
-  const input = mount.input === undefined ? undefined : inputs[mount.input];
-  if (input === undefined) return [];
+  const input = mount.type === 'bind' ? inputs[mount.input] : undefined;
+  if (mount.type !== 'bind' || input === undefined) return [];
   const source = await layeredSource(input.layers, deps, signal);
-  const selected = selectSources(source.view, [{ path: mount.source ?? '', wildcard: false }]);
+  const selected = selectSources(source.view, [{ path: mount.source, wildcard: false }]);
   const [found] = await withDigests(selected, source, deps, signal);
   if (found === undefined) return [];
   return [{ name: `mount ${mount.target}`, value: deps.treeDigest(selectedTree(found)) }];
 }
 
 async function sandboxMount(mount: ExecMount, { inputs, deps, signal }: MountContext): Promise<SandboxMount> {
-  const { target, readonly, size } = mount;
-  if (mount.type === 'tmpfs')
-    return { type: 'tmpfs', target, readonly, ...(size === undefined ? {} : { size }) };
-  const layers = (mount.input === undefined ? undefined : inputs[mount.input])?.layers ?? [];
-  const ids = layers.filter((id) => id !== EMPTY_LAYER);
-  const lower = await Promise.all(ids.map((id) => deps.layers.snapshot(id, signal)));
-  return { type: 'overlay', target, readonly, lower, subpath: `/${mount.source ?? ''}` };
+  switch (mount.type) {
+    case 'tmpfs': {
+      const { target, size } = mount;
+      return { type: 'tmpfs', target, readonly: false, ...(size === undefined ? {} : { size }) };
+    }
+    case 'bind': {
+      const { target, readonly, source } = mount;
+      const ids = (inputs[mount.input]?.layers ?? []).filter((id) => id !== EMPTY_LAYER);
+      const lower = await Promise.all(ids.map((id) => deps.layers.snapshot(id, signal)));
+      return { type: 'overlay', target, readonly, lower, subpath: `/${source}` };
+    }
+    default:
+      throw new OcibuildError('INTERNAL', `Cannot make a mount of type "${mount.type}"`);
+  }
 }
 
 /** Everything of the op; of extra hosts only the names, since addresses differ between machines. */

@@ -1,6 +1,6 @@
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { canonicalJson, type Definition, type Vertex } from '../../llb/definition.ts';
-import type { CopyAction, FileOp, LocalSource } from '../../llb/ops.ts';
+import type { CopyAction, ExternalSource, FileOp } from '../../llb/ops.ts';
 import type { Ingredient, SolvedInputs, SolverOp } from '../types.ts';
 import { changedFiles } from './changed-files.ts';
 import { createFilePlan, type PlannedLayer, type PlanSource } from './file-plan.ts';
@@ -16,25 +16,25 @@ import type { OpDeps } from './types.ts';
  * whatever else changed in the base.
  */
 export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, deps: OpDeps): SolverOp {
-  const locals = new Map<number, LocalSource>();
+  const externals = new Map<number, ExternalSource>();
   vertex.inputs.forEach((input, i) => {
     const source = definition.vertices.get(input)?.op;
-    if (source?.kind === 'source' && source.source.type === 'local') locals.set(i, source.source);
+    if (source?.kind === 'source' && source.source.type !== 'image') externals.set(i, source.source);
   });
   const base = (inputs: SolvedInputs): readonly LayerId[] => inputs[op.base]?.layers ?? [];
   let planned: Promise<PlannedLayer> | undefined;
   const plan = (inputs: SolvedInputs, signal: AbortSignal): Promise<PlannedLayer> => {
-    planned ??= makePlan(op, { inputs, locals, base: base(inputs), deps, signal });
+    planned ??= makePlan(op, { inputs, externals, base: base(inputs), deps, signal });
     return planned;
   };
   return {
     cacheable: true,
     queue: 'io',
     cacheMap: () => ({
-      own: [{ name: 'op', value: keyText(op, locals, deps.epochSec) }],
+      own: [{ name: 'op', value: keyText(op, externals, deps.epochSec) }],
       deps: vertex.inputs.map((_, i) => {
-        const local = locals.get(i);
-        return local === undefined ? undefined : (signal) => selectionIngredients(op, i, local, deps, signal);
+        const external = externals.get(i);
+        return external && ((signal) => externalIngredients(op, { input: i, external, deps, signal }));
       }),
     }),
     async resultIngredients(inputs, signal) {
@@ -64,14 +64,14 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
 
 interface PlanContext {
   readonly inputs: SolvedInputs;
-  readonly locals: ReadonlyMap<number, LocalSource>;
+  readonly externals: ReadonlyMap<number, ExternalSource>;
   readonly base: readonly LayerId[];
   readonly deps: OpDeps;
   readonly signal: AbortSignal;
 }
 
 async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer> {
-  const { deps, signal, inputs, locals } = context;
+  const { deps, signal, inputs, externals } = context;
   const below = await layeredSource(context.base, deps, signal);
   const plan = createFilePlan(below.view, deps.epochSec);
   for (const action of op.actions) {
@@ -87,15 +87,15 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
         break;
       }
       case 'copy': {
-        const local = locals.get(action.from);
+        const external = externals.get(action.from);
         const source =
-          local === undefined
+          external === undefined
             ? await layeredSource(inputs[action.from]?.layers ?? [], deps, signal)
-            : await deps.local(local);
+            : await deps.external(external).open(signal);
         const selected = await withDigests(selectSources(source.view, action.sources), source, deps, signal);
         const attributes = {
-          mode: action.mode,
-          owner: owner ?? (local === undefined ? undefined : ROOT),
+          mode: typeof action.mode === 'number' ? action.mode : undefined,
+          owner: owner ?? (external?.type === 'local' ? ROOT : undefined),
           directoryOwner: owner,
         };
         const rest = action.unpack === true ? await unpackArchives(selected, action, source) : selected;
@@ -128,27 +128,38 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
 /** Files of a build context belong to root unless the instruction says otherwise. */
 const ROOT = { uid: 0, gid: 0 } as const;
 
-/** The op. Of local sources what they select counts, not how it was written; what they select of a step is not known
+/** The op. Of external sources what they select counts, not how it was written; what they select of a step is not known
  * before that step is solved, so there the text counts. */
-function keyText(op: FileOp, locals: ReadonlyMap<number, LocalSource>, epochSec: number): string {
+function keyText(op: FileOp, externals: ReadonlyMap<number, ExternalSource>, epochSec: number): string {
   const actions = op.actions.map((action) =>
-    action.type === 'copy' && locals.has(action.from) ? { ...action, sources: undefined } : action,
+    action.type === 'copy' && externals.has(action.from) ? { ...action, sources: undefined } : action,
   );
   return canonicalJson({ kind: op.kind, base: op.base, actions, epochSec });
 }
 
-/** What a copy selects from a local directory, known before anything is solved. */
-async function selectionIngredients(
+interface ExternalInput {
+  readonly input: number;
+  readonly external: ExternalSource;
+  readonly deps: OpDeps;
+  readonly signal: AbortSignal;
+}
+
+/** What a copy takes from a source that no step makes, known before anything is solved: the source's identity and the
+ * text of the selection, or the files selected. */
+async function externalIngredients(
   op: FileOp,
-  input: number,
-  local: LocalSource,
-  deps: OpDeps,
-  signal: AbortSignal,
+  { input, external, deps, signal }: ExternalInput,
 ): Promise<readonly Ingredient[]> {
-  const source = await deps.local(local);
-  const ingredients: Ingredient[] = [];
+  const files = deps.external(external);
+  const identity = await files.identity?.(signal);
+  const source = identity === undefined ? await files.open(signal) : undefined;
+  const ingredients: Ingredient[] = [...(identity ?? [])];
   for (const [i, action] of op.actions.entries()) {
     if (action.type !== 'copy' || action.from !== input) continue;
+    if (source === undefined) {
+      ingredients.push({ name: `selection ${i}`, value: canonicalJson(action.sources) });
+      continue;
+    }
     const selected = await withDigests(selectSources(source.view, action.sources), source, deps, signal);
     for (const one of selected) {
       const value = `${i} ${one.name} ${deps.treeDigest(selectedTree(one))}`;

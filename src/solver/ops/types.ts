@@ -3,7 +3,8 @@ import type { Executor } from '../../executor/types.ts';
 import type { Digest } from '../../image/types.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
 import type { Tree, TreeEntry } from '../../layer/types.ts';
-import type { LocalSource } from '../../llb/ops.ts';
+import type { ExternalSource } from '../../llb/ops.ts';
+import type { Ingredient } from '../types.ts';
 import type { PlanSource } from './file-plan.ts';
 
 /** What the ops of one build work with; made by the composition root. */
@@ -11,7 +12,8 @@ export interface OpDeps {
   readonly layers: LayerStore;
   /** Started at the first RUN. */
   readonly executor: () => Promise<Executor>;
-  readonly local: (source: LocalSource) => Promise<LocalFiles>;
+  /** Local directories, downloads and checkouts. */
+  readonly external: (source: ExternalSource) => ExternalFiles;
   /** Makes the layers of a resolved base image known; moves nothing. */
   readonly imageLayers: (vertex: Digest, diffIds: readonly Digest[]) => readonly LayerId[];
   readonly archives: ArchiveReader;
@@ -33,6 +35,14 @@ export interface OpDeps {
   readonly readFile: (path: string | Buffer) => Buffer;
   /** Keeps bytes of an inline file where a plan can read them. */
   readonly inlineFile: (bytes: Uint8Array) => Promise<{ readonly path: string; readonly digest: Digest }>;
+}
+
+/** A source that no step makes. */
+export interface ExternalFiles {
+  /** What it is, where that is known without looking inside: a commit, the digest of a download. Absent: the files
+   * that a step selects count. */
+  identity?(signal: AbortSignal): Promise<readonly Ingredient[]>;
+  open(signal: AbortSignal): Promise<LocalFiles>;
 }
 
 /** The files of a local source that COPY may select from. */

@@ -30,7 +30,11 @@ function build() {
   const base = add({ ...copy, base: -1 }, context, context);
   const tool = add(exec('tool'), base);
   const copied = add(copy, base, tool);
-  const end = add(exec('end', [{ type: 'bind', target: '/t', readonly: true, input: 1 }]), copied, tool);
+  const end = add(
+    exec('end', [{ type: 'bind', target: '/t', readonly: true, input: 1, source: '' }]),
+    copied,
+    tool,
+  );
   const merged = add({ kind: 'merge' }, end, context);
   return { definition: graph.definition(), steps: { context, base, tool, copied, end, merged } };
 }

@@ -57,7 +57,7 @@ describe('bindExec() keys', () => {
     ['host name', { hostname: 'box' }],
     ['limit', { ulimits: [{ name: 'nofile', soft: 1, hard: 2 }] }],
     ['shared memory', { shmSize: 1 }],
-    ['mount', { mounts: [{ type: 'tmpfs', target: '/t', readonly: false }] }],
+    ['mount', { mounts: [{ type: 'tmpfs', target: '/t' }] }],
   ];
   it.each(CHANGES)('count the %s', async (_, facts) => {
     expect(await key(facts)).not.toEqual(await key());
@@ -98,7 +98,7 @@ describe('bindExec().exec()', () => {
   it('runs on snapshots of the layers below, proxies before the variables of the image', async () => {
     const mounts: ExecMount[] = [
       { type: 'bind', target: '/m', readonly: true, input: 1, source: 'd' },
-      { type: 'tmpfs', target: '/t', readonly: false, size: 10 },
+      { type: 'tmpfs', target: '/t', size: 10 },
     ];
     const { op, recorded } = bind(
       { mounts, extraHosts: ['db:10.0.0.1'], shmSize: 5 },

@@ -84,7 +84,9 @@ export function opDeps(world: World): { readonly deps: OpDeps; readonly recorded
       },
       async close() {},
     }),
-    local: async ({ name }) => localFiles(world.local?.[name] ?? []),
+    external: (source) => ({
+      open: async () => localFiles((source.type === 'local' ? world.local?.[source.name] : undefined) ?? []),
+    }),
     imageLayers: () => [],
     archives: { open: async () => undefined },
     forms: () => ({ snapshot: true, blob: undefined }),

@@ -14,7 +14,7 @@ describe('withDigests()', () => {
     const files = treeOf('a', 'd/', 'd/b', 'd/l -> b');
     const asked: string[] = [];
     const { deps } = opDeps({ local: { context: files } });
-    const local = await deps.local({ type: 'local', name: 'context', ignore: [] });
+    const local = await deps.external({ type: 'local', name: 'context', ignore: [] }).open(signal);
     const source = {
       ...local,
       view: createTreeView([bare(files)]),

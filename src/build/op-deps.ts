@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { StoreRoot } from '../cache/types.ts';
+import { OcibuildError } from '../errors/error.ts';
+import type { FrontendResult } from '../frontend/types.ts';
+import { treeDigest } from '../layer/tree.ts';
+import type { OpDeps } from '../solver/ops/types.ts';
+import type { ArchiveStore } from './archives.ts';
+import type { Engine } from './engine.ts';
+import { graphNeeds } from './graph-needs.ts';
+import type { LocalSources } from './local-files.ts';
+import type { NormalOptions } from './normalise.ts';
+import { blobOptions, isImageOutput } from './outputs.ts';
+import { proxyEnvironment } from './proxy-env.ts';
+
+export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers'> {
+  readonly options: NormalOptions;
+  readonly engine: Engine;
+  readonly front: FrontendResult;
+  readonly signal: AbortSignal;
+  readonly local: LocalSources;
+  readonly archives: ArchiveStore;
+  readonly inline: InlineFiles;
+}
+
+/** What the steps of one build work with. */
+export function createOpDeps(parts: OpParts): OpDeps {
+  const { options, engine, front, signal, local, archives, inline } = parts;
+  const needs = graphNeeds(front.definition, front.target);
+  const wanted = options.outputs.find(isImageOutput);
+  return {
+    layers: engine.layers,
+    executor: parts.executor,
+    external(source) {
+      if (source.type === 'local') return { open: () => local.open(source) };
+      throw new OcibuildError('INTERNAL', `Cannot read a source of type "${source.type}"`);
+    },
+    imageLayers: parts.imageLayers,
+    archives,
+    forms(vertex) {
+      const blob = wanted !== undefined && needs.isExported(vertex) ? blobOptions(wanted) : undefined;
+      return { blob, snapshot: needs.isRoot(vertex) || blob === undefined };
+    },
+    treeDigest,
+    async hashTree(tree, source) {
+      const { hashTree } = await import('../layer/hash-tree.ts');
+      return hashTree(tree, source.content, { signal });
+    },
+    proxyEnv: proxyEnvironment(options.env, options.buildArgs),
+    newRunId: () => engine.root.bundle().id,
+    epochSec: options.epochSec ?? 0,
+    readFile: (path) => readFileSync(path),
+    inlineFile: inline.add,
+  };
+}
+
+/** Bytes of the graph as files, for as long as the build runs. */
+export interface InlineFiles {
+  readonly add: OpDeps['inlineFile'];
+  close(): void;
+}
+
+export function createInlineFiles(root: StoreRoot): InlineFiles {
+  const files: string[] = [];
+  return {
+    async add(bytes) {
+      const path = root.tempPath();
+      files.push(path);
+      writeFileSync(path, bytes, { mode: 0o600 });
+      return { path, digest: `sha256:${createHash('sha256').update(bytes).digest('hex')}` };
+    },
+    close() {
+      for (const path of files.splice(0)) rmSync(path, { force: true });
+    },
+  };
+}
