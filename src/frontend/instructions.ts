@@ -19,6 +19,8 @@ export interface FromInstruction extends Common {
   readonly platform?: string;
   /** Lower case. */
   readonly name?: string;
+  /** `AS` and the name, as written. */
+  readonly written?: { readonly as: string; readonly name: string };
 }
 
 export interface ArgInstruction extends Common {

@@ -23,8 +23,10 @@ export interface LogicalLine {
   readonly heredocs: readonly Heredoc[];
   /** The physical lines that carry the instruction itself. */
   readonly parts: readonly LinePart[];
-  /** A blank line stands inside the instruction. */
-  readonly emptyContinuation: boolean;
+  /** Numbers of the blank lines between its parts. */
+  readonly blankLines: readonly number[];
+  /** The comment lines right above, from the top, without `#` and the blanks around the text. */
+  readonly comment: readonly string[];
 }
 
 /** Where a piece of an instruction stands: line from 1, columns from 0, the escape at the end left out. */
@@ -77,13 +79,21 @@ export function joinLines(
   const continued = continuationPattern(escapeChar);
   const joined: LogicalLine[] = [];
   let at = 0;
+  let comment: string[] = [];
   while (at < lines.length) {
     const startLine = at + 1;
     // A byte order mark counts as white space here, so trimming drops it too.
     const physical = trimLineEnd(lines[at++] ?? '');
     const first = physical.trimStart();
-    if (first === '' || first.startsWith('#')) continue;
-    const state = { text: '', emptyContinuation: false };
+    if (first.startsWith('#')) {
+      comment.push(first.slice(1).trim());
+      continue;
+    }
+    const above = comment;
+    comment = [];
+    if (first === '') continue;
+    const state = { text: '' };
+    const blankLines: number[] = [];
     const parts: LinePart[] = [];
     const indent = physical.length - first.length;
     let open = addPart(state, parts, { line: startLine, text: first, indent, continued });
@@ -91,13 +101,17 @@ export function joinLines(
     while (open && at < lines.length) {
       const next = trimLineEnd(lines[at++] ?? '');
       const content = next.trimStart();
-      if (content === '') state.emptyContinuation = true;
+      if (content === '') blankLines.push(at);
       else if (!content.startsWith('#'))
         open = addPart(state, parts, { line: at, text: next, indent: 0, continued });
     }
     // Comments and blank lines after the last part were only looked at because it ended with the escape.
     let endLine = open ? Math.max(parts.at(-1)?.line ?? startLine, startLine) : at;
-    const line: LogicalLine = { ...state, startLine, endLine, parts, heredocs: [] };
+    const inside = blankLines.filter((number) => number < endLine);
+    const line: LogicalLine = {
+      ...{ text: state.text, startLine, endLine, parts },
+      ...{ heredocs: [], blankLines: inside, comment: above },
+    };
     const heredocs: Heredoc[] = [];
     try {
       for (const wanted of heredocsOf(state.text)) {

@@ -147,7 +147,14 @@ function parseFrom(raw: RawInstruction, platform: string | undefined): Instructi
       hint: 'a name starts with a letter and has only letters, digits, "-", "_" and "."',
     });
   }
-  return { kind: 'FROM', raw, base, ...optional('name', name), ...optional('platform', platform) };
+  return {
+    kind: 'FROM',
+    raw,
+    base,
+    ...optional('name', name),
+    ...optional('platform', platform),
+    ...(as === undefined || written === undefined ? {} : { written: { as, name: written } }),
+  };
 }
 
 function parseArgs(raw: RawInstruction, escapeChar: string): { key: string; value?: string }[] {

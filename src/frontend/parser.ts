@@ -27,6 +27,10 @@ export interface RawInstruction {
   /** All its lines, here-documents included. */
   readonly range: SourceRange;
   readonly keywordRange: SourceRange;
+  /** The comment block right above, from the top, without `#` and the blanks around the text. */
+  readonly comment?: readonly string[];
+  /** Blank lines between its parts. */
+  readonly blankLines?: readonly SourceRange[];
 }
 
 export interface RawFlag {
@@ -204,7 +208,13 @@ function toInstruction(
     file: about.file,
     range,
     keywordRange: place?.keyword ?? ownKeyword,
+    ...(line.comment.length === 0 ? {} : { comment: line.comment }),
+    ...(line.blankLines.length === 0 ? {} : { blankLines: line.blankLines.map(wholeLine) }),
   };
+
+  function wholeLine(number: number): SourceRange {
+    return lineRange(number, 1, (about.lines[number - 1] ?? '').replace(/[\r\n]+$/, '').length + 1);
+  }
 }
 
 function splitInstruction(line: string) {
