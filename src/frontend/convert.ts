@@ -14,7 +14,7 @@ import { lineRange } from './lines.ts';
 import { parseInstruction } from './parse-instruction.ts';
 import { type Directive, type ParsedFile, parseFile } from './parser.ts';
 import { type ReadyStage, resolvePlan } from './resolve.ts';
-import { type BaseRef, planStages } from './stages.ts';
+import { type BaseRef, type FileScope, planStages } from './stages.ts';
 import {
   type Build,
   countSteps,
@@ -35,15 +35,13 @@ import type { FrontendContext, FrontendResult, LintWarning, ResolvedImage } from
 export async function convertDockerfile(context: FrontendContext): Promise<FrontendResult> {
   throwIfAborted(context.signal);
   const parsed = await parseFile(context.dockerfile);
-  checkSyntax(context, parsed.directives);
+  const { extended } = readSyntax(context, parsed.directives);
+  const { escapeChar } = parsed;
   const instructions = parseAll(parsed);
-  const plan = planStages(context, instructions, parsed.escapeChar);
-  const resolved = await resolvePlan(context, plan, parsed.escapeChar);
-  const build = createBuild(context, {
-    plan: resolved,
-    escapeChar: parsed.escapeChar,
-    globals: plan.globals,
-  });
+  const plan = planStages(context, instructions, { escapeChar, extended });
+  const resolved = await resolvePlan(context, plan);
+  const { globals } = plan.scope;
+  const build = createBuild(context, { plan: resolved, escapeChar, extended, globals });
   const target = build.stageState(plan.target);
   const declared = [...resolved.stages.values()].flatMap((stage) => stage.instructions).concat(instructions);
   return {
@@ -62,19 +60,21 @@ export async function convertDockerfile(context: FrontendContext): Promise<Front
   };
 }
 
-/** The languages that this frontend is: Docker's own, whatever the version. */
+/** The languages that this frontend is: Docker's own, whatever the version, and the same with our extensions. */
 const BUILT_IN = /^(?:docker\.io\/)?docker\/dockerfile(?:-upstream)?(?:[:@].*)?$|^dockerfile\.v0$/;
+const EXTENDED = /^ocibuild(?:\/[^\s:@]+)?(?:[:@].*)?$/;
 
-function checkSyntax(context: FrontendContext, directives: readonly Directive[]): void {
+function readSyntax(context: FrontendContext, directives: readonly Directive[]): Pick<FileScope, 'extended'> {
   const directive = directives.find(({ name }) => name === 'syntax');
   const given = context.buildArgs.BUILDKIT_SYNTAX ?? directive?.value;
   const image = given?.trim().split(/\s+/)[0];
-  if (image === undefined || image === '' || BUILT_IN.test(image)) return;
+  if (image !== undefined && EXTENDED.test(image)) return { extended: true };
+  if (image === undefined || image === '' || BUILT_IN.test(image)) return { extended: false };
   throw new OcibuildError(
     'DOCKERFILE_UNSUPPORTED',
-    `Cannot read "${context.dockerfile.name}" with syntax "${image}": only docker/dockerfile is built in`,
+    `Cannot read "${context.dockerfile.name}" with syntax "${image}": built in are "docker/dockerfile" and "ocibuild"`,
     {
-      hint: 'remove the syntax directive, or set it to "docker/dockerfile:1"',
+      hint: 'remove the syntax directive, or set it to "docker/dockerfile:1", or to "ocibuild" for extensions',
       ...(directive === undefined ? {} : { source: { file: context.dockerfile, ranges: [directive.range] } }),
     },
   );
@@ -98,7 +98,10 @@ function parseAll(parsed: ParsedFile): Instruction[] {
   throw more.length === 0 ? first : new MultiError([first, ...more]);
 }
 
-function createBuild(context: FrontendContext, parts: Pick<Build, 'plan' | 'escapeChar' | 'globals'>): Build {
+function createBuild(
+  context: FrontendContext,
+  parts: Pick<Build, 'plan' | 'escapeChar' | 'extended' | 'globals'>,
+): Build {
   const graph = createGraph();
   const states = new Map<number, StageState>();
   const local = (name: string, ignoreFile: SourceFile | undefined, shown: string): Digest => {
@@ -130,6 +133,15 @@ function createBuild(context: FrontendContext, parts: Pick<Build, 'plan' | 'esca
         case 'local': {
           const shown = `[context ${ref.name}] load from client`;
           return local(ref.name, context.localContexts[ref.name]?.ignoreFile, shown);
+        }
+        case 'remote': {
+          const source = context.remoteContexts?.[ref.name];
+          if (source === undefined) throw new OcibuildError('INTERNAL', `Cannot find context "${ref.name}"`);
+          const url = source.type === 'git' ? source.remote : source.url;
+          return graph.add({ kind: 'source', source }, [], {
+            name: `[context ${ref.name}] ${url}`,
+            source: about,
+          });
         }
         case 'image': {
           const platform = context.targetPlatform;
@@ -195,7 +207,7 @@ function startStage(build: Build, stage: ReadyStage): StageState {
     ignoreCache: ignoresCache(build.context.noCache, stage),
   };
   if (parent === undefined) for (const entry of env) setEnv(state, ...splitEnv(entry));
-  if (base.kind === 'image' || base.kind === 'local') state.root = baseVertex(build, state, base);
+  if (base.kind !== 'scratch' && base.kind !== 'stage') state.root = baseVertex(build, state, base);
   return state;
 }
 
@@ -203,7 +215,7 @@ function baseVertex(build: Build, state: StageState, base: BaseRef): Digest | un
   const { stage } = state;
   state.step++;
   const about = sourceOf(state, stage.from);
-  if (base.kind === 'local') {
+  if (base.kind === 'local' || base.kind === 'remote') {
     const source = build.sourceVertex(base, about);
     return build.graph.add(
       {

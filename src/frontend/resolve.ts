@@ -25,11 +25,7 @@ export interface ResolvedPlan {
  * of a base image can ask for more, which starts another round.
  * @throws DOCKERFILE_STAGE_CYCLE, DOCKERFILE_STAGE_INVALID, DOCKERFILE_STAGE_NOT_FOUND, and what the resolver throws
  */
-export async function resolvePlan(
-  context: FrontendContext,
-  plan: StagePlan,
-  escapeChar: string,
-): Promise<ResolvedPlan> {
+export async function resolvePlan(context: FrontendContext, plan: StagePlan): Promise<ResolvedPlan> {
   const images = new Map<string, ResolvedImage>();
   for (;;) {
     throwIfAborted(context.signal);
@@ -38,7 +34,7 @@ export async function resolvePlan(
       const key = imageKey(image.name, image.platform);
       if (!images.has(key) && !wanted.has(key)) wanted.set(key, image);
     };
-    const stages = collectStages({ context, plan, escapeChar, images, want });
+    const stages = collectStages({ context, plan, images, want });
     if (wanted.size === 0) {
       return { stages, image: (name, platform) => known(images, imageKey(name, platform)) };
     }
@@ -56,7 +52,6 @@ interface WantedImage {
 interface Round {
   readonly context: FrontendContext;
   readonly plan: StagePlan;
-  readonly escapeChar: string;
   readonly images: ReadonlyMap<string, ResolvedImage>;
   readonly want: (image: WantedImage) => void;
 }
@@ -141,10 +136,11 @@ function readyStage(
 /** ONBUILD instructions of the base, which this stage carries out right after its FROM. */
 function firedTriggers(round: Round, stage: Stage): Instruction[] {
   const { base, from } = stage;
+  const { escapeChar } = stage.scope;
   const { file, range } = from.raw;
   return triggersOf(round, base, stage.platform).flatMap((text) =>
-    parseTrigger(text, { file, range, escapeChar: round.escapeChar }).map((raw): Instruction => {
-      const instruction = parseInstruction(raw, round.escapeChar);
+    parseTrigger(text, { file, range, escapeChar }).map((raw): Instruction => {
+      const instruction = parseInstruction(raw, escapeChar);
       if (
         instruction.kind !== 'FROM' &&
         instruction.kind !== 'ONBUILD' &&

@@ -1,7 +1,7 @@
 import { OcibuildError } from '../errors/error.ts';
 import type { SourceFile } from '../errors/source.ts';
 import { didYouMean } from '../errors/suggest.ts';
-import { formatPlatform, parsePlatform } from '../image/platform.ts';
+import { formatPlatform, normalizePlatform, parsePlatform } from '../image/platform.ts';
 import { normalName, parseReference, withDefaultTag } from '../image/reference.ts';
 import type { Platform } from '../image/types.ts';
 import { buildArg, platformArgs } from './args.ts';
@@ -16,9 +16,21 @@ export type BaseRef =
   | { readonly kind: 'scratch' }
   | { readonly kind: 'stage'; readonly index: number }
   | { readonly kind: 'local'; readonly name: string }
+  /** A git or HTTP context, by its name in `FrontendContext.remoteContexts`. */
+  | { readonly kind: 'remote'; readonly name: string }
   | { readonly kind: 'image'; readonly name: string };
 
+/** What the lines of one file have in common. */
+export interface FileScope {
+  readonly escapeChar: string;
+  /** The file begins with `# syntax=ocibuild`: extensions without a flag of their own are on. */
+  readonly extended: boolean;
+  /** Values of ARGs before the first FROM and of the platform arguments. */
+  readonly globals: ReadonlyMap<string, string>;
+}
+
 export interface Stage {
+  readonly scope: FileScope;
   readonly index: number;
   readonly name: string | undefined;
   /** As progress shows it: the name, or `stage-0`; empty where the file has one stage only. */
@@ -32,8 +44,7 @@ export interface Stage {
 export interface StagePlan {
   readonly stages: readonly Stage[];
   readonly target: number;
-  /** Values of ARGs before the first FROM and of the platform arguments. */
-  readonly globals: ReadonlyMap<string, string>;
+  readonly scope: FileScope;
 }
 
 /**
@@ -43,29 +54,33 @@ export interface StagePlan {
 export function planStages(
   context: FrontendContext,
   instructions: readonly Instruction[],
-  escapeChar: string,
+  language: Pick<FileScope, 'escapeChar' | 'extended'>,
 ): StagePlan {
+  const { escapeChar } = language;
   const { heads, metaArgs } = splitStages(context.dockerfile, instructions);
   const globals = platformArgs(context, heads.at(-1)?.from.name);
   evaluateGlobals(globals, { context, metaArgs, escapeChar });
+  const scope: FileScope = { ...language, globals };
   const earlier: Stage[] = [];
   for (const [index, head] of heads.entries()) {
     const { from } = head;
     const name = from.name;
-    const replaced = name === undefined ? undefined : findContext(context, name);
-    const base = replaced ?? findBase({ context, earlier, globals, escapeChar }, from);
+    const platform = platformOf(context, from, { globals, escapeChar });
+    const replaced = name === undefined ? undefined : findContext(context, name, platform);
+    const base = replaced ?? findBase({ context, earlier, globals, escapeChar }, from, platform);
     earlier.push({
+      scope,
       index,
       name,
       label: heads.length === 1 ? '' : (name ?? `stage-${index}`),
       from,
       base,
-      platform: platformOf(context, from, { globals, escapeChar }),
+      platform,
       // A named context that has the stage's name stands for the whole stage.
       instructions: replaced === undefined ? head.body : [],
     });
   }
-  return { stages: earlier, target: findTarget(context, earlier), globals };
+  return { stages: earlier, target: findTarget(context, earlier), scope };
 }
 
 /** The stage, context or image that `--from` names, seen from stage `at`. Later stages are found too. */
@@ -95,7 +110,7 @@ export function findSource(
   const stage = named.findLast(({ index }) => index < at.index) ?? named[0];
   if (stage !== undefined) return { kind: 'stage', index: stage.index };
   if (from === 'scratch') return { kind: 'scratch' };
-  return findContext(context, from) ?? { kind: 'image', name: from };
+  return findContext(context, from, context.targetPlatform) ?? { kind: 'image', name: from };
 }
 
 function splitStages(
@@ -149,6 +164,7 @@ interface Scope {
 function findBase(
   { context, earlier, globals, escapeChar }: Scope & { context: FrontendContext; earlier: readonly Stage[] },
   from: FromInstruction,
+  platform: Platform,
 ): BaseRef {
   const name = expandAt(from.raw, from.base, globals, escapeChar);
   if (name.trim() === '') {
@@ -160,7 +176,7 @@ function findBase(
   const stage = earlier.findLast((candidate) => candidate.name === name.toLowerCase());
   if (stage !== undefined) return { kind: 'stage', index: stage.index };
   if (name === 'scratch') return { kind: 'scratch' };
-  return findContext(context, name) ?? { kind: 'image', name };
+  return findContext(context, name, platform) ?? { kind: 'image', name };
 }
 
 function platformOf(
@@ -188,17 +204,20 @@ function platformOf(
 }
 
 /** A named context: by its name for this platform, by its name, or by its name as an image reference. */
-function findContext(context: FrontendContext, name: string): BaseRef | undefined {
+export function findContext(context: FrontendContext, name: string, platform: Platform): BaseRef | undefined {
   const full = fullName(name);
-  const suffix = `::${formatPlatform(context.targetPlatform)}`;
+  const suffix = `::${formatPlatform(normalizePlatform(platform))}`;
   const matches = (key: string) => key === name || (full !== undefined && fullName(key) === full);
-  const find = (keys: readonly string[]) =>
-    keys.find((key) => key.endsWith(suffix) && matches(key.slice(0, -suffix.length))) ??
-    keys.find((key) => matches(key));
-  const local = find(Object.keys(context.localContexts));
-  if (local !== undefined) return { kind: 'local', name: local };
-  const image = find(context.imageContexts ?? []);
-  return image === undefined ? undefined : { kind: 'image', name: image };
+  const contexts: readonly BaseRef[] = [
+    ...Object.keys(context.localContexts).map((each) => ({ kind: 'local' as const, name: each })),
+    ...Object.keys(context.remoteContexts ?? {}).map((each) => ({ kind: 'remote' as const, name: each })),
+    ...(context.imageContexts ?? []).map((each) => ({ kind: 'image' as const, name: each })),
+  ];
+  const find = (test: (key: string) => boolean) => contexts.find((each) => 'name' in each && test(each.name));
+  return (
+    find((key) => key.endsWith(suffix) && matches(key.slice(0, -suffix.length))) ??
+    find((key) => matches(key))
+  );
 }
 
 function fullName(name: string): string | undefined {

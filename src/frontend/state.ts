@@ -18,6 +18,8 @@ export interface Build {
   readonly plan: ResolvedPlan;
   readonly graph: GraphBuilder;
   readonly escapeChar: string;
+  /** The file begins with `# syntax=ocibuild`: extensions without a flag of their own are on. */
+  readonly extended: boolean;
   readonly globals: ReadonlyMap<string, string>;
   /** The finished state of another stage. */
   stageState(index: number): StageState;
@@ -97,7 +99,7 @@ export function sourceOf({ stage, step, steps }: StageState, { raw }: Instructio
 /** How many steps with a file system result the stage has, FROM of an image included. */
 export function countSteps({ base, instructions }: ReadyStage): number {
   const steps = instructions.filter(({ kind }) => ['RUN', 'COPY', 'ADD', 'WORKDIR'].includes(kind)).length;
-  return steps + (base.kind === 'image' || base.kind === 'local' ? 1 : 0);
+  return steps + (base.kind === 'scratch' || base.kind === 'stage' ? 0 : 1);
 }
 
 function shownText({ escapeChar }: Build, { env }: StageState, { raw, kind }: Instruction): string {

@@ -28,6 +28,18 @@ describe('convertDockerfile()', () => {
     expect(result.baseHistory).toBe(0);
   });
 
+  it.each<[string, Record<string, string>]>([
+    ['# syntax=docker/dockerfile:1.7\n', {}],
+    ['# syntax=ocibuild\n', {}],
+    ['# syntax=ocibuild:1\n', {}],
+    ['# syntax=ocibuild/dockerfile:1 and more\n', {}],
+    ['', { BUILDKIT_SYNTAX: 'ocibuild' }],
+    ['# syntax=some/other\n', { BUILDKIT_SYNTAX: 'docker/dockerfile' }],
+  ])('accepts the syntax when the file starts with %j and the arguments are %j', async (line, buildArgs) => {
+    const result = await convert(`${line}FROM base\n`, { buildArgs });
+    expect(result.stageNames).toEqual(['stage-0']);
+  });
+
   it('gives no target when a scratch image has metadata only', async () => {
     const result = await convert('FROM scratch\nLABEL a=b\nWORKDIR /\n', { labels: { c: 'd', a: 'e' } });
     expect(result.target).toBeUndefined();

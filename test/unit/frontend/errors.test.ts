@@ -61,6 +61,7 @@ const CASES: readonly [text: string, line: number, code: string, message: RegExp
   ['FROM base\nONBUILD FROM x', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /FROM in ONBUILD/],
   ['FROM base\nUSER', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /without arguments/],
   ['# syntax=my/frontend\nFROM base', 1, 'DOCKERFILE_UNSUPPORTED', /"my\/frontend"/],
+  ['# syntax=ocibuilder\nFROM base', 1, 'DOCKERFILE_UNSUPPORTED', /"docker\/dockerfile" and "ocibuild"/],
 ];
 
 describe('convertDockerfile() refuses', () => {
