@@ -27,9 +27,10 @@ export function platformArgs(context: FrontendContext, lastStage?: string): Map<
 
 /** What the caller gave for a build argument. */
 export function buildArg(context: FrontendContext, name: string): string | undefined {
-  if (Object.hasOwn(context.buildArgs, name)) return context.buildArgs[name];
-  const { sourceDateEpoch } = context;
-  return name === 'SOURCE_DATE_EPOCH' && sourceDateEpoch !== undefined ? String(sourceDateEpoch) : undefined;
+  const given = Object.hasOwn(context.buildArgs, name) ? context.buildArgs[name] : undefined;
+  if (name !== 'SOURCE_DATE_EPOCH' || (given !== undefined && /^\d*$/.test(given))) return given;
+  // The name of a context or stage stands for its time; where that has none, nothing is set.
+  return context.sourceDateEpoch === undefined ? undefined : String(context.sourceDateEpoch);
 }
 
 export function isExported(name: string): boolean {

@@ -4,7 +4,7 @@ import { normalizePlatform } from '../image/platform.ts';
 import type { ContainerConfig, Digest, ImageConfig, Platform } from '../image/types.ts';
 import { createGraph } from '../llb/definition.ts';
 import type { SourceOp } from '../llb/ops.ts';
-import { unusedBuildArgs } from './args.ts';
+import { isExported, unusedBuildArgs } from './args.ts';
 import { convertCopy } from './convert-copy.ts';
 import { convertMeta } from './convert-meta.ts';
 import { convertRun } from './convert-run.ts';
@@ -13,10 +13,12 @@ import type { ArgInstruction, Instruction } from './instructions.ts';
 import { lineRange } from './lines.ts';
 import { parseInstruction } from './parse-instruction.ts';
 import { type Directive, type ParsedFile, parseFile } from './parser.ts';
+import { resetConfig, resetImage, resetText } from './reset.ts';
 import { type ReadyStage, resolvePlan } from './resolve.ts';
 import { type BaseRef, type FileScope, planStages } from './stages.ts';
 import {
   type Build,
+  commit,
   countSteps,
   DEFAULT_PATH,
   type StageState,
@@ -182,10 +184,13 @@ function startStage(build: Build, stage: ReadyStage): StageState {
   const { base, platform } = stage;
   const parent = base.kind === 'stage' ? build.stageState(base.index) : undefined;
   const resolved = base.kind === 'image' ? build.plan.image(base.name, platform) : undefined;
-  const image =
+  const image = resetImage(
     parent?.image ??
-    (resolved === undefined ? emptyImage(build.context.targetPlatform) : inheritImage(resolved.config));
-  const { OnBuild: _fired, ...config } = parent?.config ?? inheritConfig(image.config ?? {});
+      (resolved === undefined ? emptyImage(build.context.targetPlatform) : inheritImage(resolved.config)),
+    stage.reset,
+  );
+  const inherited = parent?.config ?? inheritConfig(image.config ?? {});
+  const { OnBuild: _fired, ...config } = resetConfig(inherited, stage.reset);
   const env = [...(config.Env ?? [])];
   if (image.os !== 'windows' && !env.some((entry) => entry.startsWith('PATH='))) {
     env.push(`PATH=${DEFAULT_PATH}`);
@@ -195,7 +200,7 @@ function startStage(build: Build, stage: ReadyStage): StageState {
     stage,
     platform,
     root: parent?.root,
-    env: new Map(parent?.env),
+    env: stage.reset.includes('env') ? argsOnly(parent, env) : new Map(parent?.env),
     args: [...(parent?.args ?? [])],
     image,
     config: { ...config, Env: env },
@@ -207,8 +212,17 @@ function startStage(build: Build, stage: ReadyStage): StageState {
     ignoreCache: ignoresCache(build.context.noCache, stage),
   };
   if (parent === undefined) for (const entry of env) setEnv(state, ...splitEnv(entry));
+  if (stage.reset.length > 0) commit(state, resetText(stage.reset));
   if (base.kind !== 'scratch' && base.kind !== 'stage') state.root = baseVertex(build, state, base);
   return state;
+}
+
+/** The build arguments of a base stage, which are no part of its image, and the variables of the image. */
+function argsOnly(parent: StageState | undefined, env: readonly string[]): Map<string, string> {
+  const args = (parent?.args ?? []).flatMap(({ key, value }): [string, string][] =>
+    value === undefined || !isExported(key) ? [] : [[key, value]],
+  );
+  return new Map([...args, ...env.map(splitEnv)]);
 }
 
 function baseVertex(build: Build, state: StageState, base: BaseRef): Digest | undefined {

@@ -25,7 +25,7 @@ export interface LogicalLine {
   readonly parts: readonly LinePart[];
   /** Numbers of the blank lines between its parts. */
   readonly blankLines: readonly number[];
-  /** The comment lines right above, from the top, without `#` and the blanks around the text. */
+  /** The comment lines since the instruction before, without `#` and the blanks around the text. */
   readonly comment: readonly string[];
 }
 
@@ -89,9 +89,9 @@ export function joinLines(
       comment.push(first.slice(1).trim());
       continue;
     }
+    if (first === '') continue;
     const above = comment;
     comment = [];
-    if (first === '') continue;
     const state = { text: '' };
     const blankLines: number[] = [];
     const parts: LinePart[] = [];

@@ -27,7 +27,7 @@ export interface RawInstruction {
   /** All its lines, here-documents included. */
   readonly range: SourceRange;
   readonly keywordRange: SourceRange;
-  /** The comment block right above, from the top, without `#` and the blanks around the text. */
+  /** The comment lines between the instruction before and this one, without `#` and the blanks around the text. */
   readonly comment?: readonly string[];
   /** Blank lines between its parts. */
   readonly blankLines?: readonly SourceRange[];

@@ -9,6 +9,7 @@ import { expandAt } from './expand.ts';
 import { instructionError } from './flags.ts';
 import type { ArgInstruction, FromInstruction, Instruction } from './instructions.ts';
 import type { RawInstruction } from './parser.ts';
+import type { ResetName } from './reset.ts';
 import type { FrontendContext } from './types.ts';
 
 /** Where a file system comes from. */
@@ -38,6 +39,8 @@ export interface Stage {
   readonly from: FromInstruction;
   readonly base: BaseRef;
   readonly platform: Platform;
+  /** What of the base's config is dropped. */
+  readonly reset: readonly ResetName[];
   readonly instructions: readonly Instruction[];
 }
 
@@ -76,6 +79,7 @@ export function planStages(
       from,
       base,
       platform,
+      reset: replaced === undefined ? (from.reset ?? []) : [],
       // A named context that has the stage's name stands for the whole stage.
       instructions: replaced === undefined ? head.body : [],
     });

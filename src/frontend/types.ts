@@ -41,6 +41,15 @@ export interface FrontendContext {
   readonly signal: AbortSignal;
 }
 
+/** What gives the time of a SOURCE_DATE_EPOCH that is a name in place of a number. */
+export type EpochSource =
+  /** The main context, whatever it is; a directory has no time. */
+  | { readonly kind: 'context' }
+  /** A named directory: no time, so the epoch stays unset. */
+  | { readonly kind: 'local' }
+  /** The commit's time, or Last-Modified, or else the newest file in the archive. */
+  | { readonly kind: 'remote'; readonly source: GitSource | HttpSource };
+
 /** What a step may have only with the caller's consent. */
 export type Entitlement = 'network.host' | 'security.insecure' | 'device' | `device=${string}`;
 
