@@ -4,8 +4,9 @@ import type { SourceRange } from '../errors/source.ts';
 import { didYouMean } from '../errors/suggest.ts';
 import type { RawFlag, RawInstruction } from './parser.ts';
 
-/** How a flag is written: with a text, or as a switch. `unsupported`: part of the language, not built yet. */
-export type FlagKind = 'text' | 'switch' | 'unsupported';
+/** How a flag is written: with a text, with one or bare, or as a switch. `unsupported`: part of the language, not
+ * built yet. */
+export type FlagKind = 'text' | 'optional' | 'switch' | 'unsupported';
 
 /** Flags that an instruction takes; names of undefined flags are absent. */
 export interface Flags {
@@ -57,6 +58,8 @@ function checkFlag(raw: RawInstruction, flag: RawFlag, known: Readonly<Record<st
         message: `Cannot build ${raw.keyword} with "--${flag.name}": this flag is not supported yet`,
         range: flag.range,
       });
+    case 'optional':
+      return;
     case 'text':
       if (flag.value === undefined) {
         const message = `Cannot use flag "--${flag.name}" without a value`;

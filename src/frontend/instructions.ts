@@ -1,5 +1,6 @@
 import type { Healthcheck } from '../image/types.ts';
 import type { RawInstruction } from './parser.ts';
+import type { ResetName } from './reset.ts';
 
 /** What all instructions have: where they come from. */
 interface Common {
@@ -17,6 +18,8 @@ export interface FromInstruction extends Common {
   readonly kind: 'FROM';
   readonly base: string;
   readonly platform?: string;
+  /** `--reset`: what of the base's config is dropped. */
+  readonly reset?: readonly ResetName[];
   /** Lower case. */
   readonly name?: string;
   /** `AS` and the name, as written. */

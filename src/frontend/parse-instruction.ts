@@ -1,9 +1,10 @@
 import { didYouMean } from '../errors/suggest.ts';
 import { type FlagKind, flagError, instructionError, readFlags } from './flags.ts';
 import { parseHealthcheck } from './healthcheck.ts';
-import type { CopyInstruction, Instruction, Pair, RunInstruction } from './instructions.ts';
+import type { CopyInstruction, FromInstruction, Instruction, Pair, RunInstruction } from './instructions.ts';
 import { parseHeredocWord } from './lines.ts';
 import type { RawInstruction } from './parser.ts';
+import { parseReset } from './reset.ts';
 import { readJsonForm, splitBlanks, splitQuoted } from './words.ts';
 
 const KEYWORDS = [
@@ -30,7 +31,7 @@ const KEYWORDS = [
 type Keyword = (typeof KEYWORDS)[number];
 
 const FLAGS: Readonly<Partial<Record<Keyword, Readonly<Record<string, FlagKind>>>>> = {
-  FROM: { platform: 'text' },
+  FROM: { platform: 'text', reset: 'optional' },
   RUN: { mount: 'unsupported', network: 'text', security: 'unsupported', device: 'unsupported' },
   COPY: {
     from: 'text',
@@ -71,7 +72,10 @@ export function parseInstruction(raw: RawInstruction, escapeChar: string): Instr
   const flags = readFlags(raw, FLAGS[keyword] ?? {});
   switch (keyword) {
     case 'FROM':
-      return parseFrom(raw, flags.text('platform'));
+      return parseFrom(raw, {
+        ...optional('platform', flags.text('platform')),
+        ...(flags.switch('reset') ? { reset: parseReset(raw, flags.text('reset')) } : {}),
+      });
     case 'ARG':
       return { kind: keyword, raw, args: parseArgs(raw, escapeChar) };
     case 'ENV':
@@ -131,7 +135,7 @@ function needText(raw: RawInstruction, wanted: string): string {
   return raw.rest;
 }
 
-function parseFrom(raw: RawInstruction, platform: string | undefined): Instruction {
+function parseFrom(raw: RawInstruction, flags: Pick<FromInstruction, 'platform' | 'reset'>): FromInstruction {
   const [base, as, written, ...more] = splitBlanks(raw.rest);
   const form = '"FROM image" or "FROM image AS name"';
   if (base === undefined || more.length > 0 || (as !== undefined && written === undefined)) {
@@ -151,8 +155,8 @@ function parseFrom(raw: RawInstruction, platform: string | undefined): Instructi
     kind: 'FROM',
     raw,
     base,
+    ...flags,
     ...optional('name', name),
-    ...optional('platform', platform),
     ...(as === undefined || written === undefined ? {} : { written: { as, name: written } }),
   };
 }

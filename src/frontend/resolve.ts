@@ -136,6 +136,7 @@ function readyStage(
 /** ONBUILD instructions of the base, which this stage carries out right after its FROM. */
 function firedTriggers(round: Round, stage: Stage): Instruction[] {
   const { base, from } = stage;
+  if (stage.reset.includes('onbuild')) return [];
   const { escapeChar } = stage.scope;
   const { file, range } = from.raw;
   return triggersOf(round, base, stage.platform).flatMap((text) =>
