@@ -1,6 +1,6 @@
 import { isOcibuildError } from '../errors/error.ts';
+import type { HttpRequest, HttpResponse } from '../http/transport.ts';
 import { readBody } from './response-error.ts';
-import type { HttpRequest, HttpResponse } from './transport.ts';
 
 /** What a token is good for. */
 export interface TokenScope {

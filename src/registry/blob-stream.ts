@@ -1,11 +1,12 @@
 import { Readable } from 'node:stream';
 import { cancelledError, isOcibuildError } from '../errors/error.ts';
+import { timedBody } from '../http/body.ts';
+import { isPassing, pause } from '../http/retry.ts';
+import type { HttpResponse } from '../http/transport.ts';
 import type { Reference } from '../image/reference.ts';
 import type { Descriptor } from '../image/types.ts';
 import { actionOf, protocolError, type RegistryClient } from './client.ts';
 import { connectionError } from './response-error.ts';
-import { isPassing, pause } from './retry.ts';
-import type { HttpResponse } from './transport.ts';
 
 export interface BlobStreamDeps {
   readonly client: RegistryClient;
@@ -51,7 +52,7 @@ export async function openBlobStream(deps: BlobStreamDeps, options: BlobStreamOp
     for (let stalls = 0; ; ) {
       let skip = offset - startOf(response, options, offset);
       try {
-        for await (const chunk of timed(response, deps.timeoutMs)) {
+        for await (const chunk of timedBody(response, deps.timeoutMs)) {
           const fresh = chunk.subarray(Math.min(skip, chunk.length));
           skip -= chunk.length - fresh.length;
           if (fresh.length === 0) continue;
@@ -113,22 +114,4 @@ function startOf(
     throw protocolError(ref, `asked for byte ${offset} of ${descriptor.size} and got "${told}"`);
   }
   return offset;
-}
-
-/** The chunks of a body; the clock runs only while we wait for the network, not while the consumer is busy. */
-async function* timed({ body }: HttpResponse, timeoutMs: number): AsyncGenerator<Buffer> {
-  const chunks = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  for (;;) {
-    const timer = setTimeout(() => {
-      body.destroy(Object.assign(new Error(`no bytes within ${timeoutMs} ms`), { code: 'ETIMEDOUT' }));
-    }, timeoutMs);
-    try {
-      const next = await chunks.next();
-      if (next.done === true) return;
-      clearTimeout(timer);
-      yield next.value;
-    } finally {
-      clearTimeout(timer);
-    }
-  }
 }

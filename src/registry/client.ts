@@ -1,9 +1,10 @@
 import { OcibuildError } from '../errors/error.ts';
+import { isBusy, RetriableFailure, retryAfterMs, withRetry } from '../http/retry.ts';
+import { createTransport, type HttpRequest, type HttpResponse } from '../http/transport.ts';
 import { familiarName, type Reference } from '../image/reference.ts';
+import { isPlain, registryUrl } from './address.ts';
 import { AuthRefused, createTokenStore } from './auth.ts';
 import { authError, connectionError, responseError } from './response-error.ts';
-import { RetriableFailure, retryAfterMs, withRetry } from './retry.ts';
-import { createTransport, type HttpRequest, type HttpResponse, isPlain, registryUrl } from './transport.ts';
 import type { ResolverOptions } from './types.ts';
 
 /** One call to a repository's API. */
@@ -32,7 +33,12 @@ export function createClient(options: ResolverOptions): RegistryClient {
   const plainHttp = options.plainHttp ?? [];
   const delayMs = options.retryDelayMs ?? DEFAULT_RETRY_DELAY_MS;
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const transport = createTransport({ env: options.env, plainHttp, timeoutMs });
+  const transport = createTransport({
+    env: options.env,
+    mayBePlain: (url) => isPlain(url, plainHttp),
+    errorCode: 'REGISTRY_RESPONSE_INVALID',
+    timeoutMs,
+  });
   const tokens = createTokenStore({
     send: async (request) => {
       const action = `ask "${request.url.host}" for a token`;
@@ -101,8 +107,4 @@ export function actionOf(ref: Reference): string {
 /** The error for an answer that breaks the protocol. */
 export function protocolError(ref: Reference, why: string): OcibuildError {
   return new OcibuildError('REGISTRY_RESPONSE_INVALID', `Cannot ${actionOf(ref)}: ${why}`);
-}
-
-function isBusy(status: number): boolean {
-  return status === 408 || status === 429 || (status >= 500 && status !== 501 && status !== 505);
 }

@@ -1,4 +1,5 @@
 import { OcibuildError } from '../errors/error.ts';
+import type { HttpResponse } from '../http/transport.ts';
 import { digestBytes, isDigest } from '../image/digest.ts';
 import { documentKind, parseDocument } from '../image/manifest.ts';
 import { familiarName, type Reference, withDefaultTag } from '../image/reference.ts';
@@ -7,7 +8,6 @@ import { openBlobStream } from './blob-stream.ts';
 import { createClient, protocolError, type RegistryClient } from './client.ts';
 import { readBody } from './response-error.ts';
 import { createSlots, type Slots } from './slots.ts';
-import type { HttpResponse } from './transport.ts';
 import type { Fetcher, ResolvedManifest, ResolveOptions, Resolver, ResolverOptions } from './types.ts';
 
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
+import type { HttpResponse } from '../http/transport.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
-import type { HttpResponse } from './transport.ts';
 
 /** Error texts are for people; more than this is read by nobody. */
 const MAX_ERROR_BYTES = 64 * 1024;

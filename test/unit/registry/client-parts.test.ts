@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { isPassing, RetriableFailure, retryAfterMs, withRetry } from '../../../src/http/retry.ts';
+import { isPlain, registryUrl } from '../../../src/registry/address.ts';
 import { parseChallenges } from '../../../src/registry/auth.ts';
-import { isPassing, RetriableFailure, retryAfterMs, withRetry } from '../../../src/registry/retry.ts';
 import { createSlots } from '../../../src/registry/slots.ts';
-import { isPlain, registryUrl } from '../../../src/registry/transport.ts';
 
 const { signal } = new AbortController();
 

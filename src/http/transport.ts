@@ -1,9 +1,10 @@
 import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import https from 'node:https';
+import type { ErrorCode } from '../errors/codes.ts';
 import { cancelledError, OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
 
-/** One request of a registry; GET and HEAD are all that pulling needs. */
+/** One request; GET and HEAD are all that pulling and downloading need. */
 export interface HttpRequest {
   readonly method: 'GET' | 'HEAD';
   readonly url: URL;
@@ -23,8 +24,10 @@ export interface HttpResponse {
 export interface TransportOptions {
   /** Proxy variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** `host` or `host:port` that may be spoken to without TLS; loopback always may. */
-  readonly plainHttp: readonly string[];
+  /** Whether a redirect may lead from TLS to this URL without it. */
+  readonly mayBePlain: (url: URL) => boolean;
+  /** Code of the error for redirects that cannot be followed. */
+  readonly errorCode: ErrorCode;
   /** How long to wait for the first byte of an answer. */
   readonly timeoutMs: number;
 }
@@ -56,41 +59,30 @@ export function createTransport(options: TransportOptions): Transport {
       if (!REDIRECTS.includes(response.status) || location === undefined) return response;
       response.body.destroy();
       if (redirects === MAX_REDIRECTS) {
-        throw invalid(`Cannot follow "${request.url.host}": more than ${MAX_REDIRECTS} redirects`);
+        const message = `Cannot follow "${request.url.host}": more than ${MAX_REDIRECTS} redirects`;
+        throw new OcibuildError(options.errorCode, message);
       }
-      const next = redirectTarget(location, url, options.plainHttp);
-      // distribution-spec: a token is for the registry, never for the storage it points to.
+      const next = redirectTarget(location, url, options);
+      // A credential is for the host that it was given for, never for the storage that host points to.
       if (next.host !== url.host || next.protocol !== url.protocol) headers = withoutAuthorization(headers);
       url = next;
     }
   };
 }
 
-/** Where a registry's API is; Docker Hub's name is not its host. */
-export function registryUrl(registry: string, plainHttp: readonly string[]): URL {
-  const host = registry === 'docker.io' ? 'registry-1.docker.io' : registry;
-  const secure = new URL(`https://${host}/`);
-  return isPlain(secure, plainHttp) ? new URL(`http://${host}/`) : secure;
-}
-
-/** Whether this host may be spoken to without TLS. */
-export function isPlain(url: URL, plainHttp: readonly string[]): boolean {
-  return isLoopback(url.hostname) || plainHttp.includes(url.host) || plainHttp.includes(url.hostname);
-}
-
-function isLoopback(hostname: string): boolean {
+/** Whether the host is this machine, as written; names are not looked up. */
+export function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
-function redirectTarget(location: string, from: URL, plainHttp: readonly string[]): URL {
+function redirectTarget(location: string, from: URL, options: TransportOptions): URL {
   const next = URL.parse(location, from);
-  if (next === null)
-    throw invalid(`Cannot follow redirect of "${from.host}": "${redact(location)}" is not a URL`);
-  const downgrade = next.protocol === 'http:' && from.protocol === 'https:' && !isPlain(next, plainHttp);
+  const refuse = (to: string, why: string): OcibuildError =>
+    new OcibuildError(options.errorCode, `Cannot follow redirect of "${from.host}"${to}: ${why}`);
+  if (next === null) throw refuse('', `"${redact(location)}" is not a URL`);
+  const downgrade = next.protocol === 'http:' && from.protocol === 'https:' && !options.mayBePlain(next);
   if ((next.protocol !== 'https:' && next.protocol !== 'http:') || downgrade) {
-    throw invalid(
-      `Cannot follow redirect of "${from.host}" to "${next.protocol}//${next.host}": it is not HTTPS`,
-    );
+    throw refuse(` to "${next.protocol}//${next.host}"`, 'it is not HTTPS');
   }
   return next;
 }
@@ -122,8 +114,4 @@ function exchange(request: HttpRequest, agent: http.Agent, timeoutMs: number): P
     });
     pending.end();
   });
-}
-
-function invalid(message: string): OcibuildError {
-  return new OcibuildError('REGISTRY_RESPONSE_INVALID', message);
 }

@@ -74,3 +74,8 @@ export function retryAfterMs(header: string | undefined, nowMs: number): number 
   const at = Date.parse(header);
   return Number.isNaN(at) ? undefined : Math.max(at - nowMs, 0);
 }
+
+/** Whether a server says that another try may succeed. */
+export function isBusy(status: number): boolean {
+  return status === 408 || status === 429 || (status >= 500 && status !== 501 && status !== 505);
+}

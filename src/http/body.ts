@@ -1,0 +1,19 @@
+import type { HttpResponse } from './transport.ts';
+
+/** The chunks of a body; the clock runs only while we wait for the network, not while the consumer is busy. */
+export async function* timedBody({ body }: HttpResponse, timeoutMs: number): AsyncGenerator<Buffer> {
+  const chunks = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  for (;;) {
+    const timer = setTimeout(() => {
+      body.destroy(Object.assign(new Error(`no bytes within ${timeoutMs} ms`), { code: 'ETIMEDOUT' }));
+    }, timeoutMs);
+    try {
+      const next = await chunks.next();
+      if (next.done === true) return;
+      clearTimeout(timer);
+      yield next.value;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
