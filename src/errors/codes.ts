@@ -1,5 +1,5 @@
 /** What kind of fault it is; decides the exit code. */
-export type Category = 'build' | 'usage' | 'environment' | 'registry' | 'internal' | 'cancelled';
+export type Category = 'build' | 'usage' | 'environment' | 'registry' | 'network' | 'internal' | 'cancelled';
 
 /** code → category. A code once released is never renamed; each has a page in docs/errors. */
 const CODES = {
@@ -64,6 +64,14 @@ const CODES = {
   REGISTRY_AUTH_FAILED: 'registry',
   REGISTRY_NOT_FOUND: 'registry',
   REGISTRY_REQUEST_FAILED: 'registry',
+  // downloads and git repositories
+  DOWNLOAD_UNREACHABLE: 'network',
+  DOWNLOAD_FAILED: 'network',
+  DOWNLOAD_AUTH_FAILED: 'network',
+  CHECKSUM_MISMATCH: 'network',
+  GIT_NOT_FOUND: 'environment',
+  GIT_FAILED: 'network',
+  GIT_REF_NOT_FOUND: 'network',
   // the rest
   CANCELLED: 'cancelled',
   INTERNAL: 'internal',
@@ -79,7 +87,7 @@ export function categoryOf(code: ErrorCode): Category {
   return categories[code];
 }
 
-/** Process exit code of a category: 1 build, 2 usage, 3 machine, 4 registry, 70 bug, 130 interrupted. */
+/** Process exit code of a category: 1 build, 2 usage, 3 machine, 4 registry or network, 70 bug, 130 interrupted. */
 export function exitCodeOf(category: Category): number {
   switch (category) {
     case 'build':
@@ -89,6 +97,7 @@ export function exitCodeOf(category: Category): number {
     case 'environment':
       return 3;
     case 'registry':
+    case 'network':
       return 4;
     case 'internal':
       return 70;

@@ -4,7 +4,7 @@ import type { Digest, Platform } from '../image/types.ts';
 export type Op = SourceOp | ExecOp | FileOp | MergeOp;
 
 /** What is not made by a step: only the files that a consumer selects from it are looked at. */
-export type ExternalSource = LocalSource | HttpSource | GitSource;
+export type ExternalSource = LocalSource | HttpSource | GitSource | ArchiveSource;
 
 /** A source has no inputs. */
 export interface SourceOp {
@@ -39,12 +39,20 @@ export interface HttpSource {
   readonly mode: number;
   /** `sha256:hex`, `sha384:hex` or `sha512:hex`: what the content must have. */
   readonly checksum?: string;
+  /** The source of a context: an archive by content stands for what is in it. */
+  readonly unpack?: boolean;
+}
+
+/** An archive in the store, unpacked: the context that stdin gave. Entries keep their owners. */
+export interface ArchiveSource {
+  readonly type: 'archive';
+  readonly digest: Digest;
 }
 
 /** A checkout of a git repository: files 0644 or 0755, owned by root. */
 export interface GitSource {
   readonly type: 'git';
-  /** Without fragment and query, and without credentials. */
+  /** Without fragment and query. User information is for the transport: it is shown and kept nowhere. */
   readonly remote: string;
   /** Branch, tag, `refs/…` or commit; undefined: the remote's HEAD. */
   readonly ref?: string;
