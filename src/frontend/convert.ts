@@ -1,4 +1,4 @@
-import { MultiError, OcibuildError, throwIfAborted } from '../errors/error.ts';
+import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import type { SourceFile, SourceRef } from '../errors/source.ts';
 import { normalizePlatform } from '../image/platform.ts';
 import type { ContainerConfig, Digest, ImageConfig, Platform } from '../image/types.ts';
@@ -11,10 +11,10 @@ import { convertRun } from './convert-run.ts';
 import { parseIgnore } from './dockerignore.ts';
 import type { ArgInstruction, Instruction } from './instructions.ts';
 import { lineRange } from './lines.ts';
-import { parseInstruction } from './parse-instruction.ts';
-import { type Directive, type ParsedFile, parseFile } from './parser.ts';
+import type { Directive } from './parser.ts';
+import { readProgram } from './read-file.ts';
 import { resetConfig, resetImage, resetText } from './reset.ts';
-import { type ReadyStage, resolvePlan } from './resolve.ts';
+import { type ReadyStage, type ResolvedPlan, resolvePlan } from './resolve.ts';
 import { type BaseRef, type FileScope, planStages } from './stages.ts';
 import {
   type Build,
@@ -36,74 +36,29 @@ import type { FrontendContext, FrontendResult, LintWarning, ResolvedImage } from
  */
 export async function convertDockerfile(context: FrontendContext): Promise<FrontendResult> {
   throwIfAborted(context.signal);
-  const parsed = await parseFile(context.dockerfile);
-  const { extended } = readSyntax(context, parsed.directives);
-  const { escapeChar } = parsed;
-  const instructions = parseAll(parsed);
-  const plan = planStages(context, instructions, { escapeChar, extended });
+  const program = await readProgram(context, context.dockerfile);
+  const plan = planStages(context, program);
   const resolved = await resolvePlan(context, plan);
-  const { globals } = plan.scope;
-  const build = createBuild(context, { plan: resolved, escapeChar, extended, globals });
+  const build = createBuild(context, resolved, plan.scope);
   const target = build.stageState(plan.target);
-  const declared = [...resolved.stages.values()].flatMap((stage) => stage.instructions).concat(instructions);
+  const declared = [...resolved.stages.values()].flatMap((stage) => stage.instructions);
   return {
     definition: build.graph.definition(),
     target: target.root,
     config: finishedConfig(target, context.labels),
     baseHistory: target.baseHistory,
     warnings: [
-      ...checkWarnings(parsed.directives),
-      ...unusedWarnings(
-        context,
-        declared.filter((each) => each.kind === 'ARG'),
-      ),
+      ...checkWarnings(program.directives),
+      ...unusedWarnings(context, [
+        ...[...declared, ...program.instructions].filter((each) => each.kind === 'ARG'),
+        ...resolved.fileArgs,
+      ]),
     ],
     stageNames: plan.stages.map(({ name, index }) => name ?? `stage-${index}`),
   };
 }
 
-/** The languages that this frontend is: Docker's own, whatever the version, and the same with our extensions. */
-const BUILT_IN = /^(?:docker\.io\/)?docker\/dockerfile(?:-upstream)?(?:[:@].*)?$|^dockerfile\.v0$/;
-const EXTENDED = /^ocibuild(?:\/[^\s:@]+)?(?:[:@].*)?$/;
-
-function readSyntax(context: FrontendContext, directives: readonly Directive[]): Pick<FileScope, 'extended'> {
-  const directive = directives.find(({ name }) => name === 'syntax');
-  const given = context.buildArgs.BUILDKIT_SYNTAX ?? directive?.value;
-  const image = given?.trim().split(/\s+/)[0];
-  if (image !== undefined && EXTENDED.test(image)) return { extended: true };
-  if (image === undefined || image === '' || BUILT_IN.test(image)) return { extended: false };
-  throw new OcibuildError(
-    'DOCKERFILE_UNSUPPORTED',
-    `Cannot read "${context.dockerfile.name}" with syntax "${image}": built in are "docker/dockerfile" and "ocibuild"`,
-    {
-      hint: 'remove the syntax directive, or set it to "docker/dockerfile:1", or to "ocibuild" for extensions',
-      ...(directive === undefined ? {} : { source: { file: context.dockerfile, ranges: [directive.range] } }),
-    },
-  );
-}
-
-/** Faults of one instruction do not hide those of the next. */
-function parseAll(parsed: ParsedFile): Instruction[] {
-  const errors: OcibuildError[] = [...parsed.errors];
-  const instructions: Instruction[] = [];
-  for (const raw of parsed.instructions) {
-    try {
-      instructions.push(parseInstruction(raw, parsed.escapeChar));
-    } catch (error) {
-      if (!(error instanceof OcibuildError)) throw error;
-      errors.push(error);
-    }
-  }
-  const lineOf = (error: OcibuildError) => error.source?.ranges[0]?.start.line ?? 0;
-  const [first, ...more] = errors.sort((a, b) => lineOf(a) - lineOf(b));
-  if (first === undefined) return instructions;
-  throw more.length === 0 ? first : new MultiError([first, ...more]);
-}
-
-function createBuild(
-  context: FrontendContext,
-  parts: Pick<Build, 'plan' | 'escapeChar' | 'extended' | 'globals'>,
-): Build {
+function createBuild(context: FrontendContext, plan: ResolvedPlan, scope: FileScope): Build {
   const graph = createGraph();
   const states = new Map<number, StageState>();
   const local = (name: string, ignoreFile: SourceFile | undefined, shown: string): Digest => {
@@ -122,7 +77,8 @@ function createBuild(
     return graph.add(op, [], { name: `FROM ${resolved.name}`, source: about, ingredients });
   };
   const build: Build = {
-    ...parts,
+    ...scope,
+    plan,
     context,
     graph,
     mainContext: () => local('context', context.ignoreFile, '[internal] load build context'),
@@ -147,17 +103,18 @@ function createBuild(
         }
         case 'image': {
           const platform = context.targetPlatform;
-          return image(parts.plan.image(ref.name, platform), platform, about);
+          return image(plan.image(ref.name, platform), platform, about);
         }
       }
     },
     stageState(index) {
       const known = states.get(index);
       if (known !== undefined) return known;
-      const stage = parts.plan.stages.get(index);
+      const stage = plan.stages.get(index);
       if (stage === undefined) throw new OcibuildError('INTERNAL', `Cannot find stage ${index} of the plan`);
-      const state = startStage(build, stage);
-      for (const instruction of stage.instructions) carryOut(build, state, instruction);
+      const own = stage.scope === scope ? build : { ...build, ...stage.scope };
+      const state = startStage(own, stage);
+      for (const instruction of stage.instructions) carryOut(own, state, instruction);
       states.set(index, state);
       return state;
     },
@@ -258,10 +215,11 @@ function splitEnv(entry: string): [string, string] {
   return equals < 0 ? [entry, ''] : [entry.slice(0, equals), entry.slice(equals + 1)];
 }
 
-function ignoresCache(noCache: FrontendContext['noCache'], { name, index }: ReadyStage): boolean {
+function ignoresCache(noCache: FrontendContext['noCache'], { name, index, label }: ReadyStage): boolean {
   if (typeof noCache === 'boolean') return noCache;
   return noCache.some(
-    (each) => each.toLowerCase() === name || each === String(index) || each === `stage-${index}`,
+    (each) =>
+      each.toLowerCase() === name || each === String(index) || each === `stage-${index}` || each === label,
   );
 }
 

@@ -1,22 +1,26 @@
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
-import { type SourceRange, withSource } from '../errors/source.ts';
+import { withSource } from '../errors/source.ts';
 import { formatPlatform } from '../image/platform.ts';
 import type { Platform } from '../image/types.ts';
+import { createFileStages, type FileStages, placeOf } from './file-stages.ts';
 import { instructionError } from './flags.ts';
-import type { Instruction } from './instructions.ts';
+import type { ArgInstruction, Instruction } from './instructions.ts';
 import { parseInstruction } from './parse-instruction.ts';
 import { parseTrigger, type RawInstruction } from './parser.ts';
-import { type BaseRef, findSource, type Stage, type StagePlan } from './stages.ts';
+import { type BaseRef, type FileRef, findSource, type Stage, type StagePlan } from './stages.ts';
 import type { FrontendContext, ResolvedImage } from './types.ts';
 
 /** A stage with all its instructions, those of its base's triggers first, and where each `--from` leads. */
-export interface ReadyStage extends Stage {
+export interface ReadyStage extends Omit<Stage, 'base'> {
+  readonly base: BaseRef;
   readonly sources: ReadonlyMap<Instruction, BaseRef>;
 }
 
 export interface ResolvedPlan {
   /** Stages that the target needs, by index. */
   readonly stages: ReadonlyMap<number, ReadyStage>;
+  /** ARGs of the files that were read for their stages (`FROM file:`). */
+  readonly fileArgs: readonly ArgInstruction[];
   image(name: string, platform: Platform): ResolvedImage;
 }
 
@@ -27,6 +31,7 @@ export interface ResolvedPlan {
  */
 export async function resolvePlan(context: FrontendContext, plan: StagePlan): Promise<ResolvedPlan> {
   const images = new Map<string, ResolvedImage>();
+  const files = createFileStages(context, plan);
   for (;;) {
     throwIfAborted(context.signal);
     const wanted = new Map<string, WantedImage>();
@@ -34,9 +39,11 @@ export async function resolvePlan(context: FrontendContext, plan: StagePlan): Pr
       const key = imageKey(image.name, image.platform);
       if (!images.has(key) && !wanted.has(key)) wanted.set(key, image);
     };
-    const stages = collectStages({ context, plan, images, want });
-    if (wanted.size === 0) {
-      return { stages, image: (name, platform) => known(images, imageKey(name, platform)) };
+    const stages = collectStages({ context, plan, files, images, want });
+    const grown = await files.load();
+    if (wanted.size === 0 && !grown) {
+      const image: ResolvedPlan['image'] = (name, platform) => known(images, imageKey(name, platform));
+      return { stages, fileArgs: files.args, image };
     }
     const found = await Promise.all([...wanted].map(([key, image]) => resolveImage(context, key, image)));
     for (const [key, image] of found) images.set(key, image);
@@ -52,6 +59,7 @@ interface WantedImage {
 interface Round {
   readonly context: FrontendContext;
   readonly plan: StagePlan;
+  readonly files: FileStages;
   readonly images: ReadonlyMap<string, ResolvedImage>;
   readonly want: (image: WantedImage) => void;
 }
@@ -85,17 +93,19 @@ interface Edge {
 }
 
 function collectStages(round: Round): Map<number, ReadyStage> {
-  const { plan } = round;
+  const { plan, files } = round;
+  const { stages } = files;
   const ready = new Map<number, ReadyStage>();
   const forward: { from: Stage; edge: Edge }[] = [];
   const visit = (index: number, trail: readonly (Edge & { from: number })[]): void => {
     const start = trail.findIndex(({ from }) => from === index);
-    if (start >= 0) throw cycleError(plan.stages, trail.slice(start));
-    const stage = plan.stages[index];
+    if (start >= 0) throw cycleError(stages, trail.slice(start));
+    const stage = stages[index];
     if (ready.has(index) || stage === undefined) return;
     const { edges, ...parts } = readyStage(round, stage);
     for (const edge of edges) {
-      if (edge.to > index) forward.push({ from: stage, edge });
+      // Only the order within one file matters.
+      if (edge.to > index && stages[edge.to]?.scope === stage.scope) forward.push({ from: stage, edge });
       visit(edge.to, [...trail, { ...edge, from: index }]);
     }
     ready.set(index, { ...stage, ...parts });
@@ -103,7 +113,7 @@ function collectStages(round: Round): Map<number, ReadyStage> {
   visit(plan.target, []);
   const [first] = forward;
   if (first === undefined) return ready;
-  const shown = plan.stages[first.edge.to]?.name ?? String(first.edge.to);
+  const shown = stages[first.edge.to]?.name ?? String(first.edge.to);
   throw instructionError(first.edge.raw, 'DOCKERFILE_STAGE_INVALID', {
     message: `Cannot copy from stage "${shown}": it is defined after the stage that uses it`,
     hint: `move its FROM above the stage ${first.from.name ?? first.from.index}`,
@@ -114,28 +124,37 @@ function collectStages(round: Round): Map<number, ReadyStage> {
 function readyStage(
   round: Round,
   stage: Stage,
-): Pick<ReadyStage, 'instructions' | 'sources'> & { edges: readonly Edge[] } {
-  const { context, plan, want } = round;
-  const { base, from, platform } = stage;
+): Pick<ReadyStage, 'base' | 'instructions' | 'sources'> & { edges: readonly Edge[] } {
+  const { context, files, want } = round;
+  const { from, platform } = stage;
   const edges: Edge[] = [];
+  const base = inFiles(files, stage.base, from.raw);
   if (base.kind === 'image') want({ name: base.name, platform, raw: from.raw });
   if (base.kind === 'stage') edges.push({ to: base.index, raw: from.raw });
-  const instructions = [...firedTriggers(round, stage), ...stage.instructions];
+  const instructions = [...firedTriggers(round, stage, base), ...stage.instructions];
   const sources = new Map<Instruction, BaseRef>();
   for (const instruction of instructions) {
     if (instruction.kind !== 'COPY' || instruction.from === undefined) continue;
     const { raw } = instruction;
-    const source = findSource(context, plan.stages, { from: instruction.from, at: stage, raw });
+    const found = findSource(context, files.stages, { from: instruction.from, at: stage, raw });
+    const source = inFiles(files, found, raw);
     sources.set(instruction, source);
     if (source.kind === 'stage') edges.push({ to: source.index, raw });
     if (source.kind === 'image') want({ name: source.name, platform: context.targetPlatform, raw });
   }
-  return { instructions, sources, edges };
+  return { base, instructions, sources, edges };
+}
+
+/** A stage of another file by its index; of a file that is still to be read nothing is known in this round. */
+function inFiles(files: FileStages, ref: BaseRef | FileRef, raw: RawInstruction): BaseRef {
+  if (ref.kind !== 'file') return ref;
+  const stage = files.find(ref, raw);
+  return stage === undefined ? { kind: 'scratch' } : { kind: 'stage', index: stage.index };
 }
 
 /** ONBUILD instructions of the base, which this stage carries out right after its FROM. */
-function firedTriggers(round: Round, stage: Stage): Instruction[] {
-  const { base, from } = stage;
+function firedTriggers(round: Round, stage: Stage, base: BaseRef): Instruction[] {
+  const { from } = stage;
   if (stage.reset.includes('onbuild')) return [];
   const { escapeChar } = stage.scope;
   const { file, range } = from.raw;
@@ -156,18 +175,22 @@ function firedTriggers(round: Round, stage: Stage): Instruction[] {
   );
 }
 
-function triggersOf({ plan, images }: Round, base: BaseRef, platform: Platform): readonly string[] {
+function triggersOf({ files, images }: Round, base: BaseRef, platform: Platform): readonly string[] {
   if (base.kind === 'image') return images.get(imageKey(base.name, platform))?.config.config?.OnBuild ?? [];
   if (base.kind !== 'stage') return [];
-  const own = plan.stages[base.index]?.instructions ?? [];
+  const own = files.stages[base.index]?.instructions ?? [];
   return own.flatMap((instruction) => (instruction.kind === 'ONBUILD' ? [instruction.text] : []));
 }
 
 function cycleError(stages: readonly Stage[], trail: readonly (Edge & { from: number })[]): OcibuildError {
-  const nameOf = (index: number) => `"${stages[index]?.name ?? index}"`;
+  const several = new Set(trail.map(({ from }) => stages[from]?.scope)).size > 1;
+  const nameOf = (index: number) => {
+    const stage = stages[index];
+    return `"${stage?.name ?? ((several && stage?.label) || index)}"${several && stage !== undefined ? ` (${placeOf(stage.from.raw)})` : ''}`;
+  };
   const first = trail[0];
   const path = [...trail.map(({ from }) => nameOf(from)), nameOf(first?.from ?? 0)].join(' → ');
-  const ranges: SourceRange[] = trail.map(({ raw }) => raw.range);
+  const ranges = trail.flatMap(({ raw }) => (raw.file === first?.raw.file ? [raw.range] : []));
   const message =
     trail.length === 1
       ? `Cannot build stage ${nameOf(first?.from ?? 0)}: it copies from itself`

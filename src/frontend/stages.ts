@@ -1,5 +1,5 @@
 import { OcibuildError } from '../errors/error.ts';
-import type { SourceFile } from '../errors/source.ts';
+import type { SourceFile, SourceRange } from '../errors/source.ts';
 import { didYouMean } from '../errors/suggest.ts';
 import { formatPlatform, normalizePlatform, parsePlatform } from '../image/platform.ts';
 import { normalName, parseReference, withDefaultTag } from '../image/reference.ts';
@@ -9,6 +9,7 @@ import { expandAt } from './expand.ts';
 import { instructionError } from './flags.ts';
 import type { ArgInstruction, FromInstruction, Instruction } from './instructions.ts';
 import type { RawInstruction } from './parser.ts';
+import type { FileProgram } from './read-file.ts';
 import type { ResetName } from './reset.ts';
 import type { FrontendContext } from './types.ts';
 
@@ -20,6 +21,15 @@ export type BaseRef =
   /** A git or HTTP context, by its name in `FrontendContext.remoteContexts`. */
   | { readonly kind: 'remote'; readonly name: string }
   | { readonly kind: 'image'; readonly name: string };
+
+/** A stage of another Dockerfile, as a line names it: `file:PATH#STAGE`. */
+export interface FileRef {
+  readonly kind: 'file';
+  readonly path: string;
+  /** Name or index; undefined: the last. */
+  readonly stage: string | undefined;
+  readonly range: SourceRange;
+}
 
 /** What the lines of one file have in common. */
 export interface FileScope {
@@ -37,7 +47,7 @@ export interface Stage {
   /** As progress shows it: the name, or `stage-0`; empty where the file has one stage only. */
   readonly label: string;
   readonly from: FromInstruction;
-  readonly base: BaseRef;
+  readonly base: BaseRef | FileRef;
   readonly platform: Platform;
   /** What of the base's config is dropped. */
   readonly reset: readonly ResetName[];
@@ -54,28 +64,36 @@ export interface StagePlan {
  * Groups instructions into stages and finds each stage's base. Nothing is resolved yet.
  * @throws DOCKERFILE_STAGE_INVALID, DOCKERFILE_STAGE_NOT_FOUND, DOCKERFILE_EXPANSION_INVALID, PLATFORM_INVALID
  */
-export function planStages(
+export function planStages(context: FrontendContext, program: FileProgram): StagePlan {
+  const { stages, scope } = planFile(context, program, { first: 0 });
+  return { stages, target: findTarget(context, stages), scope };
+}
+
+/** The same for any file of the build; `first` is the index of its first stage, 0 for the Dockerfile itself. */
+export function planFile(
   context: FrontendContext,
-  instructions: readonly Instruction[],
-  language: Pick<FileScope, 'escapeChar' | 'extended'>,
-): StagePlan {
-  const { escapeChar } = language;
-  const { heads, metaArgs } = splitStages(context.dockerfile, instructions);
-  const globals = platformArgs(context, heads.at(-1)?.from.name);
+  { file, instructions, escapeChar, extended }: FileProgram,
+  { first, targetStage }: { first: number; targetStage?: string | undefined },
+): Pick<StagePlan, 'stages' | 'scope'> {
+  const { heads, metaArgs } = splitStages(file, instructions);
+  const globals = platformArgs(context, targetStage ?? heads.at(-1)?.from.name);
   evaluateGlobals(globals, { context, metaArgs, escapeChar });
-  const scope: FileScope = { ...language, globals };
+  const scope: FileScope = { escapeChar, extended, globals };
+  const isMain = first === 0;
   const earlier: Stage[] = [];
-  for (const [index, head] of heads.entries()) {
+  for (const [place, head] of heads.entries()) {
     const { from } = head;
     const name = from.name;
+    const shown = name ?? (heads.length === 1 ? '' : `stage-${place}`);
     const platform = platformOf(context, from, { globals, escapeChar });
-    const replaced = name === undefined ? undefined : findContext(context, name, platform);
-    const base = replaced ?? findBase({ context, earlier, globals, escapeChar }, from, platform);
+    // Names of stages of other files are their own affair.
+    const replaced = name === undefined || !isMain ? undefined : findContext(context, name, platform);
+    const base = replaced ?? findBase({ context, earlier, scope }, from, platform);
     earlier.push({
       scope,
-      index,
+      index: first + place,
       name,
-      label: heads.length === 1 ? '' : (name ?? `stage-${index}`),
+      label: !isMain ? file.name + (shown === '' ? '' : `#${shown}`) : heads.length === 1 ? '' : shown,
       from,
       base,
       platform,
@@ -84,16 +102,17 @@ export function planStages(
       instructions: replaced === undefined ? head.body : [],
     });
   }
-  return { stages: earlier, target: findTarget(context, earlier), scope };
+  return { stages: earlier, scope };
 }
 
 /** The stage, context or image that `--from` names, seen from stage `at`. Later stages are found too. */
 export function findSource(
   context: FrontendContext,
-  stages: readonly Stage[],
+  all: readonly Stage[],
   wanted: { from: string; at: Stage; raw: RawInstruction },
-): BaseRef {
+): BaseRef | FileRef {
   const { from, at, raw } = wanted;
+  const stages = all.filter(({ scope }) => scope === at.scope);
   const range = raw.flags.find(({ name }) => name === 'from')?.range ?? raw.range;
   if (from.includes('$')) {
     throw instructionError(raw, 'DOCKERFILE_FLAG_INVALID', {
@@ -103,8 +122,8 @@ export function findSource(
     });
   }
   if (/^[+-]?\d+$/.test(from)) {
-    const index = Number(from);
-    if (index >= 0 && index < stages.length) return { kind: 'stage', index };
+    const numbered = stages[Number(from)];
+    if (numbered !== undefined) return { kind: 'stage', index: numbered.index };
     throw instructionError(raw, 'DOCKERFILE_STAGE_NOT_FOUND', {
       message: `Cannot find stage ${from}: the file has ${stages.length} stages, numbered from 0`,
       range,
@@ -114,7 +133,29 @@ export function findSource(
   const stage = named.findLast(({ index }) => index < at.index) ?? named[0];
   if (stage !== undefined) return { kind: 'stage', index: stage.index };
   if (from === 'scratch') return { kind: 'scratch' };
+  if (from.startsWith(FILE_PREFIX)) return fileRef(from, { scope: at.scope, raw, range });
   return findContext(context, from, context.targetPlatform) ?? { kind: 'image', name: from };
+}
+
+const FILE_PREFIX = 'file:';
+
+function fileRef(
+  text: string,
+  { scope, raw, range }: { scope: FileScope; raw: RawInstruction; range: SourceRange },
+): FileRef {
+  if (!scope.extended) {
+    throw instructionError(raw, 'DOCKERFILE_UNSUPPORTED', {
+      message: `Cannot use "${text}" with ${raw.keyword}: stages of other files are an extension of the language`,
+      hint: 'begin the Dockerfile with "# syntax=ocibuild"',
+      range,
+    });
+  }
+  const [, path = '', stage] = /^file:([^#]*)(?:#(.*))?$/s.exec(text) ?? [];
+  if (path !== '' && stage !== '') return { kind: 'file', path, stage, range };
+  throw instructionError(raw, 'DOCKERFILE_STAGE_INVALID', {
+    message: `Cannot use "${text}" with ${raw.keyword}: expected "file:PATH" or "file:PATH#STAGE"`,
+    range,
+  });
 }
 
 function splitStages(
@@ -160,16 +201,12 @@ function evaluateGlobals(
   }
 }
 
-interface Scope {
-  readonly globals: ReadonlyMap<string, string>;
-  readonly escapeChar: string;
-}
-
 function findBase(
-  { context, earlier, globals, escapeChar }: Scope & { context: FrontendContext; earlier: readonly Stage[] },
+  { context, earlier, scope }: { context: FrontendContext; earlier: readonly Stage[]; scope: FileScope },
   from: FromInstruction,
   platform: Platform,
-): BaseRef {
+): BaseRef | FileRef {
+  const { globals, escapeChar } = scope;
   const name = expandAt(from.raw, from.base, globals, escapeChar);
   if (name.trim() === '') {
     throw instructionError(from.raw, 'DOCKERFILE_STAGE_INVALID', {
@@ -180,13 +217,14 @@ function findBase(
   const stage = earlier.findLast((candidate) => candidate.name === name.toLowerCase());
   if (stage !== undefined) return { kind: 'stage', index: stage.index };
   if (name === 'scratch') return { kind: 'scratch' };
+  if (name.startsWith(FILE_PREFIX)) return fileRef(name, { scope, raw: from.raw, range: from.raw.range });
   return findContext(context, name, platform) ?? { kind: 'image', name };
 }
 
 function platformOf(
   context: FrontendContext,
   from: FromInstruction,
-  { globals, escapeChar }: Scope,
+  { globals, escapeChar }: Pick<FileScope, 'globals' | 'escapeChar'>,
 ): Platform {
   if (from.platform === undefined) return context.targetPlatform;
   const range = from.raw.flags.find(({ name }) => name === 'platform')?.range ?? from.raw.range;

@@ -1,0 +1,61 @@
+import { MultiError, OcibuildError } from '../errors/error.ts';
+import type { SourceFile } from '../errors/source.ts';
+import type { Instruction } from './instructions.ts';
+import { parseInstruction } from './parse-instruction.ts';
+import { type Directive, type ParsedFile, parseFile } from './parser.ts';
+import type { FrontendContext } from './types.ts';
+
+/** A Dockerfile, read: its instructions with variables unexpanded, and in which language it is. */
+export interface FileProgram {
+  readonly file: SourceFile;
+  readonly directives: readonly Directive[];
+  readonly instructions: readonly Instruction[];
+  readonly escapeChar: string;
+  /** It begins with `# syntax=ocibuild`: extensions without a flag of their own are on. */
+  readonly extended: boolean;
+}
+
+/** @throws DOCKERFILE_*; several faults of syntax come together as a MultiError */
+export async function readProgram(context: FrontendContext, file: SourceFile): Promise<FileProgram> {
+  const parsed = await parseFile(file);
+  const { directives, escapeChar } = parsed;
+  const extended = isExtended(file, directives, context.buildArgs.BUILDKIT_SYNTAX);
+  return { file, directives, instructions: parseAll(parsed), escapeChar, extended };
+}
+
+/** The languages that this frontend is: Docker's own, whatever the version, and the same with our extensions. */
+const BUILT_IN = /^(?:docker\.io\/)?docker\/dockerfile(?:-upstream)?(?:[:@].*)?$|^dockerfile\.v0$/;
+const EXTENDED = /^ocibuild(?:\/[^\s:@]+)?(?:[:@].*)?$/;
+
+function isExtended(file: SourceFile, directives: readonly Directive[], wanted: string | undefined): boolean {
+  const directive = directives.find(({ name }) => name === 'syntax');
+  const image = (wanted ?? directive?.value)?.trim().split(/\s+/)[0];
+  if (image !== undefined && EXTENDED.test(image)) return true;
+  if (image === undefined || image === '' || BUILT_IN.test(image)) return false;
+  throw new OcibuildError(
+    'DOCKERFILE_UNSUPPORTED',
+    `Cannot read "${file.name}" with syntax "${image}": built in are "docker/dockerfile" and "ocibuild"`,
+    {
+      hint: 'remove the syntax directive, or set it to "docker/dockerfile:1", or to "ocibuild" for extensions',
+      ...(directive === undefined ? {} : { source: { file, ranges: [directive.range] } }),
+    },
+  );
+}
+
+/** Faults of one instruction do not hide those of the next. */
+function parseAll(parsed: ParsedFile): Instruction[] {
+  const errors: OcibuildError[] = [...parsed.errors];
+  const instructions: Instruction[] = [];
+  for (const raw of parsed.instructions) {
+    try {
+      instructions.push(parseInstruction(raw, parsed.escapeChar));
+    } catch (error) {
+      if (!(error instanceof OcibuildError)) throw error;
+      errors.push(error);
+    }
+  }
+  const lineOf = (error: OcibuildError) => error.source?.ranges[0]?.start.line ?? 0;
+  const [first, ...more] = errors.sort((a, b) => lineOf(a) - lineOf(b));
+  if (first === undefined) return instructions;
+  throw more.length === 0 ? first : new MultiError([first, ...more]);
+}
