@@ -1,15 +1,8 @@
 import { posix } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import type { SourceFile } from '../errors/source.ts';
-import { BadPatternError, compileGoMatch, goPatternSource } from '../util/go-match.ts';
-
-/** Answers for slash paths relative to the context's root, without a leading slash. */
-export interface IgnoreMatcher {
-  /** Whether the path itself is hidden. Results for directories are remembered, so ask for a directory once. */
-  excluded(path: string, isDir: boolean): boolean;
-  /** False only if nothing below the directory can be visible: it need not be read. */
-  mayContainIncluded(dir: string): boolean;
-}
+import { BadPatternError } from '../util/go-match.ts';
+import { createIgnoreMatcher } from '../util/ignore-matcher.ts';
 
 /**
  * Patterns of an ignore file: comments (`#` in the first column) and blank lines dropped, paths cleaned.
@@ -34,7 +27,7 @@ export function parseIgnore(file: SourceFile): string[] {
     };
     if (path === '') throw fail('nothing follows the "!"');
     try {
-      compileTest(path);
+      createIgnoreMatcher([path]);
     } catch (error) {
       if (error instanceof BadPatternError)
         throw fail('it has an unclosed "[", an empty range or ends with "\\"');
@@ -45,144 +38,8 @@ export function parseIgnore(file: SourceFile): string[] {
   return patterns;
 }
 
-/**
- * A pattern hides what it matches and all that is below; the last pattern that applies to a path decides.
- * @param patterns as `parseIgnore` gives them
- */
-export function createIgnoreMatcher(patterns: readonly string[]): IgnoreMatcher {
-  const rules = patterns.map((pattern) => {
-    const negated = pattern.startsWith('!');
-    const path = negated ? pattern.slice(1) : pattern;
-    return { negated, test: compileTest(path), parts: path.split('/') };
-  });
-  const negations = rules.flatMap((rule, index) =>
-    rule.negated ? [{ index, mayMatchBelow: compileBelow(rule.parts) }] : [],
-  );
-  const tests = rules.map(({ test }) => test);
-  // Below a matched directory its pattern applies too, so of all patterns only the last one's index is needed.
-  const decided = new Map<string, number>([['', -1]]);
-
-  function decideDir(dir: string): number {
-    const known = decided.get(dir);
-    if (known !== undefined) return known;
-    const index = decide(dir);
-    decided.set(dir, index);
-    return index;
-  }
-  // A scan asks for the entries of one directory after another, so the parent is mostly the one before.
-  let parent = '';
-  let parentIndex = -1;
-  function decideParent(path: string, slash: number): number {
-    if (slash !== parent.length || !path.startsWith(parent)) {
-      const dir = path.slice(0, slash);
-      const index = decideDir(dir);
-      parent = dir;
-      parentIndex = index;
-    }
-    return parentIndex;
-  }
-  function decide(path: string): number {
-    const slash = path.lastIndexOf('/');
-    const above = slash < 0 ? -1 : decideParent(path, slash);
-    for (let index = tests.length - 1; index > above; index--) {
-      if (tests[index]?.(path, slash + 1) === true) return index;
-    }
-    return above;
-  }
-  const hidden = (index: number): boolean => index >= 0 && rules[index]?.negated === false;
-  return {
-    excluded: (path, isDir) => hidden(isDir ? decideDir(path) : decide(path)),
-    mayContainIncluded(dir) {
-      const index = decideDir(dir);
-      if (!hidden(index)) return true;
-      const parts = dir.split('/');
-      return negations.some((negation) => negation.index > index && negation.mayMatchBelow(parts));
-    },
-  };
-}
-
 function cleanPattern(text: string): string {
   if (text === '') return '';
   const clean = posix.normalize(text).replace(/(.)\/$/, '$1');
   return clean.length > 1 && clean.startsWith('/') ? clean.slice(1) : clean;
-}
-
-/** `base`: where the last path element starts. */
-type PathTest = (path: string, base: number) => boolean;
-
-/** The common shapes are tested without a regular expression: a scan asks about every path of the context. */
-function compileTest(pattern: string): PathTest {
-  if (!/[*?[\\]/.test(pattern)) {
-    return (path) => path.length === pattern.length && path === pattern;
-  }
-  const anywhere = /^\*\*\/([^/]+)$/.exec(pattern)?.[1];
-  if (anywhere !== undefined && !/[*?[\\]/.test(anywhere)) {
-    const length = anywhere.length;
-    return (path, base) => path.length - base === length && path.endsWith(anywhere);
-  }
-  const suffix = /^\*([^*?[\\/]+)$/.exec(anywhere ?? pattern)?.[1];
-  if (suffix !== undefined) {
-    return anywhere === undefined
-      ? (path, base) => base === 0 && path.endsWith(suffix)
-      : (path, base) => path.length - base >= suffix.length && path.endsWith(suffix);
-  }
-  if (pattern === '*') return (_path, base) => base === 0;
-  if (pattern === '**') return () => true;
-  const expression = new RegExp(`^${patternSource(pattern)}$`, 'su');
-  const prefix = /^[^*?[\\]*/.exec(pattern)?.[0] ?? '';
-  // Most paths fail at the fixed start, at a fraction of the price.
-  return (path) => path.startsWith(prefix) && expression.test(path);
-}
-
-/** `**` spans any number of directories, also none; the rest is Go's match, within one path element. */
-function patternSource(pattern: string): string {
-  const pieces = splitDoubleStars(pattern);
-  return pieces
-    .map((piece, index) => {
-      const source = goPatternSource(piece);
-      if (index === 0) return source;
-      return piece === '' && index === pieces.length - 1 ? '.*' : `(?:.*/)?${source}`;
-    })
-    .join('');
-}
-
-/** The texts between `**` (each with the slash behind it); escapes and classes are not looked into. */
-function splitDoubleStars(pattern: string): string[] {
-  const pieces = [''];
-  let inClass = false;
-  for (let at = 0; at < pattern.length; at++) {
-    const ch = pattern.charAt(at);
-    const last = pieces.length - 1;
-    if (ch === '\\') pieces[last] += ch + pattern.charAt(++at);
-    else if (!inClass && ch === '*' && pattern.charAt(at + 1) === '*') {
-      at++;
-      if (pattern.charAt(at + 1) === '/') at++;
-      pieces.push('');
-    } else {
-      if (ch === '[') inClass = true;
-      if (ch === ']') inClass = false;
-      pieces[last] += ch;
-    }
-  }
-  return pieces;
-}
-
-/** Whether the pattern can match something below a directory, given as path elements. */
-function compileBelow(parts: readonly string[]): (dir: readonly string[]) => boolean {
-  const star = parts.findIndex((part) => part.includes('**'));
-  const fixed = (star < 0 ? parts : parts.slice(0, star)).map(compileElement);
-  return (dir) => {
-    if (star < 0 && parts.length <= dir.length) return false;
-    return fixed.every((test, index) => index >= dir.length || test(dir[index] ?? ''));
-  };
-}
-
-function compileElement(part: string): (name: string) => boolean {
-  try {
-    return compileGoMatch(part);
-  } catch (error) {
-    // A class that holds a slash was cut in two; it may match anything.
-    if (error instanceof BadPatternError) return () => true;
-    throw error;
-  }
 }

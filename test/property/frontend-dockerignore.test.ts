@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createIgnoreMatcher } from '../../src/frontend/dockerignore.ts';
+import { createIgnoreMatcher } from '../../src/util/ignore-matcher.ts';
 
 const element = fc.constantFrom('a', 'b', 'ab', '*', 'a*', '?', '**');
 const pattern = fc

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { OcibuildError } from '../../../src/errors/error.ts';
-import { createIgnoreMatcher, parseIgnore } from '../../../src/frontend/dockerignore.ts';
+import { parseIgnore } from '../../../src/frontend/dockerignore.ts';
+import { createIgnoreMatcher } from '../../../src/util/ignore-matcher.ts';
 
 function parse(text: string): string[] {
   return parseIgnore({ name: '.dockerignore', text });
