@@ -1,0 +1,99 @@
+import { OcibuildError } from '../errors/error.ts';
+import type { GitSource } from '../llb/ops.ts';
+import type { SecretValue, SshIdentity } from './types.ts';
+
+/** How a remote is reached: what git is told beside the address, and what must not be shown. */
+export interface GitAccess {
+  readonly config: readonly (readonly [string, string])[];
+  readonly extra: Readonly<Record<string, string>>;
+  readonly secrets: readonly string[];
+}
+
+export interface GitAccessDeps {
+  readonly secret: SecretValue;
+  readonly ssh: (id: string) => Promise<SshIdentity | undefined>;
+  /** Where the keys of hosts are kept that were seen once. */
+  readonly knownHostsFile: string;
+  /** Lists of the user and of the machine; they are only read. */
+  readonly otherKnownHosts: readonly string[];
+}
+
+/** @throws GIT_FAILED where an ssh remote has nobody to sign */
+export async function gitAccess(source: GitSource, deps: GitAccessDeps): Promise<GitAccess> {
+  if (source.ssh !== undefined) return sshAccess(source, source.ssh, deps);
+  const url = URL.parse(source.remote);
+  const password = url?.password ?? '';
+  const secrets = password === '' ? [] : [decodeURIComponent(password), password];
+  if (url?.protocol !== 'https:' && url?.protocol !== 'http:') return { config: [], extra: {}, secrets };
+  const header = await authorization(url, deps.secret);
+  if (header === undefined) return { config: [], extra: {}, secrets };
+  // For this host alone: neither a redirect nor a submodule elsewhere gets it.
+  const config = [
+    [`http.${url.protocol}//${url.host}/.extraheader`, `Authorization: ${header.text}`],
+  ] as const;
+  return { config, extra: {}, secrets: [...secrets, header.text, ...header.secrets] };
+}
+
+interface Header {
+  readonly text: string;
+  readonly secrets: readonly string[];
+}
+
+/** The more special secret wins, then the whole header. */
+async function authorization(url: URL, secret: SecretValue): Promise<Header | undefined> {
+  const suffixes = [...new Set([`.${url.host}`, `.${url.hostname}`]), ''];
+  for (const suffix of suffixes) {
+    const header = await secret(`GIT_AUTH_HEADER${suffix}`);
+    if (header !== undefined) return { text: textOf(header), secrets: [] };
+    const token = await secret(`GIT_AUTH_TOKEN${suffix}`);
+    if (token === undefined) continue;
+    const encoded = Buffer.from(`x-access-token:${textOf(token)}`).toString('base64');
+    return { text: `basic ${encoded}`, secrets: [textOf(token), encoded] };
+  }
+  return undefined;
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('utf8').trim();
+}
+
+async function sshAccess(source: GitSource, id: string, deps: GitAccessDeps): Promise<GitAccess> {
+  const identity = await deps.ssh(id);
+  if (identity === undefined) {
+    throw new OcibuildError('GIT_FAILED', `Cannot read "${source.remote}": no SSH agent was given for it`, {
+      hint: `start one with ssh-agent and pass --ssh ${id}, or name a key: --ssh ${id}=FILE`,
+    });
+  }
+  const keys = 'keyFiles' in identity ? identity.keyFiles : [];
+  const command = [
+    'ssh',
+    ...['-F', '/dev/null'],
+    ...option('BatchMode', 'yes'),
+    // A host is believed the first time, and held to its key from then on.
+    ...option('StrictHostKeyChecking', 'accept-new'),
+    ...option('UserKnownHostsFile', quoted([deps.knownHostsFile])),
+    ...option('GlobalKnownHostsFile', quoted(deps.otherKnownHosts)),
+    ...keys.flatMap((file) => ['-i', file]),
+    ...(keys.length === 0 ? [] : option('IdentitiesOnly', 'yes')),
+  ];
+  const agent: Record<string, string> = 'socket' in identity ? { SSH_AUTH_SOCK: identity.socket } : {};
+  return {
+    config: [],
+    extra: { ...agent, GIT_SSH_VARIANT: 'ssh', GIT_SSH_COMMAND: command.map(shellWord).join(' ') },
+    secrets: [],
+  };
+}
+
+function option(name: string, value: string): readonly string[] {
+  return ['-o', `${name}=${value}`];
+}
+
+/** ssh splits the value of such an option at blanks. */
+function quoted(paths: readonly string[]): string {
+  return paths.map((path) => `"${path}"`).join(' ');
+}
+
+/** Git gives the command to a shell. */
+function shellWord(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}

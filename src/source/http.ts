@@ -1,0 +1,244 @@
+import { createHash, type Hash } from 'node:crypto';
+import { createReadStream, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import type { ContentStore } from '../cache/types.ts';
+import { isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
+import { redact } from '../errors/redact.ts';
+import { timedBody } from '../http/body.ts';
+import { isBusy, RetriableFailure, retryAfterMs, withRetry } from '../http/retry.ts';
+import { createTransport, type HttpResponse } from '../http/transport.ts';
+import type { Digest } from '../image/types.ts';
+import type { HttpSource } from '../llb/ops.ts';
+import { errnoOf } from '../util/atomic-fs.ts';
+import type { Download, DownloadRow, DownloadRows, Downloads, SecretValue } from './types.ts';
+
+export interface DownloadsDeps {
+  readonly content: ContentStore;
+  /** Asked for when the first request is due. */
+  readonly rows: () => DownloadRows;
+  readonly secret: SecretValue;
+  /** Proxy variables. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Bytes of a file that have come, for progress. */
+  readonly onProgress?: (url: string, bytes: number, total: number | undefined) => void;
+  /** Pause before the second try; it doubles up to eight times that. @default 1000 */
+  readonly retryDelayMs?: number;
+  /** How long to wait for an answer, or for the next bytes of one. @default 60_000 */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * Files of http and https servers, kept in the store. An address that is known costs one conditional request; one
+ * with a checksum that the store can answer costs none.
+ */
+export function createDownloads(deps: DownloadsDeps): Downloads {
+  const { content, env, retryDelayMs: delayMs = 1000, timeoutMs = 60_000 } = deps;
+  // A server may send its readers wherever it likes: what must be of a certain content has a checksum.
+  const mayBePlain = (): boolean => true;
+  const transport = createTransport({ env, mayBePlain, errorCode: 'DOWNLOAD_FAILED', timeoutMs });
+  const running = new Map<string, Promise<Download>>();
+
+  async function fetch(source: HttpSource, signal: AbortSignal): Promise<Download> {
+    const rows = deps.rows();
+    const row = rows.get(keyOf(source.url));
+    const known = row !== undefined && content.stat(row.digest) === row.size ? row : undefined;
+    const pinned = await fromChecksum(source.checksum, known);
+    if (pinned !== undefined) return pinned;
+    const shown = redact(source.url);
+    try {
+      const found = await withRetry(() => attempt(source, known, signal), { signal, delayMs });
+      rows.put(found);
+      return downloadOf(found);
+    } catch (error) {
+      throwIfAborted(signal);
+      throw connectionError(error, shown);
+    }
+  }
+
+  async function attempt(
+    source: HttpSource,
+    known: DownloadRow | undefined,
+    signal: AbortSignal,
+  ): Promise<DownloadRow> {
+    const url = new URL(source.url);
+    url.hash = '';
+    const headers = {
+      'accept-encoding': 'identity',
+      ...(await authorization(url, deps.secret)),
+      ...conditions(known),
+    };
+    const response = await transport({ method: 'GET', url, headers, signal });
+    if (known !== undefined && isUnchanged(response, known)) {
+      response.body.destroy();
+      if (await matches(source.checksum, known)) return known;
+      throw mismatch(source, known.digest);
+    }
+    if (response.status !== 200) throw refusal(response, redact(source.url));
+    return keep(source, response, signal);
+  }
+
+  /** Streams the body into the store. */
+  async function keep(source: HttpSource, response: HttpResponse, signal: AbortSignal): Promise<DownloadRow> {
+    const length = response.headers['content-length'];
+    const total = length === undefined ? undefined : Number(length);
+    const hash = createHash('sha256');
+    const wanted = otherHash(source.checksum);
+    const temp = content.tempFile();
+    let size = 0;
+    try {
+      const file = await open(temp, 'wx', 0o600);
+      try {
+        for await (const chunk of timedBody(response, timeoutMs)) {
+          throwIfAborted(signal);
+          hash.update(chunk);
+          wanted?.hash.update(chunk);
+          size += chunk.length;
+          await file.writeFile(chunk);
+          deps.onProgress?.(source.url, size, total);
+        }
+      } finally {
+        await file.close();
+      }
+      const digest: Digest = `sha256:${hash.digest('hex')}`;
+      const actual = wanted === undefined ? digest : `${wanted.name}:${wanted.hash.digest('hex')}`;
+      if (source.checksum !== undefined && actual !== source.checksum) throw mismatch(source, actual);
+      content.ingest(temp, digest, size);
+      const { etag, 'last-modified': lastModified } = response.headers;
+      return { url: keyOf(source.url), digest, size, etag, lastModified };
+    } catch (error) {
+      throw errnoOf(error) === 'ENOSPC' ? diskFull(temp, error) : error;
+    } finally {
+      rmSync(temp, { force: true });
+      response.body.destroy();
+    }
+  }
+
+  /** The content that a checksum names, without asking anybody. */
+  async function fromChecksum(
+    checksum: string | undefined,
+    known: DownloadRow | undefined,
+  ): Promise<Download | undefined> {
+    if (checksum === undefined) return undefined;
+    if (known !== undefined && (await matches(checksum, known))) return downloadOf(known);
+    if (!/^sha256:[0-9a-f]{64}$/.test(checksum)) return undefined;
+    const digest = checksum as Digest;
+    const size = content.stat(digest);
+    return size === undefined
+      ? undefined
+      : { digest, size, path: content.path(digest), modifiedSec: undefined };
+  }
+
+  async function matches(checksum: string | undefined, { digest }: DownloadRow): Promise<boolean> {
+    const other = otherHash(checksum);
+    if (other === undefined) return checksum === undefined || checksum === digest;
+    for await (const chunk of createReadStream(content.path(digest))) other.hash.update(chunk);
+    return `${other.name}:${other.hash.digest('hex')}` === checksum;
+  }
+
+  function downloadOf({ digest, size, lastModified }: DownloadRow): Download {
+    const modifiedMs = Date.parse(lastModified ?? '');
+    return {
+      digest,
+      size,
+      path: content.path(digest),
+      modifiedSec: Number.isNaN(modifiedMs) ? undefined : Math.floor(modifiedMs / 1000),
+    };
+  }
+
+  return {
+    fetch(source, signal) {
+      const key = `${source.checksum ?? ''} ${source.url}`;
+      // One request answers for a whole build, so that its steps see one content.
+      const download = running.get(key) ?? fetch(source, signal);
+      running.set(key, download);
+      return download;
+    },
+  };
+}
+
+/** The address without what no store may keep. */
+function keyOf(text: string): string {
+  const url = new URL(text);
+  return Object.assign(url, { username: '', password: '', hash: '' }).href;
+}
+
+/** Headers for a server that the caller has a secret for: a token, or the whole header. */
+async function authorization(url: URL, secret: SecretValue): Promise<Readonly<Record<string, string>>> {
+  for (const host of new Set([url.host, url.hostname])) {
+    const header = await secret(`HTTP_AUTH_HEADER_${host}`);
+    if (header !== undefined) return { authorization: Buffer.from(header).toString('utf8').trim() };
+    const token = await secret(`HTTP_AUTH_TOKEN_${host}`);
+    if (token !== undefined) return { authorization: `Bearer ${Buffer.from(token).toString('utf8').trim()}` };
+  }
+  return {};
+}
+
+function conditions(known: DownloadRow | undefined): Readonly<Record<string, string>> {
+  if (known?.etag !== undefined) return { 'if-none-match': known.etag };
+  return known?.lastModified === undefined ? {} : { 'if-modified-since': known.lastModified };
+}
+
+/** Not every server that sends an ETag answers a condition on it; a strong one that is still the same will do. */
+function isUnchanged({ status, headers }: HttpResponse, { etag }: DownloadRow): boolean {
+  return status === 304 || (status === 200 && etag?.startsWith('"') === true && headers.etag === etag);
+}
+
+/** The hash of a checksum that is not SHA-256, which is computed in any case. */
+function otherHash(checksum: string | undefined): { name: string; hash: Hash } | undefined {
+  const name = checksum?.slice(0, checksum.indexOf(':'));
+  return name === 'sha384' || name === 'sha512' ? { name, hash: createHash(name) } : undefined;
+}
+
+function refusal(response: HttpResponse, shown: string): Error {
+  const { status, headers } = response;
+  response.body.destroy();
+  const details = { status };
+  if (status === 401 || status === 403 || status === 407) {
+    const why = status === 407 ? 'the proxy asks for credentials' : 'access was denied';
+    return new OcibuildError('DOWNLOAD_AUTH_FAILED', `Cannot download "${shown}": ${why} (HTTP ${status})`, {
+      details,
+      hint: `give a token: --secret id=HTTP_AUTH_TOKEN_${new URL(shown).host},env=TOKEN`,
+    });
+  }
+  const why = status === 404 ? 'the server has no such file' : 'the server refused';
+  const error = new OcibuildError('DOWNLOAD_FAILED', `Cannot download "${shown}": ${why} (HTTP ${status})`, {
+    details,
+    ...(status === 404 ? { hint: 'check the address' } : {}),
+  });
+  return isBusy(status)
+    ? new RetriableFailure(error, retryAfterMs(headers['retry-after'], Date.now()))
+    : error;
+}
+
+function mismatch({ url, checksum = '' }: HttpSource, actual: string): OcibuildError {
+  return new OcibuildError(
+    'CHECKSUM_MISMATCH',
+    `Cannot use "${redact(url)}": its checksum is "${actual}", expected "${checksum}"`,
+    { details: { expected: checksum, actual } },
+  );
+}
+
+/** A connection that broke, or never came to be; our own errors pass as they are. */
+function connectionError(error: unknown, shown: string): OcibuildError {
+  if (isOcibuildError(error)) return error;
+  const code = errnoOf(error) ?? '';
+  // An answer that breaks off is another fault than none at all.
+  const broken = code === 'ECONNRESET' || code === 'HPE_INVALID_EOF_STATE' || code.startsWith('ERR_STREAM');
+  const why = error instanceof Error ? redact(error.message || code) : 'unknown reason';
+  const hint = /CERT|SIGNATURE|SELF_SIGNED|ISSUER/.test(code)
+    ? "set NODE_EXTRA_CA_CERTS to a file with the server's certificate authority"
+    : 'check the address, the network and the proxy variables';
+  return new OcibuildError(
+    broken ? 'DOWNLOAD_FAILED' : 'DOWNLOAD_UNREACHABLE',
+    `Cannot download "${shown}": ${broken ? `the connection broke (${why})` : why}`,
+    { cause: error, hint },
+  );
+}
+
+function diskFull(path: string, cause: unknown): OcibuildError {
+  return new OcibuildError('DISK_FULL', `Cannot write "${path}": no space left on the device`, {
+    hint: 'free space with `ocibuild prune`, or choose another disk with --root',
+    details: { path },
+    cause,
+  });
+}

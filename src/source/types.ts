@@ -1,0 +1,63 @@
+import type { Digest } from '../image/types.ts';
+import type { GitSource, HttpSource } from '../llb/ops.ts';
+
+/** The value of a secret of the caller; undefined where it was not given. */
+export type SecretValue = (id: string) => Promise<Uint8Array | undefined>;
+
+/** A file from the network, as a blob of the store. */
+export interface Download {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  readonly path: string;
+  /** Last-Modified, seconds since the epoch. */
+  readonly modifiedSec: number | undefined;
+}
+
+export interface Downloads {
+  /**
+   * The file, fetched where the store does not hold what the server has now. Asked for twice, one request is made.
+   * @throws DOWNLOAD_*, CHECKSUM_MISMATCH, CANCELLED
+   */
+  fetch(source: HttpSource, signal: AbortSignal): Promise<Download>;
+}
+
+/** What is known of an address that was fetched before. */
+export interface DownloadRow {
+  readonly url: string;
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  readonly etag: string | undefined;
+  /** The header as it came. */
+  readonly lastModified: string | undefined;
+}
+
+export interface DownloadRows {
+  get(url: string): DownloadRow | undefined;
+  put(row: DownloadRow): void;
+}
+
+/** A ref as it stands now. */
+export interface GitCommit {
+  /** Forty or sixty-four hex digits. */
+  readonly commit: string;
+  /** The full name of the branch or tag that leads there; undefined for a bare commit. */
+  readonly ref: string | undefined;
+}
+
+export interface GitRepositories {
+  /** The commit that a source stands for. Takes one request, and none where it names a whole commit.
+   * @throws GIT_*, CHECKSUM_MISMATCH, CANCELLED */
+  resolve(source: GitSource, signal: AbortSignal): Promise<GitCommit>;
+  /** Seconds since the epoch. Fetches what the store lacks. */
+  commitTime(source: GitSource, signal: AbortSignal): Promise<number>;
+  /** A file of the source without a checkout; undefined where there is none. `path` is relative to its subdirectory. */
+  readFile(source: GitSource, path: string, signal: AbortSignal): Promise<Buffer | undefined>;
+  /** Writes the files, submodules included, into the fresh directory `dest`; gives the directory that is the root of
+   * the source. Files named `.git` are git's own. */
+  checkout(source: GitSource, dest: string, signal: AbortSignal): Promise<string>;
+}
+
+/** How an SSH remote is signed on to. */
+export type SshIdentity = { readonly socket: string } | { readonly keyFiles: readonly string[] };
