@@ -25,6 +25,7 @@ const PROGRAMS = {
   curl: 'curl',
   git: 'git',
   xz: 'xz-utils',
+  openssl: 'openssl',
   zstd: 'zstd',
   time: 'time',
 };
@@ -36,7 +37,7 @@ const PURPOSES = {
   bench: ['runc', 'busybox', 'time'],
   test: [
     ...['runc', 'busybox', 'mmdebstrap', 'skopeo', 'umoci', 'docker-registry', 'newuidmap', 'pasta'],
-    ...['slirp4netns', 'setcap', 'setfattr', 'curl', 'git', 'xz', 'zstd'],
+    ...['slirp4netns', 'setcap', 'setfattr', 'curl', 'git', 'openssl', 'xz', 'zstd'],
   ],
 };
 

@@ -62,6 +62,7 @@ const CODES = {
   REGISTRY_UNREACHABLE: 'registry',
   REGISTRY_RESPONSE_INVALID: 'registry',
   REGISTRY_AUTH_FAILED: 'registry',
+  REGISTRY_CONFIG_INVALID: 'registry',
   REGISTRY_NOT_FOUND: 'registry',
   REGISTRY_REQUEST_FAILED: 'registry',
   // downloads and git repositories

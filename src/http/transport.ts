@@ -4,11 +4,12 @@ import type { ErrorCode } from '../errors/codes.ts';
 import { cancelledError, OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
 
-/** One request; GET and HEAD are all that pulling and downloading need. */
+/** One request. Redirects of one with a body are not followed: the body may hold a password. */
 export interface HttpRequest {
-  readonly method: 'GET' | 'HEAD';
+  readonly method: 'GET' | 'HEAD' | 'POST';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
   readonly signal: AbortSignal;
 }
 
@@ -56,7 +57,8 @@ export function createTransport(options: TransportOptions): Transport {
       const agent = url.protocol === 'https:' && isLoopback(url.hostname) ? directSecure : pick(url);
       const response = await exchange({ ...request, url, headers }, agent, options.timeoutMs);
       const { location } = response.headers;
-      if (!REDIRECTS.includes(response.status) || location === undefined) return response;
+      const stays = location === undefined || request.body !== undefined;
+      if (stays || !REDIRECTS.includes(response.status)) return response;
       response.body.destroy();
       if (redirects === MAX_REDIRECTS) {
         const message = `Cannot follow "${request.url.host}": more than ${MAX_REDIRECTS} redirects`;
@@ -94,7 +96,7 @@ function withoutAuthorization(headers: Readonly<Record<string, string>>): Readon
 }
 
 function exchange(request: HttpRequest, agent: http.Agent, timeoutMs: number): Promise<HttpResponse> {
-  const { url, method, headers, signal } = request;
+  const { url, method, headers, body: content, signal } = request;
   throwIfAborted(signal);
   return new Promise((resolve, reject) => {
     const { request: send } = url.protocol === 'http:' ? http : https;
@@ -112,6 +114,6 @@ function exchange(request: HttpRequest, agent: http.Agent, timeoutMs: number): P
       body.on('error', () => {});
       resolve({ status: body.statusCode ?? 0, headers: body.headers, body, url });
     });
-    pending.end();
+    pending.end(content);
   });
 }

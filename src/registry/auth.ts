@@ -1,31 +1,37 @@
 import { isOcibuildError } from '../errors/error.ts';
 import type { HttpRequest, HttpResponse } from '../http/transport.ts';
+import type { Credential, CredentialStore } from './credentials.ts';
 import { readBody } from './response-error.ts';
 
-/** What a token is good for. */
+/** What an authorization is good for. */
 export interface TokenScope {
   readonly registry: string;
   readonly repository: string;
+  readonly actions: 'pull' | 'pull,push';
+  /** A repository of the same registry to take blobs from while pushing. */
+  readonly mountFrom?: string;
 }
 
-/** Tokens of one build, by registry and repository. */
-export interface TokenStore {
-  /** A token that is still good, or undefined. */
+/** Values of the Authorization header for one build, by scope. */
+export interface Authorizer {
+  /** One that is still good, or undefined. */
   current(scope: TokenScope): string | undefined;
   /**
    * Answers a 401. Requests that are refused at the same time share one token.
-   * @param rejected the token that the refused request carried.
+   * @param challenge the `WWW-Authenticate` header
    * @throws AuthRefused
    */
   answer(challenge: string | undefined, scope: TokenScope, options: AnswerOptions): Promise<string>;
 }
 
 export interface AnswerOptions {
+  /** What the refused request carried. */
   readonly rejected: string | undefined;
   readonly signal: AbortSignal;
 }
 
 export interface AuthDeps {
+  readonly credentials: CredentialStore;
   /** Sends with retries and gives any final answer, also a refusal. */
   send(request: HttpRequest): Promise<HttpResponse>;
   /** Whether this URL may be asked without TLS. */
@@ -33,11 +39,11 @@ export interface AuthDeps {
   now(): number;
 }
 
-/** Why no token could be had; the client makes the user's error of it. */
+/** Why no authorization could be had; the client makes the user's error of it. */
 export class AuthRefused extends Error {}
 
-interface Token {
-  readonly text: string;
+interface Authorization {
+  readonly header: string;
   readonly expiresMs: number;
 }
 
@@ -49,29 +55,30 @@ interface Challenge {
 /** distribution-spec's token protocol: the life of a token that does not say. */
 const DEFAULT_LIFE_S = 60;
 const MAX_TOKEN_BYTES = 256 * 1024;
+const CLIENT_ID = 'ocibuild';
 
-/** Anonymous Bearer tokens. */
-export function createTokenStore(deps: AuthDeps): TokenStore {
-  const tokens = new Map<string, Token>();
-  const pending = new Map<string, Promise<Token>>();
-  const keyOf = ({ registry, repository }: TokenScope): string => `${registry}/${repository}`;
+export function createAuthorizer(deps: AuthDeps): Authorizer {
+  const known = new Map<string, Authorization>();
+  const pending = new Map<string, Promise<Authorization>>();
   const current = (scope: TokenScope): string | undefined => {
-    const token = tokens.get(keyOf(scope));
-    return token !== undefined && token.expiresMs > deps.now() ? token.text : undefined;
+    const found = known.get(keyOf(scope));
+    return found !== undefined && found.expiresMs > deps.now() ? found.header : undefined;
   };
-  const answer: TokenStore['answer'] = async (challenge, scope, { rejected, signal }) => {
-    const known = current(scope);
-    if (known !== undefined && known !== rejected) return known;
+  const answer: Authorizer['answer'] = async (challenge, scope, { rejected, signal }) => {
+    const good = current(scope);
+    if (good !== undefined && good !== rejected) return good;
     const key = keyOf(scope);
     let request = pending.get(key);
     if (request === undefined) {
-      request = fetchToken(deps, tokenUrl(deps, challenge, scope), signal).finally(() => pending.delete(key));
+      request = authorize(deps, { challenge, scope, signal }).finally(() => pending.delete(key));
       pending.set(key, request);
     }
     try {
-      const token = await request;
-      tokens.set(key, token);
-      return token.text;
+      const found = await request;
+      const lasts = found.expiresMs === Number.POSITIVE_INFINITY;
+      if (lasts && found.header === rejected) throw new AuthRefused('it refused the credentials');
+      known.set(key, found);
+      return found.header;
     } catch (error) {
       // Another build asked for the shared token and was cancelled; this one was not.
       const foreign = isOcibuildError(error) && error.code === 'CANCELLED' && !signal.aborted;
@@ -80,6 +87,10 @@ export function createTokenStore(deps: AuthDeps): TokenStore {
     }
   };
   return { current, answer };
+}
+
+function keyOf({ registry, repository, actions, mountFrom }: TokenScope): string {
+  return `${registry}/${repository} ${actions} ${mountFrom ?? ''}`;
 }
 
 /** The challenges of a `WWW-Authenticate` header, which may hold several. @see RFC 9110 §11.6.1 */
@@ -98,25 +109,65 @@ export function parseChallenges(header: string): Challenge[] {
   }
 }
 
-function tokenUrl(deps: AuthDeps, header: string | undefined, { repository }: TokenScope): URL {
-  const challenges = parseChallenges(header ?? '');
-  const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
-  if (bearer === undefined) {
-    const asked = challenges.map(({ scheme }) => scheme).join(', ');
-    throw new AuthRefused(asked === '' ? 'it asks for credentials' : `it asks for credentials (${asked})`);
-  }
-  const url = URL.parse(bearer.parameters.realm ?? '');
-  const allowed = url?.protocol === 'https:' || (url?.protocol === 'http:' && deps.isPlain(url));
-  if (url === null || !allowed) throw new AuthRefused('its token service has no HTTPS address');
-  const { service, scope } = bearer.parameters;
-  if (service !== undefined && service !== '') url.searchParams.set('service', service);
-  url.searchParams.set('scope', scope || `repository:${repository}:pull`);
-  return url;
+interface Refused {
+  readonly challenge: string | undefined;
+  readonly scope: TokenScope;
+  readonly signal: AbortSignal;
 }
 
-async function fetchToken(deps: AuthDeps, url: URL, signal: AbortSignal): Promise<Token> {
+async function authorize(deps: AuthDeps, { challenge, scope, signal }: Refused): Promise<Authorization> {
+  const { credential } = await deps.credentials.find(scope, signal);
+  if (credential?.kind === 'bearer') return lasting(`Bearer ${credential.token}`);
+  const challenges = parseChallenges(challenge ?? '');
+  const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
+  if (bearer !== undefined) {
+    const service = tokenService(deps, bearer, scope);
+    return fetchToken(deps, { ...service, credential, signal });
+  }
+  const basic = challenges.some(({ scheme }) => scheme === 'basic');
+  if (basic && credential?.kind === 'password') return lasting(basicHeader(credential));
+  const asked = challenges.map(({ scheme }) => scheme).join(', ');
+  throw new AuthRefused(asked === '' ? 'it asks for credentials' : `it asks for credentials (${asked})`);
+}
+
+function lasting(header: string): Authorization {
+  return { header, expiresMs: Number.POSITIVE_INFINITY };
+}
+
+function basicHeader({ username, password }: Credential & { kind: 'password' }): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+}
+
+interface TokenService {
+  readonly url: URL;
+  readonly service: string | undefined;
+  readonly scopes: readonly string[];
+}
+
+function tokenService(deps: AuthDeps, { parameters }: Challenge, scope: TokenScope): TokenService {
+  const url = URL.parse(parameters.realm ?? '');
+  const allowed = url?.protocol === 'https:' || (url?.protocol === 'http:' && deps.isPlain(url));
+  if (url === null || !allowed) throw new AuthRefused('its token service has no HTTPS address');
+  // What the registry asks for may be less than what the build will need: pushing begins with a question.
+  const { repository, actions, mountFrom } = scope;
+  const own = `repository:${repository}:${actions}`;
+  const more = mountFrom === undefined ? [] : [`repository:${mountFrom}:pull`];
+  const asked = (parameters.scope ?? '').split(' ').filter((one) => one !== '');
+  const others = asked.filter((one) => !one.startsWith(`repository:${repository}:`));
+  return { url, service: parameters.service, scopes: [own, ...more, ...others] };
+}
+
+type TokenRequest = TokenService & { credential: Credential | undefined; signal: AbortSignal };
+
+async function fetchToken(deps: AuthDeps, request: TokenRequest): Promise<Authorization> {
+  const { url, credential } = request;
   const startMs = deps.now();
-  const response = await deps.send({ method: 'GET', url, headers: { accept: 'application/json' }, signal });
+  let response = credential === undefined ? await getToken(deps, request) : await postToken(deps, request);
+  // Older services know only GET, some answer a POST with 401 whatever it says.
+  if (credential?.kind === 'password' && [400, 401, 404, 405].includes(response.status)) {
+    response.body.destroy();
+    response = await getToken(deps, request);
+  }
   if (response.status !== 200) {
     response.body.destroy();
     throw new AuthRefused(`its token service "${url.host}" refused (HTTP ${response.status})`);
@@ -128,7 +179,42 @@ async function fetchToken(deps: AuthDeps, url: URL, signal: AbortSignal): Promis
   }
   const lifeS = typeof json.expires_in === 'number' && json.expires_in > 0 ? json.expires_in : DEFAULT_LIFE_S;
   // Renewed at nine tenths of its life, so that it does not end on the way.
-  return { text, expiresMs: startMs + lifeS * 900 };
+  return { header: `Bearer ${text}`, expiresMs: startMs + lifeS * 900 };
+}
+
+/** @see https://distribution.github.io/distribution/spec/auth/token/ */
+function getToken(
+  deps: AuthDeps,
+  { url: realm, service, scopes, credential, signal }: TokenRequest,
+): Promise<HttpResponse> {
+  const url = new URL(realm);
+  if (service) url.searchParams.set('service', service);
+  for (const scope of scopes) url.searchParams.append('scope', scope);
+  const authorization = credential?.kind === 'password' ? { authorization: basicHeader(credential) } : {};
+  return deps.send({ method: 'GET', url, headers: { accept: 'application/json', ...authorization }, signal });
+}
+
+/** @see https://distribution.github.io/distribution/spec/auth/oauth/ */
+function postToken(
+  deps: AuthDeps,
+  { url, service, scopes, credential, signal }: TokenRequest,
+): Promise<HttpResponse> {
+  const form = new URLSearchParams({ client_id: CLIENT_ID, service: service ?? '', scope: scopes.join(' ') });
+  if (credential?.kind === 'refresh') {
+    form.set('grant_type', 'refresh_token');
+    form.set('refresh_token', credential.token);
+  } else if (credential?.kind === 'password') {
+    form.set('grant_type', 'password');
+    form.set('username', credential.username);
+    form.set('password', credential.password);
+  }
+  return deps.send({
+    method: 'POST',
+    url,
+    headers: { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' },
+    body: Buffer.from(form.toString()),
+    signal,
+  });
 }
 
 function parseJson(text: string): Readonly<Record<string, unknown>> {

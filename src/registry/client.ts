@@ -3,7 +3,8 @@ import { isBusy, RetriableFailure, retryAfterMs, withRetry } from '../http/retry
 import { createTransport, type HttpRequest, type HttpResponse } from '../http/transport.ts';
 import { familiarName, type Reference } from '../image/reference.ts';
 import { isPlain, registryUrl } from './address.ts';
-import { AuthRefused, createTokenStore } from './auth.ts';
+import { AuthRefused, createAuthorizer, type TokenScope } from './auth.ts';
+import { createCredentialStore } from './credentials.ts';
 import { authError, connectionError, responseError } from './response-error.ts';
 import type { ResolverOptions } from './types.ts';
 
@@ -39,7 +40,9 @@ export function createClient(options: ResolverOptions): RegistryClient {
     errorCode: 'REGISTRY_RESPONSE_INVALID',
     timeoutMs,
   });
-  const tokens = createTokenStore({
+  const credentials = options.credentials ?? createCredentialStore(options.env);
+  const authorizer = createAuthorizer({
+    credentials,
     send: async (request) => {
       const action = `ask "${request.url.host}" for a token`;
       try {
@@ -57,25 +60,30 @@ export function createClient(options: ResolverOptions): RegistryClient {
     const response = await transport(request);
     if (!isBusy(response.status)) return response;
     const waitMs = retryAfterMs(response.headers['retry-after'], Date.now());
-    throw new RetriableFailure(await responseError(response, action), waitMs);
+    throw new RetriableFailure(await responseError(response, { action }), waitMs);
   }
 
   /** One attempt: the answer, after a token was fetched for a 401. */
   async function attempt(call: RegistryCall, action: string): Promise<HttpResponse> {
     const url = new URL(`v2/${call.ref.repository}/${call.path}`, registryUrl(call.ref.registry, plainHttp));
-    let token = tokens.current(call.ref);
+    const scope = scopeOf(call.ref);
+    let authorization = authorizer.current(scope);
     for (let renewed = false; ; renewed = true) {
-      const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
       const { method, signal } = call;
       const response = await sendOnce(
-        { method, url, headers: { ...call.headers, ...authorization }, signal },
+        {
+          method,
+          url,
+          headers: { ...call.headers, ...(authorization === undefined ? {} : { authorization }) },
+          signal,
+        },
         action,
       );
       // Storage that a redirect led to may answer 401 as well; it has no token service.
       if (response.status !== 401 || renewed || response.url.host !== url.host) return response;
       response.body.destroy();
       const challenge = response.headers['www-authenticate'];
-      token = await tokens.answer(challenge, call.ref, { rejected: token, signal });
+      authorization = await authorizer.answer(challenge, scope, { rejected: authorization, signal });
     }
   }
 
@@ -87,16 +95,24 @@ export function createClient(options: ResolverOptions): RegistryClient {
           async () => {
             const response = await attempt(call, action);
             if (response.status >= 200 && response.status < 300) return await use(response);
-            throw await responseError(response, action);
+            const { origin } = await credentials.find(call.ref, call.signal);
+            throw await responseError(response, { action, used: origin });
           },
           { signal: call.signal, delayMs },
         );
       } catch (error) {
-        if (error instanceof AuthRefused) throw authError(action, error.message);
+        if (error instanceof AuthRefused) {
+          const { origin } = await credentials.find(call.ref, call.signal);
+          throw authError({ action, used: origin }, error.message);
+        }
         throw connectionError(error, action);
       }
     },
   };
+}
+
+function scopeOf({ registry, repository }: Reference): TokenScope {
+  return { registry, repository, actions: 'pull' };
 }
 
 /** `pull "app:v0" from "registry-1.docker.io"`, for messages. */

@@ -20,7 +20,7 @@ const ACCEPT = [
   '*/*',
 ].join(', ');
 
-/** A resolver that pulls anonymously. Keeps tokens, connections and the limit on parallel downloads. */
+/** A resolver. Keeps tokens, connections and the limit on parallel downloads. */
 export function createResolver(options: ResolverOptions): Resolver {
   const client = createClient(options);
   const slots = new Map<string, Slots>();

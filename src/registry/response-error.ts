@@ -7,7 +7,14 @@ import { errnoOf } from '../util/atomic-fs.ts';
 /** Error texts are for people; more than this is read by nobody. */
 const MAX_ERROR_BYTES = 64 * 1024;
 const MAX_ERROR_TEXT = 400;
-const NO_CREDENTIALS = 'images are pulled anonymously: no credentials are used';
+
+/** What was tried, for messages. */
+export interface Attempted {
+  /** e.g. `pull "app:v0" from "registry.example"`. */
+  readonly action: string;
+  /** Which credentials were used, or where none were found. */
+  readonly used?: string;
+}
 
 /** Reads a body whole. @throws REGISTRY_RESPONSE_INVALID when it is longer than `maxBytes`. */
 export async function readBody(body: IncomingMessage, maxBytes: number): Promise<Buffer> {
@@ -27,9 +34,11 @@ export async function readBody(body: IncomingMessage, maxBytes: number): Promise
   return Buffer.concat(chunks);
 }
 
-/** The error for an answer that is no success; reads the body for the registry's own words.
- * @param action e.g. `pull "app:v0" from "registry.example"`. */
-export async function responseError(response: HttpResponse, action: string): Promise<OcibuildError> {
+/** The error for an answer that is no success; reads the body for the registry's own words. */
+export async function responseError(
+  response: HttpResponse,
+  { action, used }: Attempted,
+): Promise<OcibuildError> {
   const { status, url } = response;
   const told = await errorText(response);
   const message = `Cannot ${action}: ${describe(status)}${told === '' ? '' : `: ${told}`}`;
@@ -37,9 +46,9 @@ export async function responseError(response: HttpResponse, action: string): Pro
   switch (status) {
     case 401:
     case 403:
-      return new OcibuildError('REGISTRY_AUTH_FAILED', `${message} (${NO_CREDENTIALS})`, {
+      return new OcibuildError('REGISTRY_AUTH_FAILED', `${message}${shownUse(used)}`, {
         ...facts,
-        hint: 'check the name; a private image must be in the local store or in an OCI layout',
+        hint: LOGIN_HINT,
       });
     case 404:
       return new OcibuildError('REGISTRY_NOT_FOUND', message, {
@@ -74,10 +83,17 @@ export function connectionError(error: unknown, action: string): OcibuildError {
 }
 
 /** The error for a registry that wants a password. */
-export function authError(action: string, why: string): OcibuildError {
-  return new OcibuildError('REGISTRY_AUTH_FAILED', `Cannot ${action}: ${why} (${NO_CREDENTIALS})`, {
-    hint: 'check the name; a private image must be in the local store or in an OCI layout',
+export function authError({ action, used }: Attempted, why: string): OcibuildError {
+  return new OcibuildError('REGISTRY_AUTH_FAILED', `Cannot ${action}: ${why}${shownUse(used)}`, {
+    hint: LOGIN_HINT,
   });
+}
+
+const LOGIN_HINT =
+  'check the name; for a private image log in first, for example with `docker login` or `podman login`';
+
+function shownUse(used: string | undefined): string {
+  return used === undefined ? '' : ` (${used})`;
 }
 
 function describe(status: number): string {

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Reference } from '../image/reference.ts';
 import type { Descriptor, Digest } from '../image/types.ts';
+import type { CredentialStore } from './credentials.ts';
 
 /** Name → descriptor → bytes. One for a build; tokens are kept in it. */
 export interface Resolver {
@@ -33,8 +34,10 @@ export interface Fetcher {
 export interface ResolverOptions {
   /** Hosts to talk plain HTTP to; loopback hosts always are. */
   readonly plainHttp?: readonly string[];
-  /** Proxy variables and CA settings are taken from here. */
+  /** Proxy variables, CA settings and the places of credential files are taken from here. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** @default the files and helpers that `env` leads to */
+  readonly credentials?: CredentialStore;
   /** Pause before the second try; it doubles up to eight times that. @default 1000 */
   readonly retryDelayMs?: number;
   /** How long to wait for an answer, or for the next bytes of one. @default 60_000 */

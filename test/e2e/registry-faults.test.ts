@@ -243,12 +243,12 @@ describe('tokens', () => {
       expect(seen.filter(({ path }) => path.includes('manifests'))).toHaveLength(2);
     }));
 
-  it('the error says that no credentials are used when the token is not enough', () =>
+  it('the error says that there are no credentials when the token is not enough', () =>
     scene(async ({ server, resolver, ref }) => {
       guard(server, () => ({ token: 'bad' }));
       await expect(resolver.resolve(ref, { signal })).rejects.toMatchObject({
         code: 'REGISTRY_AUTH_FAILED',
-        message: expect.stringContaining('no credentials are used'),
+        message: expect.stringContaining('no credentials for'),
       });
     }));
 

@@ -14,8 +14,15 @@ export interface TestRegistry extends AsyncDisposable {
   push(layoutDir: string, tag: string, name: string): Promise<void>;
 }
 
+export interface RegistryOptions {
+  /** The `auth` part of the registry's configuration. Default: everybody may do everything. */
+  readonly auth?: Readonly<Record<string, unknown>>;
+  /** `user:password` for skopeo's pushes. */
+  readonly credentials?: string;
+}
+
 /** Starts Debian's docker-registry on a free port. */
-export async function startRegistry(): Promise<TestRegistry> {
+export async function startRegistry({ auth, credentials }: RegistryOptions = {}): Promise<TestRegistry> {
   const dir = await mkdtemp(join(tmpdir(), 'ocibuild-registry-'));
   const config = join(dir, 'config.json');
   // YAML contains JSON.
@@ -24,6 +31,7 @@ export async function startRegistry(): Promise<TestRegistry> {
     log: { level: 'info', accesslog: { disabled: true } },
     storage: { filesystem: { rootdirectory: join(dir, 'data') }, delete: { enabled: true } },
     http: { addr: '127.0.0.1:0' },
+    ...(auth === undefined ? {} : { auth }),
   });
   await writeFile(config, text);
   const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -49,6 +57,7 @@ export async function startRegistry(): Promise<TestRegistry> {
         '--preserve-digests',
         '--insecure-policy',
         '--dest-tls-verify=false',
+        ...(credentials === undefined ? [] : ['--dest-creds', credentials]),
       ];
       await execFileAsync('skopeo', [...args, source, `docker://${host}/${name}`]);
     },
