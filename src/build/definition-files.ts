@@ -3,6 +3,7 @@ import { basename, join, relative, resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import type { SourceFile } from '../errors/source.ts';
 import { suggest } from '../errors/suggest.ts';
+import { createDockerfileReader } from './named-dockerfiles.ts';
 import type { NormalOptions } from './normalise.ts';
 
 export interface DefinitionFiles {
@@ -10,6 +11,8 @@ export interface DefinitionFiles {
   readonly ignoreFile: SourceFile | undefined;
   /** Every path that was looked at, also in vain: what a later build must find the same. */
   readonly looked: readonly string[];
+  /** Reads a file that the Dockerfile names (`FROM file:`); adds to `looked`. */
+  readonly readDockerfile: (path: string, from: SourceFile) => SourceFile;
 }
 
 /** Docker's default names, in the order they are tried; the last is Buildah's. */
@@ -30,7 +33,8 @@ export function readDefinition(options: NormalOptions): DefinitionFiles {
   const ignoreFile =
     (path === undefined ? undefined : read(`${path}.dockerignore`, `${basename(path)}.dockerignore`)) ??
     read(join(contextDir, '.dockerignore'), '.dockerignore');
-  return { dockerfile: file, ignoreFile, looked };
+  const readDockerfile = createDockerfileReader({ main: file, path, contextDir, read });
+  return { dockerfile: file, ignoreFile, looked, readDockerfile };
 }
 
 /** The ignore file of a named context. @throws CONTEXT_NOT_FOUND, DOCKERFILE_NOT_FOUND */

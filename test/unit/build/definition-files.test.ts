@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readDefinition, readIgnoreFile } from '../../../src/build/definition-files.ts';
@@ -84,5 +84,66 @@ describe('readIgnoreFile()', () => {
     mkdirSync(join(dir, 'b'));
     expect(readIgnoreFile(join(dir, 'a')).ignoreFile?.text).toBe('*.log');
     expect(readIgnoreFile(join(dir, 'b'))).toEqual({});
+  });
+});
+
+describe('readDockerfile()', () => {
+  const from = (files: Readonly<Record<string, string>>, options: Partial<BuildOptions> = {}) => {
+    const cwd = tempDir({ Dockerfile: 'FROM x', ...files });
+    const found = readDefinition(normaliseOptions({ context: '.', cwd, env: {}, ...options }));
+    const names = (path: string, file = found.dockerfile) => found.readDockerfile(path, file);
+    return { cwd, names, ...found };
+  };
+
+  it('counts a path from the file that names it, and tells that it looked there', () => {
+    const { names, looked, cwd } = from({ 'a/one': '1', 'a/b/two': '2', 'a/three': '3' });
+    const one = names('./a/one');
+    const two = names('b/two', one);
+    expect([one, two, names('../three', two)]).toEqual([
+      { name: 'a/one', text: '1' },
+      { name: 'a/b/two', text: '2' },
+      { name: 'a/three', text: '3' },
+    ]);
+    expect(looked).toContain(join(cwd, 'a/b/two'));
+  });
+
+  it('gives the same object for the same file, however it is reached', () => {
+    const { names, dockerfile, cwd } = from({ 'a/one': '1' });
+    symlinkSync('.', join(cwd, 'loop'));
+    expect(names('loop/a/one')).toBe(names('a/one'));
+    expect(names('loop/Dockerfile')).toBe(dockerfile);
+  });
+
+  it('reads beside a Dockerfile that lies outside of the context', () => {
+    const { names } = from(
+      { 'ctx/f': '', 'deploy/Dockerfile': '', 'deploy/base': 'b' },
+      {
+        context: 'ctx',
+        dockerfile: 'deploy/Dockerfile',
+      },
+    );
+    expect(names('base')).toEqual({ name: 'base', text: 'b' });
+    expect(() => names('../Dockerfile')).toThrow(/lies neither in the context/);
+    expect(names('../ctx/f').name).toBe('f');
+  });
+
+  it('reads in the context when the text of the Dockerfile is given', () => {
+    const { names } = from({ base: 'b' }, { dockerfileText: 'FROM file:base' });
+    expect(names('base').text).toBe('b');
+  });
+
+  it.each<[string, RegExp]>([
+    ['/etc/hostname', /must be relative/],
+    ['../outside', /does not exist|lies neither/],
+    ['../../../../etc/hostname', /lies neither in the context/],
+    ['link', /"\/etc\/hostname" lies neither in the context/],
+    ['none', /does not exist/],
+    ['Dockerfile/x', /does not exist/],
+    ['dir', /is not a regular file/],
+  ])('refuses %s', (path, message) => {
+    const { names, cwd } = from({ 'dir/f': '' });
+    symlinkSync('/etc/hostname', join(cwd, 'link'));
+    expect(() => names(path)).toThrow(message);
+    expect(() => names(path)).toThrow(expect.objectContaining({ code: 'DOCKERFILE_NOT_FOUND' }));
   });
 });
