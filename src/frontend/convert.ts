@@ -9,6 +9,7 @@ import { convertCopy } from './convert-copy.ts';
 import { convertMeta } from './convert-meta.ts';
 import { convertRun } from './convert-run.ts';
 import { parseIgnore } from './dockerignore.ts';
+import { createFaults, type Faults } from './faults.ts';
 import type { ArgInstruction, Instruction } from './instructions.ts';
 import { lineRange } from './lines.ts';
 import type { Directive } from './parser.ts';
@@ -39,8 +40,10 @@ export async function convertDockerfile(context: FrontendContext): Promise<Front
   const program = await readProgram(context, context.dockerfile);
   const plan = planStages(context, program);
   const resolved = await resolvePlan(context, plan);
-  const build = createBuild(context, resolved, plan.scope);
+  const faults = createFaults();
+  const build = createBuild(context, { plan: resolved, scope: plan.scope, faults });
   const target = build.stageState(plan.target);
+  faults.check();
   const declared = [...resolved.stages.values()].flatMap((stage) => stage.instructions);
   return {
     definition: build.graph.definition(),
@@ -58,9 +61,13 @@ export async function convertDockerfile(context: FrontendContext): Promise<Front
   };
 }
 
-function createBuild(context: FrontendContext, plan: ResolvedPlan, scope: FileScope): Build {
+function createBuild(
+  context: FrontendContext,
+  { plan, scope, faults }: { plan: ResolvedPlan; scope: FileScope; faults: Faults },
+): Build {
   const graph = createGraph();
   const states = new Map<number, StageState>();
+  const broken = new Set<number>();
   const local = (name: string, ignoreFile: SourceFile | undefined, shown: string): Digest => {
     const ignore = ignoreFile === undefined ? [] : parseIgnore(ignoreFile);
     const op: SourceOp = { kind: 'source', source: { type: 'local', name, ignore } };
@@ -114,7 +121,17 @@ function createBuild(context: FrontendContext, plan: ResolvedPlan, scope: FileSc
       if (stage === undefined) throw new OcibuildError('INTERNAL', `Cannot find stage ${index} of the plan`);
       const own = stage.scope === scope ? build : { ...build, ...stage.scope };
       const state = startStage(own, stage);
-      for (const instruction of stage.instructions) carryOut(own, state, instruction);
+      let sound = stage.base.kind !== 'stage' || !broken.has(stage.base.index);
+      for (const instruction of sound ? stage.instructions : []) {
+        const done = faults.attempt(() => {
+          carryOut(own, state, instruction);
+          return true;
+        });
+        // What is wrong behind a variable that could not be set may be wrong because of it.
+        sound = done === true || (instruction.kind !== 'ENV' && instruction.kind !== 'ARG');
+        if (!sound) break;
+      }
+      if (!sound) broken.add(index);
       states.set(index, state);
       return state;
     },
@@ -188,6 +205,7 @@ function baseVertex(build: Build, state: StageState, base: BaseRef): Digest | un
   const about = sourceOf(state, stage.from);
   if (base.kind === 'local' || base.kind === 'remote') {
     const source = build.sourceVertex(base, about);
+    commit(state, `FROM ${base.name}`, true);
     return build.graph.add(
       {
         kind: 'file',

@@ -1,6 +1,6 @@
 import { OcibuildError } from '../errors/error.ts';
 import type { SourceFile, SourceRange } from '../errors/source.ts';
-import { type Heredoc, joinLines, type LogicalLine, lineRange, splitLines } from './lines.ts';
+import { type Heredoc, joinLines, type LinePart, type LogicalLine, lineRange, splitLines } from './lines.ts';
 import { isBlank } from './shell-lex.ts';
 
 /** `# key=value` at the top of the file. */
@@ -31,6 +31,8 @@ export interface RawInstruction {
   readonly comment?: readonly string[];
   /** Blank lines between its parts. */
   readonly blankLines?: readonly SourceRange[];
+  /** Where the pieces of `text` stand that lines of the file give; absent where it has no place of its own. */
+  readonly parts?: readonly LinePart[];
 }
 
 export interface RawFlag {
@@ -66,7 +68,7 @@ export async function parseFile(file: SourceFile): Promise<ParsedFile> {
     const why = /\S/.test(file.text) ? 'it holds comments only' : 'it is empty';
     throw new OcibuildError('DOCKERFILE_EMPTY', `Cannot build "${file.name}": ${why}`, {
       hint: 'start it with a FROM instruction, for example "FROM alpine"',
-      source: { file, ranges: [lineRange(1, 1, 1)] },
+      source: { file, ranges: [lineRange(Math.max(lines.length, 1), 1, 1)] },
     });
   }
   const places = await findPlaces(maskText(lines, logical));
@@ -208,6 +210,7 @@ function toInstruction(
     file: about.file,
     range,
     keywordRange: place?.keyword ?? ownKeyword,
+    parts: line.parts,
     ...(line.comment.length === 0 ? {} : { comment: line.comment }),
     ...(line.blankLines.length === 0 ? {} : { blankLines: line.blankLines.map(wholeLine) }),
   };

@@ -1,5 +1,6 @@
-import { MultiError, OcibuildError } from '../errors/error.ts';
+import { OcibuildError } from '../errors/error.ts';
 import type { SourceFile } from '../errors/source.ts';
+import { createFaults } from './faults.ts';
 import type { Instruction } from './instructions.ts';
 import { parseInstruction } from './parse-instruction.ts';
 import { type Directive, type ParsedFile, parseFile } from './parser.ts';
@@ -44,18 +45,11 @@ function isExtended(file: SourceFile, directives: readonly Directive[], wanted: 
 
 /** Faults of one instruction do not hide those of the next. */
 function parseAll(parsed: ParsedFile): Instruction[] {
-  const errors: OcibuildError[] = [...parsed.errors];
-  const instructions: Instruction[] = [];
-  for (const raw of parsed.instructions) {
-    try {
-      instructions.push(parseInstruction(raw, parsed.escapeChar));
-    } catch (error) {
-      if (!(error instanceof OcibuildError)) throw error;
-      errors.push(error);
-    }
-  }
-  const lineOf = (error: OcibuildError) => error.source?.ranges[0]?.start.line ?? 0;
-  const [first, ...more] = errors.sort((a, b) => lineOf(a) - lineOf(b));
-  if (first === undefined) return instructions;
-  throw more.length === 0 ? first : new MultiError([first, ...more]);
+  const faults = createFaults();
+  for (const error of parsed.errors) faults.add(error);
+  const instructions = parsed.instructions.flatMap(
+    (raw) => faults.attempt(() => parseInstruction(raw, parsed.escapeChar)) ?? [],
+  );
+  faults.check();
+  return instructions;
 }

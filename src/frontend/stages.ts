@@ -6,9 +6,10 @@ import { normalName, parseReference, withDefaultTag } from '../image/reference.t
 import type { Platform } from '../image/types.ts';
 import { buildArg, platformArgs } from './args.ts';
 import { expandAt } from './expand.ts';
+import { createFaults } from './faults.ts';
 import { instructionError } from './flags.ts';
 import type { ArgInstruction, FromInstruction, Instruction } from './instructions.ts';
-import type { RawInstruction } from './parser.ts';
+import type { RawFlag, RawInstruction } from './parser.ts';
 import type { FileProgram } from './read-file.ts';
 import type { ResetName } from './reset.ts';
 import type { FrontendContext } from './types.ts';
@@ -81,14 +82,17 @@ export function planFile(
   const scope: FileScope = { escapeChar, extended, globals };
   const isMain = first === 0;
   const earlier: Stage[] = [];
+  const faults = createFaults();
   for (const [place, head] of heads.entries()) {
     const { from } = head;
     const name = from.name;
     const shown = name ?? (heads.length === 1 ? '' : `stage-${place}`);
-    const platform = platformOf(context, from, { globals, escapeChar });
+    const platform =
+      faults.attempt(() => platformOf(context, from, { globals, escapeChar })) ?? context.targetPlatform;
     // Names of stages of other files are their own affair.
     const replaced = name === undefined || !isMain ? undefined : findContext(context, name, platform);
-    const base = replaced ?? findBase({ context, earlier, scope }, from, platform);
+    const base: BaseRef | FileRef = replaced ??
+      faults.attempt(() => findBase({ context, earlier, scope }, from, platform)) ?? { kind: 'scratch' };
     earlier.push({
       scope,
       index: first + place,
@@ -102,18 +106,30 @@ export function planFile(
       instructions: replaced === undefined ? head.body : [],
     });
   }
+  for (const { instructions: own } of earlier) {
+    for (const each of own) faults.attempt(() => checkIndex(earlier, each));
+  }
+  faults.check();
   return { stages: earlier, scope };
+}
+
+/** A wrong index is wrong in stages that the target does not need, too. */
+function checkIndex(stages: readonly Stage[], instruction: Instruction): void {
+  if (instruction.kind === 'COPY' && instruction.from !== undefined) {
+    numberedStage(stages, instruction.from, instruction);
+  }
 }
 
 /** The stage, context or image that `--from` names, seen from stage `at`. Later stages are found too. */
 export function findSource(
   context: FrontendContext,
   all: readonly Stage[],
-  wanted: { from: string; at: Stage; raw: RawInstruction },
+  wanted: { from: string; at: Stage; raw: RawInstruction; flag?: RawFlag },
 ): BaseRef | FileRef {
   const { from, at, raw } = wanted;
   const stages = all.filter(({ scope }) => scope === at.scope);
-  const range = raw.flags.find(({ name }) => name === 'from')?.range ?? raw.range;
+  const flag = wanted.flag ?? raw.flags.find(({ name }) => name === 'from');
+  const range = flag?.range ?? raw.range;
   if (from.includes('$')) {
     throw instructionError(raw, 'DOCKERFILE_FLAG_INVALID', {
       message: `Cannot use "--from=${from}": variables are not expanded here`,
@@ -121,20 +137,30 @@ export function findSource(
       range,
     });
   }
-  if (/^[+-]?\d+$/.test(from)) {
-    const numbered = stages[Number(from)];
-    if (numbered !== undefined) return { kind: 'stage', index: numbered.index };
-    throw instructionError(raw, 'DOCKERFILE_STAGE_NOT_FOUND', {
-      message: `Cannot find stage ${from}: the file has ${stages.length} stages, numbered from 0`,
-      range,
-    });
-  }
+  const numbered = numberedStage(stages, from, { raw, range });
+  if (numbered !== undefined) return { kind: 'stage', index: numbered.index };
   const named = stages.filter(({ name }) => name === from.toLowerCase());
   const stage = named.findLast(({ index }) => index < at.index) ?? named[0];
   if (stage !== undefined) return { kind: 'stage', index: stage.index };
   if (from === 'scratch') return { kind: 'scratch' };
   if (from.startsWith(FILE_PREFIX)) return fileRef(from, { scope: at.scope, raw, range });
   return findContext(context, from, context.targetPlatform) ?? { kind: 'image', name: from };
+}
+
+/** A number is always an index, never an image of that name. */
+function numberedStage(
+  stages: readonly Stage[],
+  from: string,
+  { raw, range }: { raw: RawInstruction; range?: SourceRange },
+): Stage | undefined {
+  if (!/^[+-]?\d+$/.test(from)) return undefined;
+  const stage = stages[Number(from)];
+  if (stage !== undefined) return stage;
+  const count = stages.length === 1 ? '1 stage' : `${stages.length} stages`;
+  throw instructionError(raw, 'DOCKERFILE_STAGE_NOT_FOUND', {
+    message: `Cannot find stage ${from}: the file has ${count}, numbered from 0`,
+    range: range ?? raw.flags.find(({ name }) => name === 'from')?.range ?? raw.range,
+  });
 }
 
 const FILE_PREFIX = 'file:';
@@ -192,13 +218,18 @@ function evaluateGlobals(
   globals: Map<string, string>,
   about: { context: FrontendContext; metaArgs: readonly ArgInstruction[]; escapeChar: string },
 ): void {
+  const faults = createFaults();
   for (const { args, raw } of about.metaArgs) {
     for (const { key, value } of args) {
       const given = buildArg(about.context, key);
       if (given !== undefined) globals.set(key, given);
-      else if (value !== undefined) globals.set(key, expandAt(raw, value, globals, about.escapeChar));
+      else if (value !== undefined) {
+        faults.attempt(() => globals.set(key, expandAt(raw, value, globals, about.escapeChar)));
+      }
     }
   }
+  // Lines that use these values would only fail in turn.
+  faults.check();
 }
 
 function findBase(
