@@ -3,7 +3,7 @@ import { assembleImage } from '../exporter/image-writer.ts';
 import type { ExportImage } from '../exporter/types.ts';
 import type { FrontendResult } from '../frontend/types.ts';
 import { finishConfig, formatTime } from '../image/config.ts';
-import type { History, ImageConfig } from '../image/types.ts';
+import type { History, ImageConfig, Platform } from '../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
 
 export interface AssembleOptions {
@@ -14,13 +14,18 @@ export interface AssembleOptions {
   readonly rows: LayerRows;
   readonly epochSec: number | undefined;
   readonly nowMs: number;
-  readonly annotations: Readonly<Record<string, string>> | undefined;
+  /** What the image was asked for. */
+  readonly platform: Platform;
+  /** Of the manifest and of its descriptor. */
+  readonly annotations: { readonly manifest: Annotations; readonly descriptor: Annotations };
 }
+
+type Annotations = Readonly<Record<string, string>>;
 
 /** Config and manifest of a built image. Times are those of the layers, not of this build: an image built again
  * from the cache is the same image. */
 export function assembleResult(front: FrontendResult, options: AssembleOptions): ExportImage {
-  const { blobs, annotations } = options;
+  const { blobs, annotations, platform } = options;
   const { config, created } = datedConfig(front, options);
   const finished = finishConfig(config, {
     diffIds: blobs.map(({ diffId }) => diffId),
@@ -30,7 +35,9 @@ export function assembleResult(front: FrontendResult, options: AssembleOptions):
   const image = assembleImage({
     layers: blobs.map(({ descriptor }) => descriptor),
     config: finished,
-    ...(annotations === undefined ? {} : { annotations }),
+    annotations: annotations.manifest,
+    descriptorAnnotations: annotations.descriptor,
+    platform,
   });
   return {
     ...image,

@@ -3,13 +3,13 @@ import type { Definition, Vertex } from '../llb/definition.ts';
 
 /** What the graph will ask of each vertex's layers, known before anything runs. */
 export interface GraphNeeds {
-  /** Its layers become part of the image. */
+  /** Its layers become part of an image. */
   isExported(vertex: Digest): boolean;
   /** A RUN stands on it. */
   isRoot(vertex: Digest): boolean;
 }
 
-export function graphNeeds({ vertices }: Definition, target: Digest | undefined): GraphNeeds {
+export function graphNeeds({ vertices }: Definition, targets: readonly Digest[]): GraphNeeds {
   const exported = new Set<Digest>();
   const roots = new Set<Digest>();
   const mark = (digest: Digest | undefined, into: Set<Digest>): void => {
@@ -18,7 +18,7 @@ export function graphNeeds({ vertices }: Definition, target: Digest | undefined)
     into.add(vertex.digest);
     for (const below of basesOf(vertex)) mark(below, into);
   };
-  mark(target, exported);
+  for (const target of targets) mark(target, exported);
   for (const { op, inputs } of vertices.values()) {
     if (op.kind !== 'exec') continue;
     mark(inputs[op.rootfs], roots);

@@ -1,19 +1,18 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
-import { hostPlatform, parsePlatform } from '../image/platform.ts';
-import { familiarName, normalName, parseReference, withDefaultTag } from '../image/reference.ts';
-import type { Platform } from '../image/types.ts';
 import { defaultRoot } from './default-root.ts';
+import { type ImageOptions, readImageOptions } from './image-options.ts';
 import type { BuildOptions, Output } from './options.ts';
 
 /** Options with every default filled in; paths are absolute. */
-export interface NormalOptions extends Omit<BuildOptions, 'context' | 'platform' | 'tags'> {
+export interface NormalOptions
+  extends Omit<
+      BuildOptions,
+      'context' | 'platform' | 'tags' | 'target' | 'targets' | 'targetTags' | 'annotations'
+    >,
+    ImageOptions {
   readonly contextDir: string;
-  /** Normalised and familiar form of each `-t`. */
-  readonly names: readonly { readonly normal: string; readonly familiar: string }[];
-  readonly targetPlatform: Platform;
-  readonly buildPlatform: Platform;
   readonly outputs: readonly Output[];
   readonly jobs: number;
   readonly root: string;
@@ -32,7 +31,7 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
   const env = options.env ?? process.env;
   const cwd = options.cwd ?? process.cwd();
   const outputs = options.outputs ?? [{ type: 'store' as const }];
-  const { jobs = availableParallelism(), platform, tags = [], buildContexts = {} } = options;
+  const { jobs = availableParallelism(), buildContexts = {} } = options;
   if (!Number.isInteger(jobs) || jobs < 1) {
     throw new OcibuildError(
       'USAGE_INVALID',
@@ -42,21 +41,16 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
   if (outputs.filter((output) => 'dest' in output && output.dest === '-').length > 1) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot write two outputs to stdout');
   }
-  const buildPlatform = hostPlatform();
-  const names = tags.map((tag) => {
-    const reference = withDefaultTag(parseReference(tag));
-    if (reference.digest !== undefined) {
-      throw new OcibuildError('REFERENCE_INVALID', `Cannot name an image "${tag}": a name has no digest`);
-    }
-    return { normal: normalName(reference), familiar: familiarName(reference) };
-  });
-  const wanted = platform ?? env.DOCKER_DEFAULT_PLATFORM;
+  const images = readImageOptions(options, env);
+  if (images.targets.length > 1 && outputs.some((output) => 'dest' in output && output.dest === '-')) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot write several targets to stdout', {
+      hint: 'write files: with dest=out.tar the target "a" goes to "out-a.tar"',
+    });
+  }
   return {
     ...options,
     contextDir: resolve(cwd, options.context),
-    names,
-    targetPlatform: wanted === undefined || wanted === '' ? buildPlatform : parsePlatform(wanted),
-    buildPlatform,
+    ...images,
     outputs: outputs.map((output) =>
       'dest' in output && output.dest !== '-' ? { ...output, dest: resolve(cwd, output.dest) } : output,
     ),

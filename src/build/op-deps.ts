@@ -2,21 +2,21 @@ import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { StoreRoot } from '../cache/types.ts';
 import { OcibuildError } from '../errors/error.ts';
-import type { FrontendResult } from '../frontend/types.ts';
 import { treeDigest } from '../layer/tree.ts';
 import type { OpDeps } from '../solver/ops/types.ts';
 import type { ArchiveStore } from './archives.ts';
 import type { Engine } from './engine.ts';
+import type { BuildGraph } from './graph.ts';
 import { graphNeeds } from './graph-needs.ts';
+import { blobOptions, isImageOutput } from './image-outputs.ts';
 import type { LocalSources } from './local-files.ts';
 import type { NormalOptions } from './normalise.ts';
-import { blobOptions, isImageOutput } from './outputs.ts';
 import { proxyEnvironment } from './proxy-env.ts';
 
 export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers'> {
   readonly options: NormalOptions;
   readonly engine: Engine;
-  readonly front: FrontendResult;
+  readonly graph: BuildGraph;
   readonly signal: AbortSignal;
   readonly local: LocalSources;
   readonly archives: ArchiveStore;
@@ -25,8 +25,8 @@ export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers'> {
 
 /** What the steps of one build work with. */
 export function createOpDeps(parts: OpParts): OpDeps {
-  const { options, engine, front, signal, local, archives, inline } = parts;
-  const needs = graphNeeds(front.definition, front.target);
+  const { options, engine, graph, signal, local, archives, inline } = parts;
+  const needs = graphNeeds(graph.definition, graph.roots);
   const wanted = options.outputs.find(isImageOutput);
   return {
     layers: engine.layers,

@@ -1,4 +1,4 @@
-import type { Descriptor, Digest, ImageConfig } from '../image/types.ts';
+import type { Descriptor, Digest, ImageConfig, Platform } from '../image/types.ts';
 import type { EventSink } from '../solver/types.ts';
 
 /** What to do with the result. */
@@ -16,8 +16,13 @@ export type Output =
       /** Also recompress layers that exist in another form. Default false. */
       readonly forceCompression?: boolean;
     }
-  | { readonly type: 'local'; readonly dest: string }
-  | { readonly type: 'tar'; readonly dest: string };
+  | {
+      readonly type: 'local' | 'tar';
+      /** Directory, or file; `-` is stdout, for `tar` only. */
+      readonly dest: string;
+      /** A directory for each platform (`linux_arm64`). Default: when there are several. */
+      readonly platformSplit?: boolean;
+    };
 
 /** The value of a secret. Paths may be relative to `cwd`. */
 export type SecretSource =
@@ -49,6 +54,8 @@ export interface BuildOptions {
   /** Names of the images of `targets`. */
   readonly targetTags?: Readonly<Record<string, readonly string[]>>;
   readonly labels?: Readonly<Record<string, string>>;
+  /** Of the manifest; a key may say where else it goes, as on the command line: `index:KEY`,
+   * `manifest[linux/arm64],manifest-descriptor:KEY`. */
   readonly annotations?: Readonly<Record<string, string>>;
   /** `os/arch[/variant]`, several joined by commas: one image for each and an index over them. Default: the
    * machine's. */
@@ -90,12 +97,27 @@ export interface BuildOptions {
   readonly stdout?: NodeJS.WritableStream;
 }
 
+/** The image of one platform. */
+export interface PlatformResult {
+  readonly platform: Platform;
+  /** Descriptor of its manifest. */
+  readonly descriptor: Descriptor;
+  readonly configDigest: Digest;
+}
+
 export interface BuildResult {
-  /** Digest of the image's manifest; undefined for `cacheonly`, `local` and `tar` outputs. */
+  /** Digest of the image's manifest, or of the index over the images of all platforms; undefined for `cacheonly`,
+   * `local` and `tar` outputs, and for several targets. */
   readonly digest?: Digest;
+  /** Undefined where the result is an index. */
   readonly configDigest?: Digest;
-  /** Descriptor of the manifest. */
+  /** Descriptor of the manifest or index. */
   readonly descriptor?: Descriptor;
+  /** In the order of `platform`. */
+  readonly platforms?: readonly PlatformResult[];
+  /** With several `targets`: the result of each, by its name. */
+  readonly targets?: Readonly<Record<string, BuildResult>>;
+  /** Of the first platform; of several targets the last one's. */
   readonly config: ImageConfig;
   /** Normalised names the image was given. */
   readonly names: readonly string[];

@@ -1,116 +1,156 @@
-import type { BlobOptions } from '../cache/types.ts';
-import type { ExportImage, ExportOptions, ExportTree } from '../exporter/types.ts';
-import type { FrontendResult } from '../frontend/types.ts';
-import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
+import { join, parse } from 'node:path';
+import type { ExportOptions, ExportSet, ExportTree } from '../exporter/types.ts';
+import { EMPTY_LAYER } from '../layer/layer-id.ts';
 import { fsPath } from '../layer/path-bytes.ts';
 import { createTreeView } from '../layer/tree-view.ts';
-import { assembleResult } from './assemble.ts';
-import type { Engine } from './engine.ts';
+import type { TargetGraph } from './graph.ts';
 import type { InternalSteps } from './internal-steps.ts';
-import type { NormalOptions } from './normalise.ts';
+import { type ImageContext, makeSet } from './make-set.ts';
 import type { Output } from './options.ts';
+import type { BuiltTarget } from './targets.ts';
 
-export interface OutputContext {
-  readonly options: NormalOptions;
-  readonly engine: Engine;
-  readonly front: FrontendResult;
-  readonly layers: readonly LayerId[];
+export interface OutputContext extends ImageContext {
   readonly steps: InternalSteps;
-  readonly signal: AbortSignal;
-  readonly nowMs: number;
 }
 
-/** Outputs that are images; the others are file systems or nothing. */
-export function isImageOutput(output: Output): boolean {
-  return output.type === 'store' || output.type === 'oci';
-}
-
-/** How an image output wants its layers. */
-export function blobOptions(output: Output): BlobOptions {
-  if (output.type !== 'oci') return { compression: 'gzip' };
-  const { compression = 'gzip', compressionLevel: level, forceCompression: force } = output;
-  return { compression, ...(level === undefined ? {} : { level }), ...(force === true ? { force } : {}) };
-}
-
-/** Writes every output. Gives the image of the last image output. */
-export async function writeOutputs(context: OutputContext): Promise<ExportImage | undefined> {
-  let image: ExportImage | undefined;
-  for (const output of context.options.outputs) {
-    if (output.type === 'store') image = await toStore(context);
-    else if (output.type === 'oci') image = await toOci(context, output);
-    else if (output.type === 'local' || output.type === 'tar') await toFiles(context, output);
+/** Writes every output of every target. What a target gives is the image of the last image output. */
+export async function writeOutputs(
+  targets: readonly TargetGraph[],
+  context: OutputContext,
+): Promise<readonly BuiltTarget[]> {
+  const built: BuiltTarget[] = [];
+  for (const target of targets) {
+    const several = targets.length > 1 ? target.target.stage : undefined;
+    let set: ExportSet | undefined;
+    for (const output of context.options.outputs) {
+      set = (await writeOutput(target, placed(output, several), context)) ?? set;
+    }
+    const { config } = (target.images[0] as TargetGraph['images'][number]).front;
+    built.push({ target: target.target, config, ...(set === undefined ? {} : { set }) });
   }
-  return image;
+  return built;
 }
 
-async function toStore(context: OutputContext): Promise<ExportImage> {
-  const { engine, options } = context;
-  return context.steps.run('exporting to the store', async (step) => {
-    const image = await makeImage(context, { type: 'store' });
-    engine.content.putBytes(image.configBytes);
-    engine.content.putBytes(image.manifestBytes);
+async function writeOutput(
+  target: TargetGraph,
+  output: Output,
+  context: OutputContext,
+): Promise<ExportSet | undefined> {
+  switch (output.type) {
+    case 'store':
+      return toStore(target, context);
+    case 'oci':
+      return toOci(target, output, context);
+    case 'local':
+    case 'tar':
+      await toFiles(target, output, context);
+      return undefined;
+    case 'cacheonly':
+      return undefined;
+  }
+}
+
+/** Each of several targets has a place of its own: `out/NAME` in a directory, `out-NAME.tar` beside a file. */
+function placed(output: Output, name: string | undefined): Output {
+  if (name === undefined || !('dest' in output)) return output;
+  if (output.type === 'local' || (output.type === 'oci' && output.tar === false)) {
+    return { ...output, dest: join(output.dest, name) };
+  }
+  const { dir, name: stem, ext } = parse(output.dest);
+  return { ...output, dest: join(dir, `${stem}-${name}${ext}`) };
+}
+
+async function toStore(target: TargetGraph, context: OutputContext): Promise<ExportSet> {
+  const { engine } = context;
+  return context.steps.run(stepName('exporting to the store', target, context), async (step) => {
+    const set = await makeSet(target, { type: 'store' }, context);
     step.done('exporting layers');
-    step.done(`exporting manifest ${image.manifest.digest}`);
-    for (const { familiar, normal } of options.names) {
+    for (const { configBytes, manifest, manifestBytes } of set.images) {
+      engine.content.putBytes(configBytes);
+      engine.content.putBytes(manifestBytes);
+      step.done(`exporting manifest ${manifest.digest}`);
+    }
+    if (set.index !== undefined) {
+      engine.content.putBytes(set.index);
+      step.done(`exporting index ${set.top.digest}`);
+    }
+    for (const { familiar, normal } of target.target.names) {
       // A name that is right already is not written again: index.json unchanged means nothing to look at.
-      if (engine.index.resolve(familiar)?.digest !== image.manifest.digest) {
-        engine.index.set(familiar, image.manifest);
-      }
+      if (engine.index.resolve(familiar)?.digest !== set.top.digest) engine.index.set(familiar, set.top);
       step.done(`naming to ${normal}`);
     }
-    return image;
+    return set;
   });
 }
 
-async function toOci(context: OutputContext, output: Output & { type: 'oci' }): Promise<ExportImage> {
+async function toOci(
+  target: TargetGraph,
+  output: Output & { type: 'oci' },
+  context: OutputContext,
+): Promise<ExportSet> {
   const { exportOciArchive, exportOciLayout } = await import('../exporter/oci.ts');
-  return context.steps.run('exporting to oci image format', async (step) => {
-    const image = await makeImage(context, output);
+  return context.steps.run(stepName('exporting to oci image format', target, context), async (step) => {
+    const set = await makeSet(target, output, context);
     step.done('exporting layers');
-    step.done(`exporting manifest ${image.manifest.digest}`);
+    for (const { manifest } of set.images) step.done(`exporting manifest ${manifest.digest}`);
+    if (set.index !== undefined) step.done(`exporting index ${set.top.digest}`);
+    const how = {
+      ...exportOptions(context, step.status),
+      names: target.target.names.map(({ normal }) => normal),
+    };
+    if (output.tar === false) await exportOciLayout(set, output.dest, how);
+    else await exportOciArchive(set, destOf(context, output.dest), how);
+    return set;
+  });
+}
+
+async function toFiles(
+  target: TargetGraph,
+  output: Output & { type: 'local' | 'tar' },
+  context: OutputContext,
+): Promise<void> {
+  const what = `exporting to ${output.type === 'tar' ? 'a tar archive' : 'a directory'}`;
+  await context.steps.run(stepName(what, target, context), async (step) => {
+    const files = await filesOf(target, output, context);
     const how = exportOptions(context, step.status);
-    if (output.tar === false) await exportOciLayout(image, output.dest, how);
-    else await exportOciArchive(image, targetOf(context, output.dest), how);
-    return image;
+    if (output.type === 'local') {
+      const { exportLocal } = await import('../exporter/local.ts');
+      await exportLocal(files, output.dest, how);
+    } else {
+      const { exportTar } = await import('../exporter/tar.ts');
+      await exportTar(files, destOf(context, output.dest), how);
+    }
   });
 }
 
-async function toFiles(context: OutputContext, output: Output & { type: 'local' | 'tar' }): Promise<void> {
-  await context.steps.run(
-    `exporting to ${output.type === 'tar' ? 'a tar archive' : 'a directory'}`,
-    async (step) => {
-      const tree = await mergedTree(context);
-      const how = exportOptions(context, step.status);
-      if (output.type === 'local') {
-        const { exportLocal } = await import('../exporter/local.ts');
-        await exportLocal(tree, output.dest, how);
-      } else {
-        const { exportTar } = await import('../exporter/tar.ts');
-        await exportTar(tree, targetOf(context, output.dest), how);
-      }
-    },
+function stepName(what: string, { target }: TargetGraph, { options }: OutputContext): string {
+  return options.targets.length === 1 ? what : `[${target.stage}] ${what}`;
+}
+
+/** The file systems of all platforms, apart or in one. */
+async function filesOf(
+  { images }: TargetGraph,
+  output: Output & { type: 'local' | 'tar' },
+  context: OutputContext,
+): Promise<ExportTree> {
+  const { options } = context;
+  const trees = await Promise.all(
+    images.map(async ({ platform, front }) => ({ platform, files: await mergedTree(front.target, context) })),
   );
-}
-
-async function makeImage(context: OutputContext, output: Output): Promise<ExportImage> {
-  const { engine, front, layers, options, signal, nowMs } = context;
-  const how = blobOptions(output);
-  const packed = layers.filter((id) => id !== EMPTY_LAYER);
-  const blobs = await Promise.all(packed.map((id) => engine.layers.blob(id, how, signal)));
-  return assembleResult(front, {
-    layers,
-    blobs,
-    rows: engine.rows,
-    epochSec: options.epochSec,
-    nowMs,
-    annotations: options.annotations,
-  });
+  const [only] = trees;
+  const split = output.platformSplit ?? options.indexed;
+  if (only !== undefined && trees.length === 1 && !split) return only.files;
+  const { joinTrees, splitTrees } = await import('../exporter/split-trees.ts');
+  return split ? splitTrees(trees, options.epochSec) : joinTrees(trees);
 }
 
 /** The image's file system as one tree; layers are unpacked as far as they are not. */
-async function mergedTree({ engine, layers, signal }: OutputContext): Promise<ExportTree> {
+async function mergedTree(
+  root: Parameters<OutputContext['layersOf']>[0],
+  { engine, layersOf, signal }: OutputContext,
+): Promise<ExportTree> {
   const { mergeTrees } = await import('../layer/merge-trees.ts');
-  const ids = layers.filter((id) => id !== EMPTY_LAYER);
+  const ids = layersOf(root).filter((id) => id !== EMPTY_LAYER);
   const snapshots = await Promise.all(ids.map((id) => engine.layers.snapshot(id, signal)));
   const trees = await Promise.all(ids.map((id) => engine.layers.tree(id, signal)));
   const view = createTreeView(trees);
@@ -127,7 +167,7 @@ function exportOptions(
   const { engine, options, signal } = context;
   return {
     signal,
-    names: options.names.map(({ normal }) => normal),
+    names: [],
     ...(options.epochSec === undefined ? {} : { epochSec: options.epochSec }),
     // Files of ids that only the namespace has could not be deleted by the user who asked for them.
     keepOwners: !engine.rootless,
@@ -135,9 +175,6 @@ function exportOptions(
   };
 }
 
-function targetOf(
-  { options }: OutputContext,
-  dest: string,
-): { dest: string; stdout?: NodeJS.WritableStream } {
+function destOf({ options }: OutputContext, dest: string): { dest: string; stdout?: NodeJS.WritableStream } {
   return { dest, ...(options.stdout === undefined ? {} : { stdout: options.stdout }) };
 }

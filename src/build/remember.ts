@@ -1,6 +1,8 @@
 import { lstatSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type LastBuild, writeLastBuild } from '../cache/last-build.ts';
+import type { ExportSet } from '../exporter/types.ts';
+import type { Digest } from '../image/types.ts';
 import { type Invocation, keyOf, lastBuildFile, variablesOf } from './fast-path.ts';
 import type { NormalOptions } from './normalise.ts';
 import type { BuildTrace } from './run-build.ts';
@@ -14,9 +16,10 @@ type StatRow = LastBuild['files'][number];
  * the whole way again.
  */
 export function rememberBuild(trace: BuildTrace, invocation: Invocation, lines: LastBuild['lines']): void {
-  const { options, image, root } = trace;
+  const { options, targets, root } = trace;
   const file = lastBuildFile(root.dir, invocation);
-  if (image === undefined || !isRepeatable(options)) {
+  const sets = targets.flatMap(({ set }) => set ?? []);
+  if (sets.length < targets.length || !isRepeatable(options)) {
     rmSync(file, { force: true });
     return;
   }
@@ -33,10 +36,14 @@ export function rememberBuild(trace: BuildTrace, invocation: Invocation, lines: 
     texts: {},
     tags: {
       ...trace.baseTags,
-      ...Object.fromEntries(options.names.map(({ familiar }) => [familiar, image.manifest.digest])),
+      ...Object.fromEntries(
+        targets.flatMap(({ target, set }) =>
+          set === undefined ? [] : target.names.map(({ familiar }) => [familiar, set.top.digest]),
+        ),
+      ),
     },
-    blobs: [image.manifest, image.configDescriptor, ...image.layers.map(({ descriptor }) => descriptor)].map(
-      ({ digest }) => join(root.blobsDir, digest.slice('sha256:'.length)),
+    blobs: [...new Set(sets.flatMap(blobsOf))].map((digest) =>
+      join(root.blobsDir, digest.slice('sha256:'.length)),
     ),
     lines,
   };
@@ -45,6 +52,15 @@ export function rememberBuild(trace: BuildTrace, invocation: Invocation, lines: 
   } catch {
     // A full disk must not fail a build that is done; without a record the next one goes the whole way.
   }
+}
+
+function blobsOf({ top, images }: ExportSet): Digest[] {
+  const descriptors = images.flatMap(({ manifest, configDescriptor, layers }) => [
+    manifest,
+    configDescriptor,
+    ...layers.map(({ descriptor }) => descriptor),
+  ]);
+  return [top, ...descriptors].map(({ digest }) => digest);
 }
 
 function isRepeatable(options: NormalOptions): boolean {

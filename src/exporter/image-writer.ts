@@ -10,7 +10,7 @@ import {
   MEDIA_TYPE,
   type Platform,
 } from '../image/types.ts';
-import type { ExportImage } from './types.ts';
+import type { ExportImage, ExportSet } from './types.ts';
 
 /** What an image is made of. `config` is final: `rootfs.diff_ids` and `history` agree with the layers. */
 export interface ImageParts {
@@ -19,6 +19,10 @@ export interface ImageParts {
   readonly config: ImageConfig;
   /** Annotations of the manifest. */
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Annotations of the manifest's descriptor. */
+  readonly descriptorAnnotations?: Readonly<Record<string, string>>;
+  /** What the image was built for. @default what its config says */
+  readonly platform?: Platform;
 }
 
 /** The documents of an image, ready to be stored. */
@@ -32,7 +36,8 @@ export type AssembledImage = Pick<
  * @throws IMAGE_INVALID when layers, diffIDs and history do not agree
  * @see image-spec manifest.md, config.md
  */
-export function assembleImage({ layers, config: given, annotations }: ImageParts): AssembledImage {
+export function assembleImage(parts: ImageParts): AssembledImage {
+  const { layers, config: given } = parts;
   const config = withWholeHistory(layers, given);
   const configBytes = encodeConfig(config);
   const configDescriptor: Descriptor = {
@@ -45,17 +50,16 @@ export function assembleImage({ layers, config: given, annotations }: ImageParts
     mediaType: MEDIA_TYPE.manifest,
     config: configDescriptor,
     layers: layers.map(bareDescriptor),
-    ...(annotations === undefined || Object.keys(annotations).length === 0
-      ? {}
-      : { annotations: sortedRecord(annotations) }),
+    ...annotated(parts.annotations),
   };
   const manifestBytes = encodeDocument(manifest);
-  const platform = platformOf(config);
+  const platform = parts.platform ?? platformOf(config);
   return {
     manifest: {
       mediaType: MEDIA_TYPE.manifest,
       digest: digestBytes(manifestBytes),
       size: manifestBytes.length,
+      ...annotated(parts.descriptorAnnotations),
       platform,
     },
     manifestBytes,
@@ -66,21 +70,54 @@ export function assembleImage({ layers, config: given, annotations }: ImageParts
   };
 }
 
+/** Annotations of an index and of its descriptor. */
+export interface IndexAnnotations {
+  readonly index?: Readonly<Record<string, string>>;
+  readonly descriptor?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Makes an index over images, in their order.
+ * @see image-spec image-index.md
+ */
+export function assembleIndex(
+  images: readonly ExportImage[],
+  annotations: IndexAnnotations = {},
+): Required<ExportSet> {
+  const index = encodeDocument({
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPE.index,
+    manifests: images.map(({ manifest }) => manifest),
+    ...annotated(annotations.index),
+  });
+  const top: Descriptor = {
+    mediaType: MEDIA_TYPE.index,
+    digest: digestBytes(index),
+    size: index.length,
+    ...annotated(annotations.descriptor),
+  };
+  return { top, index, images };
+}
+
 /** Entries for an index.json: one for each name, or one without a name. `created` is RFC 3339.
  * @see image-spec annotations.md, image-layout.md §index.json */
 export function indexEntries(
-  manifest: Descriptor,
+  top: Descriptor,
   names: readonly string[],
   created: string | undefined,
 ): Descriptor[] {
   const about = created === undefined ? {} : { [ANNOTATION.created]: created };
-  if (names.length === 0) return [created === undefined ? manifest : { ...manifest, annotations: about }];
+  if (names.length === 0) {
+    return [
+      created === undefined ? top : { ...top, annotations: sortedRecord({ ...top.annotations, ...about }) },
+    ];
+  }
   return names.map((name) => {
     const { tag } = withDefaultTag(parseReference(name));
     return {
-      ...manifest,
+      ...top,
       annotations: sortedRecord({
-        ...manifest.annotations,
+        ...top.annotations,
         ...about,
         [ANNOTATION.containerdName]: name,
         ...(tag === undefined ? {} : { [ANNOTATION.refName]: tag }),
@@ -121,6 +158,10 @@ function platformOf(config: ImageConfig): Platform {
     ...(features === undefined ? {} : { 'os.features': features }),
     ...(variant === undefined || variant === '' ? {} : { variant }),
   };
+}
+
+function annotated(record: Readonly<Record<string, string>> = {}): Pick<Descriptor, 'annotations'> {
+  return Object.keys(record).length === 0 ? {} : { annotations: sortedRecord(record) };
 }
 
 function sortedRecord(record: Readonly<Record<string, string>>): Record<string, string> {

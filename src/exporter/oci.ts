@@ -10,32 +10,32 @@ import { copyBlob } from './copy-blob.ts';
 import { exportError, targetError } from './export-error.ts';
 import { indexEntries } from './image-writer.ts';
 import { type ByteSink, type ExportTarget, fileSink, writeTarget } from './target.ts';
-import type { ExportImage, ExportOptions } from './types.ts';
+import type { ExportOptions, ExportSet } from './types.ts';
 
 const LAYOUT_FILE = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
 
 /**
- * Writes the image as one tar in OCI layout form. Equal images with equal names give equal bytes. Blobs are
+ * Writes the image, or all images of an index, as one tar in OCI layout form. Equal images with equal names give equal bytes. Blobs are
  * verified while they are copied; a file appears whole or not at all.
  * @throws BLOB_*, DISK_FULL, EXPORT_TARGET_INVALID, EXPORT_FAILED
  * @see image-spec image-layout.md
  */
 export async function exportOciArchive(
-  image: ExportImage,
+  set: ExportSet,
   target: ExportTarget,
   options: ExportOptions,
 ): Promise<void> {
   const index = encodeDocument({
     schemaVersion: 2,
     mediaType: MEDIA_TYPE.index,
-    manifests: indexEntries(image.manifest, options.names, createdOf(image, options)),
+    manifests: indexEntries(set.top, options.names, createdOf(set, options)),
   });
   await writeTarget(target, options.signal, (sink) =>
     writeArchive(sink, options.epochSec ?? 0, async (archive) => {
       await archive.file('oci-layout', LAYOUT_FILE);
       await archive.dir('blobs');
       await archive.dir('blobs/sha256');
-      for (const { descriptor, copy } of blobsOf(image)) {
+      for (const { descriptor, copy } of blobsOf(set)) {
         await archive.stream(blobName(descriptor.digest), descriptor.size, (into) => copy(into, options));
       }
       // Last: a stream that was cut off has no index and so is no layout.
@@ -45,27 +45,23 @@ export async function exportOciArchive(
 }
 
 /**
- * Writes the image into an OCI layout directory. An existing layout keeps its other images; blobs that are there
+ * Writes the image, or all images of an index, into an OCI layout directory. An existing layout keeps its other images; blobs that are there
  * are verified instead of trusted. When it fails nothing that it added stays.
  * @throws as `exportOciArchive`; LAYOUT_INVALID
  */
-export async function exportOciLayout(
-  image: ExportImage,
-  dir: string,
-  options: ExportOptions,
-): Promise<void> {
+export async function exportOciLayout(set: ExportSet, dir: string, options: ExportOptions): Promise<void> {
   const added: string[] = [];
   throwIfAborted(options.signal);
   const madeFrom = makeLayoutDir(dir);
   try {
-    for (const blob of blobsOf(image)) {
+    for (const blob of blobsOf(set)) {
       const path = join(dir, blobName(blob.descriptor.digest));
       const isThere = existsSync(path);
       if (isThere && (await isIntact(path, blob.descriptor, options.signal))) continue;
       await copyInto(dir, path, (sink) => blob.copy(sink, options), options.signal);
       if (!isThere) added.push(path);
     }
-    const entries = indexEntries(image.manifest, options.names, createdOf(image, options));
+    const entries = indexEntries(set.top, options.names, createdOf(set, options));
     await writeLayoutIndex(dir, entries, { signal: options.signal });
   } catch (error) {
     if (madeFrom !== undefined) rmSync(madeFrom, { recursive: true, force: true });
@@ -94,24 +90,26 @@ interface Blob {
   copy(sink: ByteSink, options: ExportOptions): Promise<void>;
 }
 
-/** Layers base first, then config and manifest; equal layers once. */
-function blobsOf(image: ExportImage): Blob[] {
+/** For each image its layers base first, then config and manifest; the index last. Equal blobs once. */
+function blobsOf({ top, index, images }: ExportSet): Blob[] {
   const blobs = new Map<Digest, Blob>();
-  for (const { descriptor, blobPath } of image.layers) {
-    blobs.set(descriptor.digest, {
-      descriptor,
-      copy: (sink, { onProgress }) =>
-        copyBlob(blobPath, descriptor, sink, (copied) =>
-          onProgress?.(descriptor.digest, copied, descriptor.size),
-        ),
-    });
-  }
-  for (const [descriptor, bytes] of [
-    [image.configDescriptor, image.configBytes],
-    [image.manifest, image.manifestBytes],
-  ] as const) {
+  const add = (descriptor: Blob['descriptor'], bytes: Buffer): void => {
     blobs.set(descriptor.digest, { descriptor, copy: (sink) => sink.write(bytes) });
+  };
+  for (const image of images) {
+    for (const { descriptor, blobPath } of image.layers) {
+      blobs.set(descriptor.digest, {
+        descriptor,
+        copy: (sink, { onProgress }) =>
+          copyBlob(blobPath, descriptor, sink, (copied) =>
+            onProgress?.(descriptor.digest, copied, descriptor.size),
+          ),
+      });
+    }
+    add(image.configDescriptor, image.configBytes);
+    add(image.manifest, image.manifestBytes);
   }
+  if (index !== undefined) add(top, index);
   return [...blobs.values()];
 }
 
@@ -119,10 +117,11 @@ function blobName(digest: Digest): string {
   return `blobs/${digest.replace(':', '/')}`;
 }
 
-/** RFC 3339 without a fraction; the image's own time where no epoch is set, so that equal images stay equal. */
-function createdOf(image: ExportImage, { epochSec }: ExportOptions): string | undefined {
-  if (epochSec === undefined) return image.config.created;
-  return new Date(epochSec * 1000).toISOString().replace('.000Z', 'Z');
+/** RFC 3339 without a fraction; the newest image's own time where no epoch is set, so that equal images stay equal. */
+function createdOf({ images }: ExportSet, { epochSec }: ExportOptions): string | undefined {
+  if (epochSec !== undefined) return new Date(epochSec * 1000).toISOString().replace('.000Z', 'Z');
+  const times = images.flatMap(({ config }) => config.created ?? []);
+  return times.sort((a, b) => Date.parse(a) - Date.parse(b)).at(-1);
 }
 
 /** Blobs with a wrong size or content are written anew. */

@@ -12,6 +12,16 @@ export interface ExportImage {
   readonly layers: readonly ExportLayer[];
 }
 
+/** What an image output writes: one image, or an index over one image for each platform. */
+export interface ExportSet {
+  /** Descriptor of the index, else of the only image's manifest. */
+  readonly top: Descriptor;
+  /** Bytes of the index. */
+  readonly index?: Buffer;
+  /** In the order of the index. */
+  readonly images: readonly ExportImage[];
+}
+
 export interface ExportLayer {
   readonly descriptor: Descriptor;
   /** File with the blob's bytes, in the store. */

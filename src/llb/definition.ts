@@ -57,6 +57,19 @@ export function createGraph(): GraphBuilder {
   };
 }
 
+/** One graph out of several: what they have in common is one vertex, named by the first graph that has it. */
+export function mergeDefinitions(definitions: readonly Definition[]): Definition {
+  const [only] = definitions;
+  if (only !== undefined && definitions.length === 1) return only;
+  const graph = createGraph();
+  for (const { vertices, meta } of definitions) {
+    for (const { digest, op, inputs } of vertices.values()) {
+      graph.add(op, inputs, meta.get(digest) ?? { name: digest });
+    }
+  }
+  return graph.definition();
+}
+
 export function vertexDigest(op: Op, inputs: readonly Digest[]): Digest {
   return digestOf({ op, inputs });
 }

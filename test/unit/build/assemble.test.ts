@@ -44,7 +44,8 @@ function assemble(
     rows,
     epochSec: undefined,
     nowMs: NOW,
-    annotations: undefined,
+    platform: { os: 'linux', architecture: 'amd64' },
+    annotations: { manifest: {}, descriptor: {} },
     ...options,
   });
   const entries = (image.config.history ?? []).map((entry) =>
@@ -114,8 +115,10 @@ describe('assembleResult()', () => {
     expect(created).toBe('1970-01-01T00:00:00Z');
   });
 
-  it('puts annotations into the manifest', () => {
-    const { image } = assemble(['a'], [{ created_by: 'COPY' }], { annotations: { k: 'v' } });
+  it('puts annotations into the manifest and its descriptor', () => {
+    const annotations = { manifest: { k: 'v' }, descriptor: { d: 'w' } };
+    const { image } = assemble(['a'], [{ created_by: 'COPY' }], { annotations });
     expect(JSON.parse(image.manifestBytes.toString())).toMatchObject({ annotations: { k: 'v' } });
+    expect(image.manifest.annotations).toEqual({ d: 'w' });
   });
 });

@@ -41,7 +41,7 @@ function build() {
 
 function marked(target: 'tool' | 'copied' | 'end' | 'merged' | undefined, of: 'isExported' | 'isRoot') {
   const { definition, steps } = build();
-  const needs = graphNeeds(definition, target && steps[target]);
+  const needs = graphNeeds(definition, target === undefined ? [] : [steps[target]]);
   return Object.entries(steps).flatMap(([name, digest]) => (needs[of](digest) ? [name] : []));
 }
 

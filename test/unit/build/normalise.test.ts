@@ -11,8 +11,9 @@ describe('normaliseOptions()', () => {
   it('fills in every default', () => {
     expect(normalise()).toMatchObject({
       contextDir: '/work/ctx',
-      names: [],
-      targetPlatform: hostPlatform(),
+      targets: [{ stage: undefined, names: [] }],
+      platforms: [hostPlatform()],
+      indexed: false,
       buildPlatform: hostPlatform(),
       outputs: [{ type: 'store' }],
       jobs: availableParallelism(),
@@ -45,7 +46,7 @@ describe('normaliseOptions()', () => {
   });
 
   it('gives names in both forms', () => {
-    expect(normalise({ tags: ['app', 'ghcr.io/me/app:v1'] }).names).toEqual([
+    expect(normalise({ tags: ['app', 'ghcr.io/me/app:v1'] }).targets[0]?.names).toEqual([
       { normal: 'docker.io/library/app:latest', familiar: 'app:latest' },
       { normal: 'ghcr.io/me/app:v1', familiar: 'ghcr.io/me/app:v1' },
     ]);
@@ -53,9 +54,9 @@ describe('normaliseOptions()', () => {
 
   it('takes the platform from the options, then the environment, and an empty one as none', () => {
     const env = { DOCKER_DEFAULT_PLATFORM: 'linux/arm64' };
-    expect(normalise({ env }).targetPlatform).toEqual({ os: 'linux', architecture: 'arm64' });
-    expect(normalise({ env, platform: 'linux/s390x' }).targetPlatform.architecture).toBe('s390x');
-    expect(normalise({ env: { DOCKER_DEFAULT_PLATFORM: '' } }).targetPlatform).toEqual(hostPlatform());
+    expect(normalise({ env }).platforms).toEqual([{ os: 'linux', architecture: 'arm64' }]);
+    expect(normalise({ env, platform: 'linux/s390x' }).platforms[0]?.architecture).toBe('s390x');
+    expect(normalise({ env: { DOCKER_DEFAULT_PLATFORM: '' } }).platforms).toEqual([hostPlatform()]);
   });
 
   it('takes SOURCE_DATE_EPOCH from build arguments before the environment', () => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { assembleImage } from '../../../src/exporter/image-writer.ts';
-import type { ExportImage, ExportTree } from '../../../src/exporter/types.ts';
+import type { ExportImage, ExportSet, ExportTree } from '../../../src/exporter/types.ts';
 import { digestBytes } from '../../../src/image/digest.ts';
 import { type ImageConfig, MEDIA_TYPE } from '../../../src/image/types.ts';
 import type { TreeEntry } from '../../../src/layer/types.ts';
@@ -35,6 +35,11 @@ export function imageOf(store: string, layers: readonly (string | Buffer)[]): Ex
     history: blobs.map((_, index) => ({ created_by: `COPY ${index} /` })),
   };
   return { ...assembleImage({ layers: blobs.map((b) => b.descriptor), config }), layers: blobs };
+}
+
+/** The image as what is exported, without an index. */
+export function single(image: ExportImage): ExportSet {
+  return { top: image.manifest, images: [image] };
 }
 
 type Facts = Partial<TreeEntry> & Pick<TreeEntry, 'path' | 'type'>;

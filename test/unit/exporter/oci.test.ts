@@ -14,7 +14,7 @@ import { extract } from 'tar-stream';
 import { describe, expect, it } from 'vitest';
 import { exportOciArchive, exportOciLayout } from '../../../src/exporter/oci.ts';
 import { digestBytes } from '../../../src/image/digest.ts';
-import { imageOf, noSignal, tempDir } from './fixture.ts';
+import { imageOf, noSignal, single, tempDir } from './fixture.ts';
 
 const NAMES = ['docker.io/library/app:v0'];
 
@@ -34,7 +34,11 @@ describe('exportOciArchive()', () => {
     const dir = tempDir();
     const image = imageOf(dir, ['one', 'two', 'one', Buffer.alloc(3 * 1024 * 1024 + 7, 1)]);
     const dest = join(dir, 'out.tar');
-    await exportOciArchive(image, { dest }, { signal: noSignal, names: NAMES, epochSec: 1_600_000_000 });
+    await exportOciArchive(
+      single(image),
+      { dest },
+      { signal: noSignal, names: NAMES, epochSec: 1_600_000_000 },
+    );
     const entries = await entriesOf(readFileSync(dest));
     const blobs = [...entries].filter(([, { type }]) => type === 'file' && type !== undefined);
     expect(entries.get('oci-layout')?.data.toString()).toBe('{"imageLayoutVersion":"1.0.0"}');
@@ -56,10 +60,10 @@ describe('exportOciArchive()', () => {
     const dir = tempDir();
     const image = imageOf(dir, ['one', 'two']);
     const options = { signal: noSignal, names: NAMES };
-    await exportOciArchive(image, { dest: join(dir, 'a.tar') }, options);
+    await exportOciArchive(single(image), { dest: join(dir, 'a.tar') }, options);
     const stdout = new PassThrough({ highWaterMark: 100 });
     const read = buffer(stdout);
-    await exportOciArchive(image, { dest: '-', stdout }, options);
+    await exportOciArchive(single(image), { dest: '-', stdout }, options);
     stdout.end();
     expect(Buffer.compare(await read, readFileSync(join(dir, 'a.tar')))).toBe(0);
   });
@@ -69,7 +73,11 @@ describe('exportOciArchive()', () => {
     const image = imageOf(dir, ['one', 'two']);
     writeFileSync(image.layers[1]?.blobPath ?? '', 'twO');
     writeFileSync(join(dir, 'out.tar'), 'old');
-    const failing = exportOciArchive(image, { dest: join(dir, 'out.tar') }, { signal: noSignal, names: [] });
+    const failing = exportOciArchive(
+      single(image),
+      { dest: join(dir, 'out.tar') },
+      { signal: noSignal, names: [] },
+    );
     await expect(failing).rejects.toMatchObject({ code: 'BLOB_DIGEST_MISMATCH' });
     expect(readFileSync(join(dir, 'out.tar'), 'utf8')).toBe('old');
     expect(readdirSync(dir).filter((name) => name.startsWith('.'))).toEqual([]);
@@ -81,11 +89,13 @@ describe('exportOciArchive()', () => {
     appendFileSync(cut.layers[0]?.blobPath ?? '', 'x');
     const options = { signal: noSignal, names: [] };
     const target = { dest: join(dir, 'o') };
-    await expect(exportOciArchive(cut, target, options)).rejects.toMatchObject({
+    await expect(exportOciArchive(single(cut), target, options)).rejects.toMatchObject({
       code: 'BLOB_SIZE_MISMATCH',
     });
     const gone = { ...cut, layers: cut.layers.map((layer) => ({ ...layer, blobPath: join(dir, 'none') })) };
-    await expect(exportOciArchive(gone, target, options)).rejects.toMatchObject({ code: 'BLOB_NOT_FOUND' });
+    await expect(exportOciArchive(single(gone), target, options)).rejects.toMatchObject({
+      code: 'BLOB_NOT_FOUND',
+    });
   });
 
   it('exportOciArchive() names the target when it cannot be written', async () => {
@@ -93,19 +103,23 @@ describe('exportOciArchive()', () => {
     const image = imageOf(dir, []);
     const options = { signal: noSignal, names: [] };
     const invalid = { code: 'EXPORT_TARGET_INVALID' };
-    await expect(exportOciArchive(image, { dest: dir }, options)).rejects.toMatchObject(invalid);
-    await expect(exportOciArchive(image, { dest: join(dir, 'no/f.tar') }, options)).rejects.toMatchObject(
-      invalid,
-    );
+    await expect(exportOciArchive(single(image), { dest: dir }, options)).rejects.toMatchObject(invalid);
+    await expect(
+      exportOciArchive(single(image), { dest: join(dir, 'no/f.tar') }, options),
+    ).rejects.toMatchObject(invalid);
     const full = { dest: '/dev/full' };
-    await expect(exportOciArchive(image, full, options)).rejects.toMatchObject({ code: 'DISK_FULL' });
+    await expect(exportOciArchive(single(image), full, options)).rejects.toMatchObject({ code: 'DISK_FULL' });
   });
 
   it('exportOciArchive() replaces what a symlink points to when the target is one', async () => {
     const dir = tempDir();
     writeFileSync(join(dir, 'real'), '');
     symlinkSync('real', join(dir, 'link'));
-    await exportOciArchive(imageOf(dir, []), { dest: join(dir, 'link') }, { signal: noSignal, names: [] });
+    await exportOciArchive(
+      single(imageOf(dir, [])),
+      { dest: join(dir, 'link') },
+      { signal: noSignal, names: [] },
+    );
     expect(readFileSync(join(dir, 'real')).length).toBeGreaterThan(1024);
   });
 
@@ -117,12 +131,16 @@ describe('exportOciArchive()', () => {
         done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
       },
     });
-    const gone = exportOciArchive(image, { dest: '-', stdout: closed }, { signal: noSignal, names: [] });
+    const gone = exportOciArchive(
+      single(image),
+      { dest: '-', stdout: closed },
+      { signal: noSignal, names: [] },
+    );
     await expect(gone).rejects.toMatchObject({ code: 'EXPORT_FAILED' });
     const stuck = new Writable({ write() {} });
     const controller = new AbortController();
     const stopped = exportOciArchive(
-      image,
+      single(image),
       { dest: '-', stdout: stuck },
       { signal: controller.signal, names: [] },
     );
@@ -139,10 +157,10 @@ describe('exportOciLayout()', () => {
     const dir = tempDir();
     const out = join(dir, 'deep/layout');
     const [first, second] = [imageOf(dir, ['one']), imageOf(dir, ['one', 'two'])];
-    await exportOciLayout(first, out, { signal: noSignal, names: ['docker.io/library/app:a'] });
-    await exportOciLayout(second, out, { signal: noSignal, names: ['docker.io/library/app:b'] });
+    await exportOciLayout(single(first), out, { signal: noSignal, names: ['docker.io/library/app:a'] });
+    await exportOciLayout(single(second), out, { signal: noSignal, names: ['docker.io/library/app:b'] });
     expect(read(out).manifests.map((m) => m.digest)).toEqual([first.manifest.digest, second.manifest.digest]);
-    await exportOciLayout(second, out, { signal: noSignal, names: ['docker.io/library/app:a'] });
+    await exportOciLayout(single(second), out, { signal: noSignal, names: ['docker.io/library/app:a'] });
     expect(read(out).manifests.map((m) => m.digest)).toEqual([
       second.manifest.digest,
       second.manifest.digest,
@@ -158,10 +176,10 @@ describe('exportOciLayout()', () => {
     const out = join(dir, 'layout');
     const image = imageOf(dir, ['one']);
     const options = { signal: noSignal, names: NAMES };
-    await exportOciLayout(image, out, options);
+    await exportOciLayout(single(image), out, options);
     const blob = join(out, 'blobs/sha256', image.manifest.digest.slice(7));
     writeFileSync(blob, 'x'.repeat(image.manifest.size));
-    await exportOciLayout(image, out, options);
+    await exportOciLayout(single(image), out, options);
     expect(readFileSync(blob)).toEqual(image.manifestBytes);
   });
 
@@ -172,11 +190,11 @@ describe('exportOciLayout()', () => {
     writeFileSync(bad.layers[1]?.blobPath ?? '', 'thre3');
     const options = { signal: noSignal, names: NAMES };
     const mismatch = { code: 'BLOB_DIGEST_MISMATCH' };
-    await expect(exportOciLayout(bad, join(dir, 'a/b'), options)).rejects.toMatchObject(mismatch);
+    await expect(exportOciLayout(single(bad), join(dir, 'a/b'), options)).rejects.toMatchObject(mismatch);
     expect(existsSync(join(dir, 'a'))).toBe(false);
-    await exportOciLayout(good, join(dir, 'c'), options);
+    await exportOciLayout(single(good), join(dir, 'c'), options);
     const before = readdirSync(join(dir, 'c'), { recursive: true });
-    await expect(exportOciLayout(bad, join(dir, 'c'), options)).rejects.toMatchObject(mismatch);
+    await expect(exportOciLayout(single(bad), join(dir, 'c'), options)).rejects.toMatchObject(mismatch);
     expect(readdirSync(join(dir, 'c'), { recursive: true })).toEqual(before);
   });
 
@@ -186,8 +204,8 @@ describe('exportOciLayout()', () => {
     const options = { signal: noSignal, names: NAMES };
     mkdirSync(join(dir, 'x/blobs'), { recursive: true });
     const invalid = { code: 'EXPORT_TARGET_INVALID' };
-    await expect(exportOciLayout(image, join(dir, 'x'), options)).rejects.toMatchObject(invalid);
+    await expect(exportOciLayout(single(image), join(dir, 'x'), options)).rejects.toMatchObject(invalid);
     writeFileSync(join(dir, 'file'), '');
-    await expect(exportOciLayout(image, join(dir, 'file'), options)).rejects.toMatchObject(invalid);
+    await expect(exportOciLayout(single(image), join(dir, 'file'), options)).rejects.toMatchObject(invalid);
   });
 });

@@ -1,0 +1,45 @@
+import type { FrontendContext } from '../frontend/types.ts';
+import { formatPlatform } from '../image/platform.ts';
+import { type DefinitionFiles, readIgnoreFile } from './definition-files.ts';
+import type { ImageSources } from './image-resolver.ts';
+import type { InternalSteps } from './internal-steps.ts';
+import type { NormalOptions } from './normalise.ts';
+
+/** What every conversion of a build has in common: texts, flags and where base images are found. */
+export function createFrontendContext(
+  files: DefinitionFiles,
+  {
+    options,
+    images,
+    steps,
+    signal,
+  }: { options: NormalOptions; images: ImageSources; steps: InternalSteps; signal: AbortSignal },
+): Omit<FrontendContext, 'target' | 'targetPlatform' | 'manyPlatforms'> {
+  return {
+    dockerfile: files.dockerfile,
+    ...(files.ignoreFile === undefined ? {} : { ignoreFile: files.ignoreFile }),
+    readDockerfile: files.readDockerfile,
+    buildArgs: options.buildArgs ?? {},
+    labels: options.labels ?? {},
+    buildPlatform: options.buildPlatform,
+    noCache: options.noCache === true ? true : (options.noCacheFilter ?? false),
+    localContexts: Object.fromEntries(
+      Object.entries(options.contextDirs).map(([name, dir]) => [name, readIgnoreFile(dir)]),
+    ),
+    imageContexts: Object.keys(options.buildContexts ?? {}).filter((name) => !(name in options.contextDirs)),
+    network: options.network ?? 'default',
+    extraHosts: options.addHosts ?? [],
+    ulimits: options.ulimits ?? [],
+    ...(options.shmSize === undefined ? {} : { shmSize: options.shmSize }),
+    ...(options.epochSec === undefined ? {} : { sourceDateEpoch: options.epochSec }),
+    resolver: {
+      resolve(name, platform, abort) {
+        const prefix = options.indexed ? `${formatPlatform(platform)} ` : '';
+        return steps.run(`[${prefix}internal] load metadata for ${name}`, () =>
+          images.resolve(name, platform, abort),
+        );
+      },
+    },
+    signal,
+  };
+}

@@ -1,0 +1,102 @@
+import { OcibuildError } from '../errors/error.ts';
+import { didYouMean } from '../errors/suggest.ts';
+import { formatPlatform, hostPlatform, parsePlatform } from '../image/platform.ts';
+import { familiarName, normalName, parseReference, withDefaultTag } from '../image/reference.ts';
+import type { Platform } from '../image/types.ts';
+import { type Annotation, checkAnnotations, parseAnnotations } from './annotations.ts';
+import type { BuildOptions } from './options.ts';
+
+/** A name of an image, normalised and as people write it. */
+export interface ImageName {
+  readonly normal: string;
+  readonly familiar: string;
+}
+
+/** One image to make, or one for each platform. */
+export interface NormalTarget {
+  /** Stage name or index; undefined: the last stage. */
+  readonly stage: string | undefined;
+  readonly names: readonly ImageName[];
+}
+
+/** Which images a build makes. */
+export interface ImageOptions {
+  readonly targets: readonly NormalTarget[];
+  /** In the order they were asked for, each once. */
+  readonly platforms: readonly Platform[];
+  readonly buildPlatform: Platform;
+  /** The result is an index over the images of all platforms, not a manifest. */
+  readonly indexed: boolean;
+  readonly annotations: readonly Annotation[];
+}
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** @throws USAGE_INVALID, REFERENCE_INVALID, PLATFORM_INVALID */
+export function readImageOptions(options: BuildOptions, env: Env): ImageOptions {
+  const buildPlatform = hostPlatform();
+  const platforms = readPlatforms(options.platform || env.DOCKER_DEFAULT_PLATFORM || '', buildPlatform);
+  const indexed = readMultiPlatform(options.buildArgs?.BUILDKIT_MULTI_PLATFORM, platforms);
+  const annotations = parseAnnotations(options.annotations ?? {});
+  const outputs = options.outputs ?? [{ type: 'store' }];
+  if (outputs.some(({ type }) => type === 'store' || type === 'oci')) {
+    checkAnnotations(annotations, { platforms, indexed });
+  }
+  return { targets: readTargets(options), platforms, buildPlatform, indexed, annotations };
+}
+
+function readPlatforms(text: string, buildPlatform: Platform): Platform[] {
+  if (text === '') return [buildPlatform];
+  const read = text.split(',').map((word) => (word.trim() === 'local' ? buildPlatform : parsePlatform(word)));
+  return [...new Map(read.map((platform) => [formatPlatform(platform), platform])).values()];
+}
+
+function readMultiPlatform(value: string | undefined, platforms: readonly Platform[]): boolean {
+  if (value === undefined || value === '') return platforms.length > 1;
+  const [yes, no] = [/^(?:1|t|true)$/i.test(value), /^(?:0|f|false)$/i.test(value)];
+  if (!yes && !no) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      `Cannot use BUILDKIT_MULTI_PLATFORM "${value}": expected true or false`,
+    );
+  }
+  if (no && platforms.length > 1) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      `Cannot build for ${platforms.map(formatPlatform).join(', ')} with BUILDKIT_MULTI_PLATFORM "${value}": that makes a single manifest`,
+    );
+  }
+  return yes;
+}
+
+function readTargets({ target, targets, tags = [], targetTags = {} }: BuildOptions): NormalTarget[] {
+  if (target !== undefined && targets !== undefined) {
+    throw new OcibuildError('USAGE_INVALID', `Cannot build target "${target}" and several targets at once`);
+  }
+  const stages = [...new Set(targets ?? [])];
+  const [foreign] = Object.keys(targetTags).filter((name) => !stages.includes(name));
+  if (foreign !== undefined) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      `Cannot name the image of "${foreign}": it is not among the targets`,
+      {
+        hint: didYouMean(foreign, stages) ?? `the targets are ${stages.join(', ') || 'not given'}`,
+      },
+    );
+  }
+  if (stages.length > 1 && tags.length > 0) {
+    throw new OcibuildError('USAGE_INVALID', `Cannot name ${stages.length} images "${tags[0]}"`, {
+      hint: `say which target it names: -t ${stages[0]}=${tags[0]}`,
+    });
+  }
+  if (stages.length === 0) return [{ stage: target, names: tags.map(readName) }];
+  return stages.map((stage) => ({ stage, names: [...tags, ...(targetTags[stage] ?? [])].map(readName) }));
+}
+
+function readName(tag: string): ImageName {
+  const reference = withDefaultTag(parseReference(tag));
+  if (reference.digest !== undefined) {
+    throw new OcibuildError('REFERENCE_INVALID', `Cannot name an image "${tag}": a name has no digest`);
+  }
+  return { normal: normalName(reference), familiar: familiarName(reference) };
+}

@@ -1,0 +1,61 @@
+import { assembleIndex } from '../exporter/image-writer.ts';
+import type { ExportImage, ExportSet } from '../exporter/types.ts';
+import type { Digest } from '../image/types.ts';
+import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
+import { annotationsOf } from './annotations.ts';
+import { assembleResult } from './assemble.ts';
+import type { Engine } from './engine.ts';
+import type { PlannedImage, TargetGraph } from './graph.ts';
+import { blobOptions } from './image-outputs.ts';
+import type { NormalOptions } from './normalise.ts';
+import type { Output } from './options.ts';
+
+export interface ImageContext {
+  readonly options: NormalOptions;
+  readonly engine: Engine;
+  /** Layers of a solved vertex; of none for undefined. */
+  readonly layersOf: (root: Digest | undefined) => readonly LayerId[];
+  readonly signal: AbortSignal;
+  readonly nowMs: number;
+}
+
+/** The images of one target as an output wants them, with an index over them where there is to be one. */
+export async function makeSet(
+  { images }: TargetGraph,
+  output: Output,
+  context: ImageContext,
+): Promise<ExportSet> {
+  const { indexed, annotations } = context.options;
+  const made: ExportImage[] = [];
+  // One after the other: each packs its layers side by side already.
+  for (const image of images) made.push(await makeImage(image, output, context));
+  const [only] = made;
+  if (only !== undefined && !indexed) return { top: only.manifest, images: made };
+  return assembleIndex(made, {
+    index: annotationsOf(annotations, 'index'),
+    descriptor: annotationsOf(annotations, 'index-descriptor'),
+  });
+}
+
+async function makeImage(
+  { platform, front }: PlannedImage,
+  output: Output,
+  { engine, options, layersOf, signal, nowMs }: ImageContext,
+): Promise<ExportImage> {
+  const layers = layersOf(front.target);
+  const how = blobOptions(output);
+  const packed = layers.filter((id) => id !== EMPTY_LAYER);
+  const blobs = await Promise.all(packed.map((id) => engine.layers.blob(id, how, signal)));
+  return assembleResult(front, {
+    layers,
+    blobs,
+    rows: engine.rows,
+    epochSec: options.epochSec,
+    nowMs,
+    platform,
+    annotations: {
+      manifest: annotationsOf(options.annotations, 'manifest', platform),
+      descriptor: annotationsOf(options.annotations, 'manifest-descriptor', platform),
+    },
+  });
+}

@@ -1,0 +1,112 @@
+import { OcibuildError } from '../errors/error.ts';
+import { createBinder } from '../solver/ops/bind.ts';
+import { createSolver } from '../solver/solver.ts';
+import type { EventSink } from '../solver/types.ts';
+import { createArchiveReader } from './archives.ts';
+import type { BaseLayers } from './base-layers.ts';
+import type { Engine } from './engine.ts';
+import type { BuildGraph } from './graph.ts';
+import type { InternalSteps } from './internal-steps.ts';
+import { createLazyExecutor } from './lazy-executor.ts';
+import { createLocalSources, type LocalSources } from './local-files.ts';
+import type { NormalOptions } from './normalise.ts';
+import { createInlineFiles, createOpDeps } from './op-deps.ts';
+import { writeOutputs } from './outputs.ts';
+import { createPrefetch } from './prefetch.ts';
+import type { BuiltTarget } from './targets.ts';
+import { CACHE_SALT } from './version.ts';
+
+export interface SolveContext {
+  readonly options: NormalOptions;
+  readonly engine: Engine;
+  readonly emit: EventSink;
+  readonly steps: InternalSteps;
+  readonly baseLayers: BaseLayers;
+  readonly signal: AbortSignal;
+  /** When the build began, ms since the epoch. */
+  readonly nowMs: number;
+}
+
+export interface Solved {
+  /** In the order of the graph's targets. */
+  readonly targets: readonly BuiltTarget[];
+  readonly local: LocalSources;
+  readonly counts: { readonly cached: number; readonly total: number };
+}
+
+/** Solves the graph for all its targets and platforms at once, then writes the outputs. Everything that was started
+ * has stopped when it returns. */
+export async function solveAndExport(context: SolveContext, graph: BuildGraph): Promise<Solved> {
+  const { options, engine, emit, signal, steps, baseLayers, nowMs } = context;
+  const { definition, roots } = graph;
+  const counts = { cached: 0, total: 0 };
+  const counting: EventSink = (event) => {
+    if (event.kind === 'vertex') counts.total++;
+    else if (event.kind === 'cached') counts.cached++;
+    emit(event);
+  };
+  const local = localSources(context, graph);
+  const executor = createLazyExecutor(engine, options);
+  const archives = createArchiveReader(engine.root);
+  const failed = new AbortController();
+  const prefetch = createPrefetch(graph, {
+    ...{ engine, options },
+    signal: AbortSignal.any([signal, failed.signal]),
+  });
+  const inline = createInlineFiles(engine.root);
+  const deps = createOpDeps({
+    ...{ options, engine, graph, signal, local, archives, inline },
+    executor: executor.get,
+    imageLayers: baseLayers.of,
+  });
+  try {
+    const solver = createSolver(
+      definition,
+      { cache: engine.keys, bind: createBinder(definition, deps), emit: counting, now: Date.now },
+      {
+        jobs: options.jobs,
+        explain: options.explain === true,
+        salt: CACHE_SALT,
+        onResult: (vertex, result) => prefetch.start(vertex, result),
+      },
+    );
+    const results = roots.length === 0 ? [] : await solver.solveAll(roots, signal);
+    const layersOf = new Map(roots.map((root, i) => [root, results[i]?.layers ?? []]));
+    local.save();
+    const targets = await writeOutputs(graph.targets, {
+      ...{ options, engine, steps, signal, nowMs },
+      layersOf: (root) => (root === undefined ? [] : (layersOf.get(root) ?? [])),
+    });
+    return { targets, local, counts };
+  } catch (error) {
+    failed.abort(new OcibuildError('CANCELLED', 'Cannot finish the layer: the build failed'));
+    throw error;
+  } finally {
+    await prefetch.settled();
+    await engine.layers.settled();
+    await executor.close();
+    archives.close();
+    inline.close();
+  }
+}
+
+function localSources(
+  { engine, options, steps, signal }: SolveContext,
+  { definition }: BuildGraph,
+): LocalSources {
+  return createLocalSources({
+    root: engine.root,
+    dirs: { ...options.contextDirs, context: options.contextDir },
+    definition,
+    signal,
+    onScan: ({ name }, read) =>
+      steps.runSync(
+        name === 'context' ? '[internal] load build context' : `[context ${name}] load`,
+        (step) => {
+          const scan = read();
+          step.status(`reading context: ${scan.entries.length} entries`, 0, 0);
+          return scan;
+        },
+      ),
+  });
+}
