@@ -1,13 +1,14 @@
 import type { FrontendContext } from '../frontend/types.ts';
 import { formatPlatform } from '../image/platform.ts';
-import { type DefinitionFiles, readIgnoreFile } from './definition-files.ts';
+import { readIgnoreFile } from './definition-files.ts';
 import type { ImageSources } from './image-resolver.ts';
 import type { InternalSteps } from './internal-steps.ts';
+import type { MainContext } from './main-context.ts';
 import type { NormalOptions } from './normalise.ts';
 
 /** What every conversion of a build has in common: texts, flags and where base images are found. */
 export function createFrontendContext(
-  files: DefinitionFiles,
+  { files, source }: Pick<MainContext, 'files' | 'source'>,
   {
     options,
     images,
@@ -26,7 +27,11 @@ export function createFrontendContext(
     localContexts: Object.fromEntries(
       Object.entries(options.contextDirs).map(([name, dir]) => [name, readIgnoreFile(dir)]),
     ),
-    imageContexts: Object.keys(options.buildContexts ?? {}).filter((name) => !(name in options.contextDirs)),
+    ...(source === undefined ? {} : { mainContext: source }),
+    remoteContexts: options.remoteContexts,
+    imageContexts: Object.keys(options.buildContexts ?? {}).filter(
+      (name) => !(name in options.contextDirs) && !(name in options.remoteContexts),
+    ),
     network: options.network ?? 'default',
     extraHosts: options.addHosts ?? [],
     ulimits: options.ulimits ?? [],

@@ -51,7 +51,7 @@ export function createLocalSources(options: LocalSourcesOptions): LocalSources {
       }),
     );
     scans.push(scan);
-    return localFiles(scan);
+    return filesOfScan(scan);
   }
 
   return {
@@ -84,7 +84,8 @@ function ignoreRules({ ignore }: LocalSource, store: string): { ignore?: IgnoreR
   };
 }
 
-function localFiles(scan: ContextScan): LocalFiles {
+/** A scanned directory as a step sees it. */
+export function filesOfScan(scan: ContextScan): LocalFiles {
   const { entries } = scan;
   const firstOfInode = new Map<string, string>();
   for (const entry of entries) {

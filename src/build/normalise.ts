@@ -1,6 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
+import type { GitSource, HttpSource } from '../llb/ops.ts';
+import { type ContextInput, readContextInput } from './context-input.ts';
 import { defaultRoot } from './default-root.ts';
 import { type ImageOptions, readImageOptions } from './image-options.ts';
 import type { BuildOptions, Output } from './options.ts';
@@ -12,6 +14,8 @@ export interface NormalOptions
       'context' | 'platform' | 'tags' | 'target' | 'targets' | 'targetTags' | 'annotations'
     >,
     ImageOptions {
+  readonly context: ContextInput;
+  /** The main context where it is a directory; empty otherwise. */
   readonly contextDir: string;
   readonly outputs: readonly Output[];
   readonly jobs: number;
@@ -21,17 +25,23 @@ export interface NormalOptions
   readonly cwd: string;
   /** SOURCE_DATE_EPOCH, seconds. */
   readonly epochSec: number | undefined;
+  /** SOURCE_DATE_EPOCH where it is the name of what gives the time. */
+  readonly epochName?: string;
   /** Directories among the named contexts. */
   readonly contextDirs: Readonly<Record<string, string>>;
+  /** Git repositories and URLs among the named contexts. */
+  readonly remoteContexts: Readonly<Record<string, GitSource | HttpSource>>;
 }
 
-/** Fills in defaults and checks what can be checked without looking at the disk.
+/** Fills in defaults and checks what can be checked without reading anything.
  * @throws USAGE_INVALID, REFERENCE_INVALID, PLATFORM_INVALID */
 export function normaliseOptions(options: BuildOptions): NormalOptions {
   const env = options.env ?? process.env;
   const cwd = options.cwd ?? process.cwd();
   const outputs = options.outputs ?? [{ type: 'store' as const }];
   const { jobs = availableParallelism(), buildContexts = {} } = options;
+  const keepGitDir = isTrue(options.buildArgs?.BUILDKIT_CONTEXT_KEEP_GIT_DIR);
+  const context = readContextInput(options.context, { cwd, keepGitDir });
   if (!Number.isInteger(jobs) || jobs < 1) {
     throw new OcibuildError(
       'USAGE_INVALID',
@@ -49,7 +59,9 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
   }
   return {
     ...options,
-    contextDir: resolve(cwd, options.context),
+    context,
+    contextDir: context.type === 'directory' ? context.dir : '',
+    ...withAgent(options, context, env),
     ...images,
     outputs: outputs.map((output) =>
       'dest' in output && output.dest !== '-' ? { ...output, dest: resolve(cwd, output.dest) } : output,
@@ -59,27 +71,48 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
     pull: options.pull ?? 'missing',
     env,
     cwd,
-    epochSec: epochOf(options.buildArgs?.SOURCE_DATE_EPOCH ?? env.SOURCE_DATE_EPOCH),
-    contextDirs: Object.fromEntries(
-      Object.entries(buildContexts).flatMap(([name, value]) => {
-        if (/^(oci-layout|docker-image):\/\//.test(value)) return [];
-        if (/^[a-z+]+:\/\//i.test(value) || /^git@/.test(value)) {
-          throw new OcibuildError(
-            'USAGE_UNSUPPORTED',
-            `Cannot use the build context "${name}=${value}": this version takes directories, oci-layout:// and docker-image://`,
-          );
-        }
-        return [[name, resolve(cwd, value)]];
-      }),
-    ),
+    ...epochOf(options.buildArgs?.SOURCE_DATE_EPOCH ?? env.SOURCE_DATE_EPOCH),
+    ...readNamedContexts(buildContexts, cwd),
   };
 }
 
-function epochOf(text: string | undefined): number | undefined {
-  if (text === undefined || text === '') return undefined;
-  if (/^\d{1,12}$/.test(text)) return Number(text);
-  throw new OcibuildError(
-    'USAGE_INVALID',
-    `Cannot use SOURCE_DATE_EPOCH "${text}": it must be a number of seconds since 1970`,
-  );
+function epochOf(text: string | undefined): Pick<NormalOptions, 'epochSec' | 'epochName'> {
+  if (text === undefined || text === '') return { epochSec: undefined };
+  return /^\d{1,12}$/.test(text) ? { epochSec: Number(text) } : { epochSec: undefined, epochName: text };
+}
+
+/** A context that is cloned by ssh takes the caller's agent, as in Docker; an ADD takes what `--ssh` gives. */
+function withAgent(
+  { ssh = {} }: BuildOptions,
+  context: ContextInput,
+  env: NormalOptions['env'],
+): Pick<BuildOptions, 'ssh'> {
+  const socket = env.SSH_AUTH_SOCK;
+  if (context.type !== 'git' || context.ssh === undefined || ssh.default || !socket) return {};
+  return { ssh: { ...ssh, default: { type: 'agent', socket } } };
+}
+
+function readNamedContexts(
+  contexts: Readonly<Record<string, string>>,
+  cwd: string,
+): Pick<NormalOptions, 'contextDirs' | 'remoteContexts'> {
+  const contextDirs: Record<string, string> = {};
+  const remoteContexts: Record<string, GitSource | HttpSource> = {};
+  for (const [name, text] of Object.entries(contexts)) {
+    if (/^(oci-layout|docker-image):\/\//.test(text)) continue;
+    const input = readContextInput(text, { cwd });
+    if (input.type === 'stdin') {
+      throw new OcibuildError(
+        'USAGE_INVALID',
+        `Cannot use the build context "${name}=-": stdin is for the main context`,
+      );
+    }
+    if (input.type === 'directory') contextDirs[name] = input.dir;
+    else remoteContexts[name] = input;
+  }
+  return { contextDirs, remoteContexts };
+}
+
+function isTrue(text: string | undefined): boolean {
+  return text !== undefined && /^(?:1|t|true)$/i.test(text);
 }

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { StoreRoot } from '../cache/types.ts';
-import { OcibuildError } from '../errors/error.ts';
 import { treeDigest } from '../layer/tree.ts';
 import type { OpDeps } from '../solver/ops/types.ts';
 import type { ArchiveStore } from './archives.ts';
@@ -12,6 +11,7 @@ import { blobOptions, isImageOutput } from './image-outputs.ts';
 import type { LocalSources } from './local-files.ts';
 import type { NormalOptions } from './normalise.ts';
 import { proxyEnvironment } from './proxy-env.ts';
+import type { RemoteSources } from './remote-sources.ts';
 
 export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers'> {
   readonly options: NormalOptions;
@@ -19,21 +19,21 @@ export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers'> {
   readonly graph: BuildGraph;
   readonly signal: AbortSignal;
   readonly local: LocalSources;
+  readonly remote: RemoteSources;
   readonly archives: ArchiveStore;
   readonly inline: InlineFiles;
 }
 
 /** What the steps of one build work with. */
 export function createOpDeps(parts: OpParts): OpDeps {
-  const { options, engine, graph, signal, local, archives, inline } = parts;
+  const { options, engine, graph, signal, local, remote, archives, inline } = parts;
   const needs = graphNeeds(graph.definition, graph.roots);
   const wanted = options.outputs.find(isImageOutput);
   return {
     layers: engine.layers,
     executor: parts.executor,
     external(source) {
-      if (source.type === 'local') return { open: () => local.open(source) };
-      throw new OcibuildError('INTERNAL', `Cannot read a source of type "${source.type}"`);
+      return source.type === 'local' ? { open: () => local.open(source) } : remote.files(source);
     },
     imageLayers: parts.imageLayers,
     archives,

@@ -19,7 +19,7 @@ export function rememberBuild(trace: BuildTrace, invocation: Invocation, lines: 
   const { options, targets, root } = trace;
   const file = lastBuildFile(root.dir, invocation);
   const sets = targets.flatMap(({ set }) => set ?? []);
-  if (sets.length < targets.length || !isRepeatable(options)) {
+  if (sets.length < targets.length || !trace.pinned || !isRepeatable(options)) {
     rmSync(file, { force: true });
     return;
   }

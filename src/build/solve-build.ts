@@ -13,6 +13,7 @@ import type { NormalOptions } from './normalise.ts';
 import { createInlineFiles, createOpDeps } from './op-deps.ts';
 import { writeOutputs } from './outputs.ts';
 import { createPrefetch } from './prefetch.ts';
+import type { RemoteSources } from './remote-sources.ts';
 import type { BuiltTarget } from './targets.ts';
 import { CACHE_SALT } from './version.ts';
 
@@ -22,6 +23,7 @@ export interface SolveContext {
   readonly emit: EventSink;
   readonly steps: InternalSteps;
   readonly baseLayers: BaseLayers;
+  readonly remote: RemoteSources;
   readonly signal: AbortSignal;
   /** When the build began, ms since the epoch. */
   readonly nowMs: number;
@@ -37,7 +39,7 @@ export interface Solved {
 /** Solves the graph for all its targets and platforms at once, then writes the outputs. Everything that was started
  * has stopped when it returns. */
 export async function solveAndExport(context: SolveContext, graph: BuildGraph): Promise<Solved> {
-  const { options, engine, emit, signal, steps, baseLayers, nowMs } = context;
+  const { options, engine, emit, signal, steps, remote, baseLayers, nowMs } = context;
   const { definition, roots } = graph;
   const counts = { cached: 0, total: 0 };
   const counting: EventSink = (event) => {
@@ -55,7 +57,7 @@ export async function solveAndExport(context: SolveContext, graph: BuildGraph): 
   });
   const inline = createInlineFiles(engine.root);
   const deps = createOpDeps({
-    ...{ options, engine, graph, signal, local, archives, inline },
+    ...{ options, engine, graph, signal, local, remote, archives, inline },
     executor: executor.get,
     imageLayers: baseLayers.of,
   });

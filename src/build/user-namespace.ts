@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import { isOcibuildError } from '../errors/error.ts';
 import { readDefinition } from './definition-files.ts';
+import { isLocalDefinition } from './main-context.ts';
 import { normaliseOptions } from './normalise.ts';
 import type { BuildOptions } from './options.ts';
 
@@ -10,34 +11,34 @@ const RUNS_SOMETHING = /^[ \t]*(?:ONBUILD[ \t]+)?RUN\b/im;
  * A normal user's process that has to mount, or to give files to other ids, starts itself anew as root of a user
  * namespace of its own; then this does not return. Root stays what it is, and so does a build without RUN, which
  * works where user namespaces are switched off.
- * @param always whatever the Dockerfile says
+ * @param when `must`: whatever the Dockerfile says; `look`: when it runs something; `try`: where it can be done, for
+ * what is on stdin can be read once only, and only then be looked at
  * @throws ROOTLESS_UNAVAILABLE
  */
 export async function enterNamespaceIfNeeded(
   options: Pick<BuildOptions, 'env' | 'cwd'> & Partial<BuildOptions>,
-  always: boolean,
+  when: 'must' | 'look' | 'try',
 ): Promise<void> {
   if (process.platform !== 'linux' || process.geteuid?.() === 0) return;
-  if (!always && !runsSomething({ context: '.', ...options })) return;
+  if (when === 'look' && !runsSomething({ context: '.', ...options })) return;
   const { enterUserNamespace } = await import('../executor/rootless.ts');
   const { uid, gid, username } = userInfo();
   // Inside, the process is root by number; the store stays the user's own.
-  enterUserNamespace(
-    process.argv.slice(1),
-    { ...options.env, OCIBUILD_ROOTLESS: String(uid) },
-    {
-      uid,
-      gid,
-      userName: username,
-      execPath: process.execPath,
-      execArgv: process.execArgv,
-    },
-  );
+  const inside = { ...options.env, OCIBUILD_ROOTLESS: String(uid) };
+  const { execPath, execArgv } = process;
+  try {
+    enterUserNamespace(process.argv.slice(1), inside, { uid, gid, userName: username, execPath, execArgv });
+  } catch (error) {
+    // A build without RUN needs no namespace; one with RUN will say again what is missing.
+    if (when !== 'try' || !isOcibuildError(error)) throw error;
+  }
 }
 
 function runsSomething(options: BuildOptions): boolean {
   try {
-    return RUNS_SOMETHING.test(readDefinition(normaliseOptions(options)).dockerfile.text);
+    const normal = normaliseOptions(options);
+    // What has to be fetched is looked at when it is here: the first RUN asks for the namespace then.
+    return isLocalDefinition(normal) && RUNS_SOMETHING.test(readDefinition(normal).dockerfile.text);
   } catch (error) {
     // The build itself reports what is wrong.
     if (isOcibuildError(error)) return false;

@@ -44,7 +44,7 @@ export async function unpackCommand(args: readonly string[], context: CliContext
   const [name = '', bundle = ''] = takePositional(parsed, ['REF', 'BUNDLE']);
   const { env, signal, cwd } = context;
   const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
-  await enterNamespaceIfNeeded({ env, cwd }, true);
+  await enterNamespaceIfNeeded({ env, cwd }, 'must');
   const { unpackImage } = await import('../build/store-commands.ts');
   const where = { env, signal, bundle: resolve(cwd, bundle) };
   const { devicesLeftOut } = await unpackImage(await storeOf(parsed, context), name, where);

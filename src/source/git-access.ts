@@ -25,7 +25,7 @@ export async function gitAccess(source: GitSource, deps: GitAccessDeps): Promise
   const password = url?.password ?? '';
   const secrets = password === '' ? [] : [decodeURIComponent(password), password];
   if (url?.protocol !== 'https:' && url?.protocol !== 'http:') return { config: [], extra: {}, secrets };
-  const header = await authorization(url, deps.secret);
+  const header = authorization(url, deps.secret);
   if (header === undefined) return { config: [], extra: {}, secrets };
   // For this host alone: neither a redirect nor a submodule elsewhere gets it.
   const config = [
@@ -40,12 +40,12 @@ interface Header {
 }
 
 /** The more special secret wins, then the whole header. */
-async function authorization(url: URL, secret: SecretValue): Promise<Header | undefined> {
+function authorization(url: URL, secret: SecretValue): Header | undefined {
   const suffixes = [...new Set([`.${url.host}`, `.${url.hostname}`]), ''];
   for (const suffix of suffixes) {
-    const header = await secret(`GIT_AUTH_HEADER${suffix}`);
+    const header = secret(`GIT_AUTH_HEADER${suffix}`);
     if (header !== undefined) return { text: textOf(header), secrets: [] };
-    const token = await secret(`GIT_AUTH_TOKEN${suffix}`);
+    const token = secret(`GIT_AUTH_TOKEN${suffix}`);
     if (token === undefined) continue;
     const encoded = Buffer.from(`x-access-token:${textOf(token)}`).toString('base64');
     return { text: `basic ${encoded}`, secrets: [textOf(token), encoded] };

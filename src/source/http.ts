@@ -64,7 +64,7 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
     url.hash = '';
     const headers = {
       'accept-encoding': 'identity',
-      ...(await authorization(url, deps.secret)),
+      ...authorization(url, deps.secret),
       ...conditions(known),
     };
     const response = await transport({ method: 'GET', url, headers, signal });
@@ -163,11 +163,11 @@ function keyOf(text: string): string {
 }
 
 /** Headers for a server that the caller has a secret for: a token, or the whole header. */
-async function authorization(url: URL, secret: SecretValue): Promise<Readonly<Record<string, string>>> {
+function authorization(url: URL, secret: SecretValue): Readonly<Record<string, string>> {
   for (const host of new Set([url.host, url.hostname])) {
-    const header = await secret(`HTTP_AUTH_HEADER_${host}`);
+    const header = secret(`HTTP_AUTH_HEADER_${host}`);
     if (header !== undefined) return { authorization: Buffer.from(header).toString('utf8').trim() };
-    const token = await secret(`HTTP_AUTH_TOKEN_${host}`);
+    const token = secret(`HTTP_AUTH_TOKEN_${host}`);
     if (token !== undefined) return { authorization: `Bearer ${Buffer.from(token).toString('utf8').trim()}` };
   }
   return {};

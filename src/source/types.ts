@@ -2,7 +2,7 @@ import type { Digest } from '../image/types.ts';
 import type { GitSource, HttpSource } from '../llb/ops.ts';
 
 /** The value of a secret of the caller; undefined where it was not given. */
-export type SecretValue = (id: string) => Promise<Uint8Array | undefined>;
+export type SecretValue = (id: string) => Uint8Array | undefined;
 
 /** A file from the network, as a blob of the store. */
 export interface Download {
