@@ -1,15 +1,17 @@
 import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import https from 'node:https';
+import { pipeline, Readable } from 'node:stream';
 import type { ErrorCode } from '../errors/codes.ts';
 import { cancelledError, OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
 
 /** One request. Redirects of one with a body are not followed: the body may hold a password. */
 export interface HttpRequest {
-  readonly method: 'GET' | 'HEAD' | 'POST';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array;
+  /** A stream is read once; where it fails, so does the request. */
+  readonly body?: Uint8Array | Readable;
   readonly signal: AbortSignal;
 }
 
@@ -114,6 +116,14 @@ function exchange(request: HttpRequest, agent: http.Agent, timeoutMs: number): P
       body.on('error', () => {});
       resolve({ status: body.statusCode ?? 0, headers: body.headers, body, url });
     });
-    pending.end(content);
+    if (!(content instanceof Readable)) {
+      pending.end(content);
+      return;
+    }
+    // An upload takes as long as it takes; only silence is a reason to give up.
+    content.on('data', () => timer.refresh());
+    pipeline(content, pending, (error) => {
+      if (error) pending.destroy(error);
+    });
   });
 }

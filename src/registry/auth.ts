@@ -154,7 +154,7 @@ function tokenService(deps: AuthDeps, { parameters }: Challenge, scope: TokenSco
   const more = mountFrom === undefined ? [] : [`repository:${mountFrom}:pull`];
   const asked = (parameters.scope ?? '').split(' ').filter((one) => one !== '');
   const others = asked.filter((one) => !one.startsWith(`repository:${repository}:`));
-  return { url, service: parameters.service, scopes: [own, ...more, ...others] };
+  return { url, service: parameters.service, scopes: [...new Set([own, ...more, ...others])] };
 }
 
 type TokenRequest = TokenService & { credential: Credential | undefined; signal: AbortSignal };

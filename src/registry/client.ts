@@ -1,5 +1,5 @@
 import { OcibuildError } from '../errors/error.ts';
-import { isBusy, RetriableFailure, retryAfterMs, withRetry } from '../http/retry.ts';
+import { isBusy, isPassing, RetriableFailure, retryAfterMs, withRetry } from '../http/retry.ts';
 import { createTransport, type HttpRequest, type HttpResponse } from '../http/transport.ts';
 import { familiarName, type Reference } from '../image/reference.ts';
 import { isPlain, registryUrl } from './address.ts';
@@ -11,10 +11,19 @@ import type { ResolverOptions } from './types.ts';
 /** One call to a repository's API. */
 export interface RegistryCall {
   readonly ref: Reference;
-  readonly method: 'GET' | 'HEAD';
-  /** Below `/v2/REPOSITORY/`: `manifests/v0`, `blobs/sha256:…`. */
-  readonly path: string;
+  readonly method: HttpRequest['method'];
+  /** Below `/v2/REPOSITORY/` (`manifests/v0`, `blobs/sha256:…`), or where the registry sent us. */
+  readonly path: string | URL;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Made anew for each attempt. */
+  readonly body?: () => NonNullable<HttpRequest['body']>;
+  /** @default pull */
+  readonly actions?: TokenScope['actions'];
+  readonly mountFrom?: string;
+  /** Statuses beside 2xx that `use` takes. */
+  readonly accepts?: readonly number[];
+  /** Where a failure is dealt with by the caller. */
+  readonly once?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -22,7 +31,7 @@ export interface RegistryClient {
   /**
    * Sends the call with token, redirects and retries, and hands a successful answer (2xx) to `use`. A connection
    * that breaks inside `use` counts as a failed attempt too.
-   * @throws REGISTRY_*, CANCELLED
+   * @throws REGISTRY_*, CANCELLED; with `once` also failures that may pass, as they are
    */
   call<T>(call: RegistryCall, use: (response: HttpResponse) => Promise<T>): Promise<T>;
 }
@@ -65,22 +74,27 @@ export function createClient(options: ResolverOptions): RegistryClient {
 
   /** One attempt: the answer, after a token was fetched for a 401. */
   async function attempt(call: RegistryCall, action: string): Promise<HttpResponse> {
-    const url = new URL(`v2/${call.ref.repository}/${call.path}`, registryUrl(call.ref.registry, plainHttp));
-    const scope = scopeOf(call.ref);
-    let authorization = authorizer.current(scope);
+    const { method, headers, body, ref, signal } = call;
+    const home = registryUrl(ref.registry, plainHttp);
+    const url =
+      typeof call.path === 'string' ? new URL(`v2/${ref.repository}/${call.path}`, home) : call.path;
+    // What the registry sends us to elsewhere has an address that is all the permission it needs.
+    const isHome = url.host === home.host;
+    const scope = scopeOf(call);
+    let authorization = isHome ? authorizer.current(scope) : undefined;
     for (let renewed = false; ; renewed = true) {
-      const { method, signal } = call;
       const response = await sendOnce(
         {
           method,
           url,
-          headers: { ...call.headers, ...(authorization === undefined ? {} : { authorization }) },
+          headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
+          ...(body === undefined ? {} : { body: body() }),
           signal,
         },
         action,
       );
       // Storage that a redirect led to may answer 401 as well; it has no token service.
-      if (response.status !== 401 || renewed || response.url.host !== url.host) return response;
+      if (response.status !== 401 || renewed || !isHome || response.url.host !== url.host) return response;
       response.body.destroy();
       const challenge = response.headers['www-authenticate'];
       authorization = await authorizer.answer(challenge, scope, { rejected: authorization, signal });
@@ -89,18 +103,19 @@ export function createClient(options: ResolverOptions): RegistryClient {
 
   return {
     async call(call, use) {
-      const action = actionOf(call.ref);
+      const action = actionOf(call.ref, call.actions);
+      const once = async (): Promise<Awaited<ReturnType<typeof use>>> => {
+        const response = await attempt(call, action);
+        const { status } = response;
+        if ((status >= 200 && status < 300) || call.accepts?.includes(status)) return await use(response);
+        const { origin } = await credentials.find(call.ref, call.signal);
+        throw await responseError(response, { action, used: origin });
+      };
       try {
-        return await withRetry(
-          async () => {
-            const response = await attempt(call, action);
-            if (response.status >= 200 && response.status < 300) return await use(response);
-            const { origin } = await credentials.find(call.ref, call.signal);
-            throw await responseError(response, { action, used: origin });
-          },
-          { signal: call.signal, delayMs },
-        );
+        if (call.once !== true) return await withRetry(once, { signal: call.signal, delayMs });
+        return await once();
       } catch (error) {
+        if (call.once === true && (error instanceof RetriableFailure || isPassing(error))) throw error;
         if (error instanceof AuthRefused) {
           const { origin } = await credentials.find(call.ref, call.signal);
           throw authError({ action, used: origin }, error.message);
@@ -111,16 +126,22 @@ export function createClient(options: ResolverOptions): RegistryClient {
   };
 }
 
-function scopeOf({ registry, repository }: Reference): TokenScope {
-  return { registry, repository, actions: 'pull' };
+function scopeOf({ ref: { registry, repository }, actions = 'pull', mountFrom }: RegistryCall): TokenScope {
+  return { registry, repository, actions, ...(mountFrom === undefined ? {} : { mountFrom }) };
 }
 
-/** `pull "app:v0" from "registry-1.docker.io"`, for messages. */
-export function actionOf(ref: Reference): string {
-  return `pull "${familiarName(ref)}" from "${ref.registry}"`;
+/** `pull "app:v0" from "registry.example"`, for messages. */
+export function actionOf(ref: Reference, actions: TokenScope['actions'] = 'pull'): string {
+  return actions === 'pull'
+    ? `pull "${familiarName(ref)}" from "${ref.registry}"`
+    : `push "${familiarName(ref)}" to "${ref.registry}"`;
 }
 
 /** The error for an answer that breaks the protocol. */
-export function protocolError(ref: Reference, why: string): OcibuildError {
-  return new OcibuildError('REGISTRY_RESPONSE_INVALID', `Cannot ${actionOf(ref)}: ${why}`);
+export function protocolError(
+  ref: Reference,
+  why: string,
+  actions: TokenScope['actions'] = 'pull',
+): OcibuildError {
+  return new OcibuildError('REGISTRY_RESPONSE_INVALID', `Cannot ${actionOf(ref, actions)}: ${why}`);
 }

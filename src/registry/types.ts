@@ -9,6 +9,31 @@ export interface Resolver {
    * @throws REGISTRY_* codes. */
   resolve(ref: Reference, options: ResolveOptions): Promise<ResolvedManifest>;
   fetcher(ref: Reference): Fetcher;
+  pusher(ref: Reference): Pusher;
+}
+
+/** Writes to one repository. Digests that the registry tells are compared. */
+export interface Pusher {
+  /** Makes a blob exist: nothing is sent where it is there, or where it can be mounted from `mountFrom`. Breaks are
+   * taken up where they happened. @throws REGISTRY_* */
+  pushBlob(
+    descriptor: Descriptor,
+    open: (offset: number, length: number) => Readable,
+    options: PushBlobOptions,
+  ): Promise<'exists' | 'mounted' | 'uploaded'>;
+  /** A manifest or an index, byte for byte, under a tag or its digest. What it refers to is there already. */
+  pushManifest(
+    descriptor: Descriptor,
+    bytes: Uint8Array,
+    options: { readonly signal: AbortSignal; readonly tag?: string },
+  ): Promise<void>;
+}
+
+export interface PushBlobOptions {
+  readonly signal: AbortSignal;
+  /** A repository of the same registry that may have the blob. */
+  readonly mountFrom?: string;
+  readonly onProgress?: (bytes: number) => void;
 }
 
 export interface ResolveOptions {

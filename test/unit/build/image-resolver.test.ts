@@ -31,6 +31,9 @@ function registryOf(dir: string, top: Descriptor): { resolver: Resolver; asked: 
       if (ref.repository.endsWith('none')) throw new OcibuildError('REGISTRY_NOT_FOUND', 'Cannot find it');
       return { descriptor: top, bytes: read(top) };
     },
+    pusher: () => {
+      throw new Error('Cannot push while an image is resolved');
+    },
     fetcher: () => ({
       async fetchBytes(descriptor) {
         asked.push('fetch');
