@@ -5,6 +5,7 @@ import type { RawInstruction } from './parser.ts';
 import { readJsonForm } from './words.ts';
 
 const MILLISECOND = 1_000_000;
+const MAX_INT32 = 2 ** 31 - 1;
 
 /** @throws DOCKERFILE_INSTRUCTION_INVALID, DOCKERFILE_FLAG_INVALID */
 export function parseHealthcheck(raw: RawInstruction, flags: Flags): Healthcheck {
@@ -60,8 +61,8 @@ function readDuration(raw: RawInstruction, name: string, text: string | undefine
 
 function readRetries(raw: RawInstruction, text: string | undefined): number {
   if (text === undefined || text === '') return 0;
-  const value = /^\+?\d{1,9}$/.test(text) ? Number(text) : undefined;
-  if (value !== undefined) return value;
+  const value = /^\+?\d+$/.test(text) ? Number(text) : undefined;
+  if (value !== undefined && value <= MAX_INT32) return value;
   const flag = raw.flags.find(({ name }) => name === 'retries') ?? raw;
   throw flagError(raw, flag, `Cannot use "${text}" for "--retries": expected a whole number from 0`);
 }

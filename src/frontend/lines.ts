@@ -39,8 +39,8 @@ export interface LinePart {
 /** A physical line of the language may hold this many bytes, as other builders' scanners allow. */
 const MAX_LINE_BYTES = 65_535;
 
-/** What a word that starts with a digit or `<<` must look like: descriptor, `<<`, dash, delimiter. */
-const HEREDOC_WORD = /^(\d*)<<(-?)([^<]+)$/;
+/** What a here-document looks like: descriptor, `<<`, dash or blanks, delimiter. */
+const HEREDOC_WORD = /^(\d*)<<(?:(-)|\s+)?([^<]*)$/;
 
 /**
  * Splits the text into physical lines with their line ends.
@@ -146,18 +146,14 @@ export function chompTabs(content: string): string {
   return content.replace(/^\t+/gm, '');
 }
 
-/** The delimiter if the whole word is a here-document, as in a RUN that is nothing else. */
+/** The delimiter if the whole text is a here-document, as in a RUN that is nothing else. */
 export function parseHeredocWord(word: string): Omit<Heredoc, 'content'> | undefined {
   const match = HEREDOC_WORD.exec(word);
   const rest = match?.[3];
-  if (match === null || rest === undefined) return undefined;
+  if (match === null || rest === undefined || rest === '') return undefined;
   const plain = expandText(rest, () => undefined, { escapeChar: '\\', keepUnset: true });
-  const raw = expandText(rest, () => undefined, {
-    escapeChar: '\\',
-    keepUnset: true,
-    rawQuotes: true,
-    rawEscapes: true,
-  });
+  // An escaped character is no quoted one here.
+  const raw = expandText(rest, () => undefined, { escapeChar: '\\', keepUnset: true, rawQuotes: true });
   const [name] = plain.words;
   if (plain.words.length !== 1 || name === undefined) return undefined;
   return { name, expand: raw.words[0] === name, chomp: match[2] === '-' };
@@ -202,7 +198,11 @@ function heredocsOf(text: string): Omit<Heredoc, 'content'>[] {
     rawEscapes: true,
     keepUnset: true,
   });
-  return words.map(parseHeredocWord).filter((heredoc) => heredoc !== undefined);
+  return words.flatMap((word, index) => {
+    // Without a dash the delimiter may stand apart, as in a shell.
+    const text = /^\d*<<$/.test(word) ? `${word} ${words[index + 1] ?? ''}` : word;
+    return parseHeredocWord(text) ?? [];
+  });
 }
 
 function isJson(text: string): boolean {

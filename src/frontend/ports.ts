@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { instructionError } from './flags.ts';
 import type { RawInstruction } from './parser.ts';
 
@@ -33,13 +34,23 @@ export function expandPorts(raw: RawInstruction, words: readonly string[]): stri
     if (more.length > 0 || !['tcp', 'udp', 'sctp'].includes(name)) {
       throw fail('the protocol can be tcp, udp or sctp');
     }
-    // A host part means nothing in an image and is left out.
-    const port = spec.slice(spec.lastIndexOf(':') + 1);
-    const [, from, to = from] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(port) ?? [];
-    const [first, last] = [Number(from), Number(to)];
-    if (from === undefined) throw fail('it is not a port');
-    if (first > last) throw fail('the range ends before it starts');
-    if (last > 65_535) throw fail('ports go up to 65535');
-    return Array.from({ length: last - first + 1 }, (_, index) => `${first + index}/${name}`);
+    const range = (text: string): { first: number; count: number } => {
+      const [, from, to = from] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text) ?? [];
+      const [first, last] = [Number(from), Number(to)];
+      if (from === undefined) throw fail('it is not a port');
+      if (first > last) throw fail('the range ends before it starts');
+      if (last > 65_535) throw fail('ports go up to 65535');
+      return { first, count: last - first + 1 };
+    };
+    const [, address = '', host = '', port = ''] = /^(?:(.*):)?([^:]*):([^:]*)$/.exec(`:${spec}`) ?? [];
+    const { first, count } = range(port);
+    // A host part means nothing in an image, but it must make sense.
+    if (host !== '' && count > 1 && range(host).count !== count) {
+      throw fail('the ranges differ in length');
+    }
+    if (host !== '') range(host);
+    const ip = address.replace(/^:/, '').replace(/^\[(.*)\]$/, '$1');
+    if (ip !== '' && isIP(ip) === 0) throw fail(`"${ip}" is no address`);
+    return Array.from({ length: count }, (_, index) => `${first + index}/${name}`);
   });
 }

@@ -213,6 +213,8 @@ export interface CopySource {
 export interface Owner {
   readonly user?: string | number;
   readonly group?: string | number;
+  /** Names that are not there stand for root instead of failing. */
+  readonly orRoot?: boolean;
 }
 
 /** mkdir -p; existing directories stay as they are. */

@@ -12,22 +12,25 @@ const MAX_ID = 0xfffffffe;
 /**
  * Numbers for `--chown`, looked up in the root that is copied to. A user without a group gets the passwd group
  * of a name, or its own number.
- * @throws COPY_OWNER_UNKNOWN for names that the root does not know
+ * @throws COPY_OWNER_UNKNOWN for names that the root does not know, but with `orRoot`
  */
 export async function resolveOwner(owner: Owner, root: LayeredSource, deps: OpDeps): Promise<PlanOwner> {
   const { user = 0, group } = owner;
+  const otherwise = owner.orRoot === true ? 0 : undefined;
   const read = { maxBytes: MAX_BYTES, read: deps.readFile };
   const numericUser = idOf(user);
   const passwd = numericUser === undefined ? await readSmallFile(root, 'etc/passwd', read) : undefined;
   const account = passwd === undefined ? undefined : lineOf(passwd, String(user));
-  const uid = numericUser ?? fieldOf(account, 2);
-  const ownGid = group === undefined ? (numericUser ?? fieldOf(account, 3)) : 0;
+  const uid = numericUser ?? fieldOf(account, 2) ?? otherwise;
+  const ownGid = group === undefined ? (numericUser ?? fieldOf(account, 3) ?? otherwise) : 0;
   if (uid === undefined || ownGid === undefined) throw unknown('user', String(user), '/etc/passwd');
   if (group === undefined) return { uid, gid: ownGid };
   const numericGroup = idOf(group);
   if (numericGroup !== undefined) return { uid, gid: numericGroup };
   const groups = await readSmallFile(root, 'etc/group', read);
-  const gid = fieldOf(groups === undefined ? undefined : lineOf(groups, String(group)), 2);
+  // Other builders fall back to the user's own group, so a directory of "app:typo" is app's.
+  const fallback = otherwise === undefined ? undefined : (fieldOf(account, 3) ?? otherwise);
+  const gid = fieldOf(groups === undefined ? undefined : lineOf(groups, String(group)), 2) ?? fallback;
   if (gid === undefined) throw unknown('group', String(group), '/etc/group');
   return { uid, gid };
 }
