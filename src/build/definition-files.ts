@@ -13,10 +13,20 @@ export interface DefinitionFiles {
   readonly looked: readonly string[];
   /** Reads a file that the Dockerfile names (`FROM file:`); adds to `looked`. */
   readonly readDockerfile: (path: string, from: SourceFile) => SourceFile;
+  /** The lock file beside the Dockerfile, whether it is there or not; absent where the Dockerfile is no file. */
+  readonly lockFile?: LockFilePlace;
+}
+
+export interface LockFilePlace {
+  readonly path: string;
+  /** As shown. */
+  readonly name: string;
+  /** The text; undefined where there is none. Adds to `looked`. */
+  read(): string | undefined;
 }
 
 /** Docker's default names, in the order they are tried; the last is Buildah's. */
-const DOCKERFILES = ['Dockerfile', 'dockerfile', 'Containerfile'];
+export const DOCKERFILES: readonly string[] = ['Dockerfile', 'dockerfile', 'Containerfile'];
 
 /** Reads the Dockerfile and the ignore file of the main context.
  * @throws CONTEXT_NOT_FOUND, DOCKERFILE_NOT_FOUND */
@@ -34,7 +44,10 @@ export function readDefinition(options: NormalOptions): DefinitionFiles {
     (path === undefined ? undefined : read(`${path}.dockerignore`, `${basename(path)}.dockerignore`)) ??
     read(join(contextDir, '.dockerignore'), '.dockerignore');
   const readDockerfile = createDockerfileReader({ main: file, path, contextDir, read });
-  return { dockerfile: file, ignoreFile, looked, readDockerfile };
+  if (path === undefined) return { dockerfile: file, ignoreFile, looked, readDockerfile };
+  const [lockPath, lockName] = [`${path}.lock`, `${file.name}.lock`];
+  const lockFile = { path: lockPath, name: lockName, read: () => read(lockPath, lockName)?.text };
+  return { dockerfile: file, ignoreFile, looked, readDockerfile, lockFile };
 }
 
 /** The ignore file of a named context. @throws CONTEXT_NOT_FOUND, DOCKERFILE_NOT_FOUND */

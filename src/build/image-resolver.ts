@@ -2,12 +2,15 @@ import { resolve as resolvePath } from 'node:path';
 import type { ContentStore, ImageIndex, LayerOrigin } from '../cache/types.ts';
 import { OcibuildError } from '../errors/error.ts';
 import type { ImageResolver, ResolvedImage } from '../frontend/types.ts';
+import { digestBytes } from '../image/digest.ts';
 import { openLayout, parseLayoutTarget } from '../image/layout.ts';
 import { documentKind, parseConfig, parseDocument } from '../image/manifest.ts';
 import { formatPlatform, selectPlatform } from '../image/platform.ts';
 import { familiarName, normalName, parseReference, withDefaultTag } from '../image/reference.ts';
 import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../image/types.ts';
 import type { Resolver } from '../registry/types.ts';
+import { imageEntry } from './lock-file.ts';
+import { type HeldLock, lockedImage, lockedImageGone } from './locked.ts';
 
 /** One layer of a base image and where its bytes can be had. */
 export interface OriginLayer {
@@ -21,6 +24,15 @@ export interface ImageSources extends ImageResolver {
   layersOf(diffIds: readonly Digest[]): readonly OriginLayer[];
   /** What was asked: names that now stand in the store, and layouts. */
   used(): { readonly baseTags: Readonly<Record<string, Digest>>; readonly layoutDirs: readonly string[] };
+  /** What a lock file says of the images that were asked for, by their entries there. */
+  lockable(): ReadonlyMap<string, LockableImage>;
+}
+
+export interface LockableImage {
+  /** Of the index where there is one. */
+  readonly digest: Digest;
+  /** The store's image was taken because the registry gave none. */
+  readonly instead?: unknown;
 }
 
 export interface ImageSourcesDeps {
@@ -38,6 +50,8 @@ export interface ImageSourcesOptions {
   readonly contexts: Readonly<Record<string, string>>;
   readonly cwd: string;
   readonly signal: AbortSignal;
+  /** Images are taken as they stand there, whatever their tags mean now. */
+  readonly locked?: HeldLock;
 }
 
 /** Manifests and configs larger than this are not read. @see distribution-spec §Pushing Manifests */
@@ -48,6 +62,8 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
   const layers = new Map<string, readonly OriginLayer[]>();
   const baseTags: Record<string, Digest> = {};
   const layoutDirs: string[] = [];
+  const lockable = new Map<string, LockableImage>();
+  const { locked } = options;
   const contexts = new Map(
     Object.entries(options.contexts).map(([key, value]) => {
       const [name = '', ...platform] = key.split('::');
@@ -60,6 +76,7 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
       contexts.get(`${contextKey(name)}::${formatPlatform(platform)}`) ?? contexts.get(contextKey(name));
     if (context?.startsWith('oci-layout://')) return fromLayout(name, context, platform, signal);
     const reference = context?.startsWith('docker-image://') ? context.slice('docker-image://'.length) : name;
+    if (reference === 'scratch') return emptyImage(platform);
     return fromName(reference, platform, signal);
   }
 
@@ -79,6 +96,8 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
   }
 
   async function fromName(name: string, platform: Platform, signal: AbortSignal): Promise<ResolvedImage> {
+    const entry = locked === undefined ? undefined : imageEntry(name);
+    if (locked !== undefined && entry !== undefined) return fromLock(locked, entry, platform, signal);
     const reference = withDefaultTag(parseReference(name));
     const shown = normalName(reference);
     if (options.pull !== 'always' && options.pull !== 'newer') {
@@ -96,8 +115,30 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
       // "newer" wants the registry's opinion, not its presence.
       const stored =
         options.pull === 'newer' && !signal.aborted ? await fromStore(shown, platform) : undefined;
-      if (stored !== undefined) return stored;
-      throw error;
+      if (stored === undefined) throw error;
+      const known = lockable.get(shown);
+      if (known !== undefined) lockable.set(shown, { ...known, instead: error });
+      return stored;
+    }
+  }
+
+  /** What has a digest is asked for once and never changes, so the store comes first whatever `--pull` says. */
+  async function fromLock(
+    held: HeldLock,
+    entry: string,
+    platform: Platform,
+    signal: AbortSignal,
+  ): Promise<ResolvedImage> {
+    const digest = lockedImage(held, entry);
+    if (options.pull === 'never' && deps.content.stat(digest) === undefined) {
+      throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find the image "${entry}@${digest}" in the store`, {
+        hint: 'pull it first, or build without `--pull never`',
+      });
+    }
+    try {
+      return await fromRegistry(entry, platform, signal, digest);
+    } catch (error) {
+      throw lockedImageGone(held, entry, error);
     }
   }
 
@@ -112,6 +153,7 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     const has = { os, architecture, ...(variant === undefined ? {} : { variant }) };
     if (selectPlatform([has], platform) !== 0) return undefined;
     baseTags[familiarName(withDefaultTag(parseReference(name)))] = tagged.digest;
+    lockable.set(name, { digest: tagged.digest });
     return remember(name, descriptor, image, await lostOrigin(name, descriptor, image));
   }
 
@@ -142,8 +184,15 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     return deps.content.readBytes(digest, MAX_DOCUMENT_BYTES);
   }
 
-  async function fromRegistry(name: string, platform: Platform, signal: AbortSignal): Promise<ResolvedImage> {
-    const reference = withDefaultTag(parseReference(name));
+  async function fromRegistry(
+    name: string,
+    platform: Platform,
+    signal: AbortSignal,
+    digest?: Digest,
+  ): Promise<ResolvedImage> {
+    const named = withDefaultTag(parseReference(name));
+    const { tag: _tag, ...untagged } = named;
+    const reference = digest === undefined ? named : { ...untagged, digest };
     const registry = await deps.registry();
     const top = await registry.resolve(reference, { signal, known: knownBytes });
     const fetcher = registry.fetcher(reference);
@@ -153,7 +202,7 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
       deps.content.putBytes(bytes);
       return bytes;
     };
-    const shown = normalName(reference);
+    const shown = normalName(named);
     const descriptor = await descend(top.descriptor, platform, shown, read);
     const image = await readImage(descriptor, read);
     // The name makes the next build independent of the registry; its layers follow when they are needed.
@@ -161,7 +210,8 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
       deps.index.set(familiarName(reference), descriptor);
       baseTags[familiarName(reference)] = descriptor.digest;
     }
-    return remember(shown, descriptor, image, { type: 'registry', name: shown });
+    lockable.set(shown, { digest: top.descriptor.digest });
+    return remember(shown, descriptor, image, { type: 'registry', name: normalName(reference) });
   }
 
   function remember(
@@ -187,6 +237,7 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
   return {
     resolve,
     used: () => ({ baseTags, layoutDirs }),
+    lockable: () => lockable,
     layersOf(diffIds) {
       const found = layers.get(diffIds.join(' '));
       if (found === undefined) {
@@ -246,4 +297,14 @@ function contextKey(name: string): string {
   } catch {
     return name;
   }
+}
+
+/** `docker-image://scratch`: the name of no image, but of the empty file system. */
+function emptyImage({ os, architecture, variant }: Platform): ResolvedImage {
+  const config: ImageConfig = {
+    ...{ os, architecture, ...(variant === undefined ? {} : { variant }) },
+    config: { WorkingDir: '/' },
+    rootfs: { type: 'layers', diff_ids: [] },
+  };
+  return { name: 'scratch', manifest: digestBytes(JSON.stringify(config)), config };
 }

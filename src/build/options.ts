@@ -66,6 +66,8 @@ export interface BuildOptions {
   readonly noCacheFilter?: readonly string[];
   /** @default missing */
   readonly pull?: 'missing' | 'always' | 'newer' | 'never';
+  /** Hold images, downloads and git refs to `Dockerfile.lock`, which `lock()` writes. */
+  readonly locked?: boolean;
   readonly network?: 'default' | 'none' | 'host';
   readonly addHosts?: readonly string[];
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];

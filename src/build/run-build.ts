@@ -10,9 +10,14 @@ import { createBuildGraph } from './graph.ts';
 import { createImageSources } from './image-resolver.ts';
 import { createInternalSteps } from './internal-steps.ts';
 import type { LocalSources } from './local-files.ts';
+import { readHeldLock } from './lock.ts';
+import { lockedFiles } from './locked.ts';
+import { isLocalDefinition, loadMainContext } from './main-context.ts';
 import type { NormalOptions } from './normalise.ts';
 import type { BuildResult } from './options.ts';
+import { createRemoteSources, isPinnedBuild } from './remote-sources.ts';
 import { type SolveContext, type Solved, solveAndExport } from './solve-build.ts';
+import { readEpoch } from './source-epoch.ts';
 import { type BuiltTarget, resultOfAll } from './targets.ts';
 
 export interface BuildRun {
@@ -25,6 +30,8 @@ export interface BuildTrace {
   readonly startedMs: number;
   readonly files: DefinitionFiles;
   readonly local: LocalSources;
+  /** Nothing that was read can be another thing tomorrow without a trace on the disk. */
+  readonly pinned: boolean;
   readonly targets: readonly BuiltTarget[];
   readonly options: NormalOptions;
   readonly root: StoreRoot;
@@ -36,24 +43,31 @@ export interface BuildTrace {
 
 /** One build from texts to outputs. Everything that was started has stopped when it returns. */
 export async function runBuild(
-  options: NormalOptions,
+  given: NormalOptions,
   emit: EventSink,
   signal: AbortSignal,
 ): Promise<BuildRun> {
   const startedMs = Date.now();
   const steps = createInternalSteps(emit, Date.now);
-  const files = await steps.run('[internal] load build definition from Dockerfile', () =>
-    readDefinition(options),
-  );
+  // Before the store is made: a wrong directory leaves no trace.
+  const early = isLocalDefinition(given)
+    ? await steps.run('[internal] load build definition from Dockerfile', () => readDefinition(given))
+    : undefined;
   const fetches: FetchReports = new Map();
   await using engine = await openEngine({
-    root: options.root,
-    ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
-    env: options.env,
+    root: given.root,
+    ...(given.runtime === undefined ? {} : { runtime: given.runtime }),
+    env: given.env,
     signal,
     onFetch: ({ digest }, bytes) => fetches.get(digest)?.(bytes),
     onDevicesLeftOut: (paths) => emit({ kind: 'warning', time: Date.now(), message: devicesLeftOut(paths) }),
   });
+  using remote = createRemoteSources(engine, given);
+  const main =
+    early === undefined
+      ? await loadMainContext({ options: given, engine, remote, steps, signal })
+      : { files: early, source: undefined, contextDir: given.contextDir };
+  const locked = given.locked === true ? readHeldLock(main.files) : undefined;
   const images = createImageSources(
     {
       content: engine.content,
@@ -61,12 +75,15 @@ export async function runBuild(
       hasLayer: engine.layers.available,
       registry: engine.registry,
     },
-    { pull: options.pull, contexts: options.buildContexts ?? {}, cwd: options.cwd, signal },
+    {
+      ...{ pull: given.pull, contexts: given.buildContexts ?? {}, cwd: given.cwd, signal },
+      ...(locked === undefined ? {} : { locked }),
+    },
   );
-  const graph = await createBuildGraph(
-    options,
-    createFrontendContext(files, { options, images, steps, signal }),
-  );
+  const epochSec = await readEpoch(given, { main, images, steps, remote, signal });
+  const options: NormalOptions = { ...given, epochSec, contextDir: main.contextDir };
+  const frontendContext = createFrontendContext(main, { options, images, steps, signal });
+  const graph = await createBuildGraph(options, frontendContext);
   const baseLayers = createBaseLayers({ images, layers: engine.layers, fetches, emit });
   baseLayers.know(graph.definition);
   for (const { message, url, rule } of graph.warnings) {
@@ -77,7 +94,11 @@ export async function runBuild(
       ...(url === '' ? {} : { url }),
     });
   }
-  const context: SolveContext = { options, engine, emit, steps, baseLayers, signal, nowMs: startedMs };
+  const context: SolveContext = {
+    ...{ options, engine, emit, steps, baseLayers, signal },
+    remote: locked === undefined ? remote : { ...remote, files: lockedFiles(locked, remote.files) },
+    nowMs: startedMs,
+  };
   const attempt = (): Promise<Solved> => solveAndExport(context, graph);
   const { targets, local, counts } = await attempt().catch((error: unknown) => {
     // A blob that turned out damaged is dropped, and what depended on it is made anew: once.
@@ -86,7 +107,13 @@ export async function runBuild(
   });
   return {
     result: resultOfAll(targets, counts),
-    trace: { startedMs, files, local, targets, options, root: engine.root, ...images.used() },
+    trace: {
+      ...{ startedMs, local, targets, options },
+      files: main.files,
+      pinned: isPinnedBuild(options, graph.definition),
+      root: engine.root,
+      ...images.used(),
+    },
   };
 }
 

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createImageSources, type ImageSourcesOptions } from '../../../src/build/image-resolver.ts';
+import { EMPTY_LOCK } from '../../../src/build/lock-file.ts';
 import { createContentStore } from '../../../src/cache/content-store.ts';
 import { createImageIndex } from '../../../src/cache/image-index.ts';
 import { OcibuildError } from '../../../src/errors/error.ts';
@@ -128,6 +129,52 @@ describe('createImageSources().resolve()', () => {
     ).rejects.toMatchObject({
       code: 'IMAGE_PLATFORM_MISSING',
       message: expect.stringContaining('linux/amd64, linux/arm64'),
+    });
+  });
+
+  it('tells what a lock file has to hold: the index where there is one', async () => {
+    const { sources, top, dir } = await setUp({}, [imageOf('a'), imageOf('b', ARM64)]);
+    const first = sources({ pull: 'newer' });
+    await first.resolve('app:v1', ARM64, signal);
+    await first.resolve(`app@${top.digest}`, AMD64, signal);
+    expect([...first.lockable()].filter(([name]) => !name.includes('@'))).toEqual([
+      ['docker.io/library/app:v1', { digest: top.digest }],
+    ]);
+    const second = sources({ contexts: { app: `oci-layout://${dir}:v1` } });
+    await second.resolve('app', AMD64, signal);
+    expect([...second.lockable()]).toEqual([]);
+  });
+
+  it('takes the image of the lock, from the registry once and then from the store, and moves no tag', async () => {
+    const { sources, top, asked, index } = await setUp({}, [imageOf('a'), imageOf('b', ARM64)]);
+    const lock = { ...EMPTY_LOCK, images: { 'docker.io/library/app:v1': top.digest } };
+    const locked = { file: 'Dockerfile.lock', lock };
+    await expect(sources({ locked, pull: 'never' }).resolve('app:v1', AMD64, signal)).rejects.toMatchObject({
+      code: 'IMAGE_NOT_FOUND',
+    });
+    const first = sources({ locked });
+    const image = await first.resolve('app:v1', AMD64, signal);
+    expect(image.name).toBe(`docker.io/library/app:v1@${image.manifest}`);
+    expect(first.layersOf(image.config.rootfs.diff_ids)).toMatchObject([
+      { origin: { type: 'registry', name: `docker.io/library/app@${top.digest}` } },
+    ]);
+    expect(index.list()).toEqual([]);
+    expect(first.used().baseTags).toEqual({});
+    const fetched = asked.length;
+    expect(await sources({ locked, pull: 'never' }).resolve('app:v1', AMD64, signal)).toEqual(image);
+    expect(asked.slice(fetched)).toEqual([`resolve library/app:${top.digest}`]);
+    await expect(sources({ locked }).resolve('app:v2', AMD64, signal)).rejects.toMatchObject({
+      code: 'LOCK_OUTDATED',
+    });
+  });
+
+  it('blames the lock when the registry has its image no longer', async () => {
+    const { sources, top } = await setUp();
+    const lock = { ...EMPTY_LOCK, images: { 'docker.io/library/none:latest': top.digest } };
+    const failed = sources({ locked: { file: 'Dockerfile.lock', lock } }).resolve('none', AMD64, signal);
+    await expect(failed).rejects.toMatchObject({
+      code: 'LOCK_OUTDATED',
+      cause: { code: 'REGISTRY_NOT_FOUND' },
     });
   });
 
