@@ -1,4 +1,4 @@
-import { rmSync, statSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import type { BuildResult } from '../build/options.ts';
@@ -18,7 +18,7 @@ import type { CliContext } from './types.ts';
 export async function buildCommand(args: readonly string[], context: CliContext): Promise<number> {
   const { cwd, env, signal, stdout } = context;
   const parsed = parseArgs(args, [...BUILD_FLAGS, ...GLOBAL_FLAGS]);
-  const request = readBuildRequest(parsed, env, (path) => isDirectory(resolve(cwd, path)));
+  const request = readBuildRequest(parsed, env);
   const toStdout =
     request.options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true;
   if (toStdout && stdout.isTTY) {
@@ -27,7 +27,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     });
   }
   const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
-  await enterNamespaceIfNeeded({ ...request.options, env, cwd }, request.dockerfileOnStdin);
+  await enterNamespaceIfNeeded({ ...request.options, env, cwd }, request.readsStdin ? 'try' : 'look');
   const dockerfileText = request.dockerfileOnStdin ? await readText(context.stdin) : undefined;
   if (request.iidFile !== undefined) rmSync(resolve(cwd, request.iidFile), { force: true });
 
@@ -39,6 +39,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     const { run } = startBuild({
       ...request.options,
       ...(dockerfileText === undefined ? {} : { dockerfileText }),
+      stdin: context.stdin,
       env,
       cwd,
       signal,
@@ -52,7 +53,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     const { result, trace } = await run;
     await printer.finish();
     writeResultFiles(request, result, cwd);
-    const digest = request.printsDigest && result.digest !== undefined ? `${result.digest}\n` : '';
+    const digest = request.printsDigest ? digestLines(result) : '';
     stdout.write(digest);
     await remember(request, context, { trace, steps, warnings, stdout: digest });
     return 0;
@@ -60,7 +61,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     await printer.finish();
     // The first RUN that is seen may be a trigger of the base image.
     if (isOcibuildError(error) && error.code === 'ROOTLESS_UNAVAILABLE')
-      await enterNamespaceIfNeeded({ ...request.options, env, cwd }, true);
+      await enterNamespaceIfNeeded({ ...request.options, env, cwd }, 'must');
     return reportError(error, {
       write: (text) => context.stderr.write(text),
       signal,
@@ -132,16 +133,29 @@ async function remember(request: BuildRequest, context: CliContext, seen: Seen):
   rememberBuild(seen.trace, invocation, { stdout: [seen.stdout], stderr: text });
 }
 
+/** One line for each image. */
+function digestLines({ digest, targets = {} }: BuildResult): string {
+  if (digest !== undefined) return `${digest}\n`;
+  return Object.values(targets).map(digestLines).join('');
+}
+
 function writeResultFiles({ iidFile, metadataFile }: BuildRequest, result: BuildResult, cwd: string): void {
-  const id = result.configDigest ?? result.digest;
-  if (iidFile !== undefined && id !== undefined) writeResultFile(resolve(cwd, iidFile), id);
+  const ids = Object.values(result.targets ?? { only: result }).flatMap(
+    ({ configDigest, digest }) => configDigest ?? digest ?? [],
+  );
+  if (iidFile !== undefined && ids.length > 0) writeResultFile(resolve(cwd, iidFile), ids.join('\n'));
   if (metadataFile !== undefined) {
     writeResultFile(resolve(cwd, metadataFile), `${JSON.stringify(metadataOf(result), undefined, 2)}\n`);
   }
 }
 
-/** The keys that buildx writes, as far as they apply. */
+/** The keys that buildx writes, as far as they apply; of several targets by target, as bake writes them. */
 export function metadataOf(result: BuildResult): Record<string, unknown> {
+  if (result.targets !== undefined) {
+    return Object.fromEntries(
+      Object.entries(result.targets).map(([name, target]) => [name, metadataOf(target)]),
+    );
+  }
   const { configDigest, descriptor, digest, names } = result;
   return {
     ...(configDigest === undefined ? {} : { 'containerimage.config.digest': configDigest }),
@@ -163,8 +177,4 @@ function writeResultFile(path: string, text: string): void {
       },
     );
   }
-}
-
-function isDirectory(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }

@@ -13,6 +13,8 @@ export interface BuildRequest {
   readonly options: BuildOptions;
   /** `-f -`: the Dockerfile's text comes from stdin. */
   readonly dockerfileOnStdin: boolean;
+  /** The Dockerfile or the context comes from stdin. */
+  readonly readsStdin: boolean;
   readonly progress: 'auto' | 'tty' | 'plain' | 'quiet' | 'rawjson';
   /** Print the digest on stdout (`-q`). */
   readonly printsDigest: boolean;
@@ -24,7 +26,6 @@ export interface BuildRequest {
 const PROGRESS = ['auto', 'tty', 'plain', 'quiet', 'rawjson'] as const;
 const PULL = ['missing', 'always', 'newer', 'never'] as const;
 const NETWORK = ['default', 'none', 'host'] as const;
-const REMOTE_CONTEXT = /^(?:https?|git|ssh):\/\/|^git@|^github\.com\/|\.git(?:#.*)?$/;
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -32,17 +33,18 @@ type Env = Readonly<Record<string, string | undefined>>;
  * Turns flags and CONTEXT into build options.
  * @throws USAGE_INVALID, USAGE_UNSUPPORTED
  */
-export function readBuildRequest(
-  args: ParsedArgs,
-  env: Env,
-  isDirectory: (path: string) => boolean,
-): BuildRequest {
+export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
   const { bool, text, list } = flagReader(args);
-  const context = readContext(args.positional, isDirectory);
+  const context = readContext(args.positional);
   const outputs = list('output').map(parseOutput);
   const quiet = bool('quiet');
   const progress = readProgress(quiet ? 'quiet' : text('progress') || env.BUILDKIT_PROGRESS || 'auto');
-  const file = readFile(text('file'));
+  const file = text('file') || undefined;
+  if (context === '-' && file === '-') {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot read both the context and the Dockerfile from stdin', {
+      hint: 'send a tar archive that holds the Dockerfile, or name a directory: ocibuild build -f - .',
+    });
+  }
   const noCacheFilter = list('no-cache-filter').flatMap(parseCsv);
   if (bool('no-cache') && noCacheFilter.length > 0) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot use --no-cache together with --no-cache-filter');
@@ -53,10 +55,9 @@ export function readBuildRequest(
       'Cannot print the digest (-q) and write an output to stdout at once',
     );
   }
-  const platform = readPlatform(text('platform'));
   const options: BuildOptions = {
     context,
-    tags: [...list('tag'), ...outputs.flatMap(({ names }) => names)],
+    ...readTargets(text('target') ?? '', [...list('tag'), ...outputs.flatMap(({ names }) => names)]),
     buildArgs: readBuildArgs(list('build-arg'), env),
     labels: readPairs('label', list('label')),
     annotations: readAnnotations(list('annotation'), outputs),
@@ -68,9 +69,14 @@ export function readBuildRequest(
     addHosts: list('add-host').map(parseAddHost),
     ulimits: list('ulimit').map(parseUlimit),
     explain: bool('explain'),
+    ...(bool('locked') ? { locked: true } : {}),
     ...(file === undefined || file === '-' ? {} : { dockerfile: file }),
-    ...given('target', text('target')),
-    ...given('platform', platform),
+    ...given(
+      'platform',
+      list('platform')
+        .filter((value) => value !== '')
+        .join(','),
+    ),
     ...given('root', text('root') ?? env.OCIBUILD_ROOT),
     ...given('runtime', text('runtime') ?? env.OCIBUILD_RUNTIME),
     ...(text('shm-size') === undefined ? {} : { shmSize: parseSize('--shm-size', text('shm-size') ?? '') }),
@@ -81,6 +87,7 @@ export function readBuildRequest(
   return {
     options,
     dockerfileOnStdin: file === '-',
+    readsStdin: file === '-' || context === '-',
     progress,
     printsDigest: quiet,
     debug: bool('debug') || isSet(env.OCIBUILD_DEBUG),
@@ -89,7 +96,7 @@ export function readBuildRequest(
   };
 }
 
-function readContext(positional: readonly string[], isDirectory: (path: string) => boolean): string {
+function readContext(positional: readonly string[]): string {
   const [context, ...more] = positional;
   if (context === undefined || context === '' || more.length > 0) {
     throw new OcibuildError(
@@ -105,34 +112,7 @@ function readContext(positional: readonly string[], isDirectory: (path: string) 
       },
     );
   }
-  if (context === '-') {
-    throw new OcibuildError('USAGE_UNSUPPORTED', 'Cannot read the context from stdin in this version', {
-      hint: 'for a Dockerfile on stdin name a directory as well: ocibuild build -f - .',
-    });
-  }
-  if (REMOTE_CONTEXT.test(context) && !isDirectory(context)) {
-    throw new OcibuildError(
-      'USAGE_UNSUPPORTED',
-      `Cannot build from "${context}": this version takes directories only`,
-      {
-        hint: 'clone or unpack it first and name the directory',
-      },
-    );
-  }
   return context;
-}
-
-function readFile(file: string | undefined): string | undefined {
-  if (file !== undefined && /^https?:\/\//.test(file)) {
-    throw new OcibuildError(
-      'USAGE_UNSUPPORTED',
-      `Cannot read a Dockerfile from "${file}": this version takes paths only`,
-      {
-        hint: 'pipe it in: curl -fsSL URL | ocibuild build -f - .',
-      },
-    );
-  }
-  return file === '' ? undefined : file;
 }
 
 function readProgress(mode: string): BuildRequest['progress'] {
@@ -158,14 +138,23 @@ function oneOf<T extends string>(flag: string, value: string, allowed: readonly 
   });
 }
 
-function readPlatform(value: string | undefined): string | undefined {
-  if (value?.includes(',')) {
-    throw new OcibuildError(
-      'USAGE_UNSUPPORTED',
-      `Cannot build for "${value}": this version builds for one platform at a time`,
-    );
+/** `--target a,b` is several targets, `-t a=REF` names the image of one of them. */
+function readTargets(
+  given: string,
+  tags: readonly string[],
+): Pick<BuildOptions, 'tags' | 'target' | 'targets' | 'targetTags'> {
+  const targets = parseCsv(given).filter((name) => name !== '');
+  const targetTags: Record<string, string[]> = {};
+  const plain: string[] = [];
+  for (const tag of tags) {
+    const [name, reference] = splitAt(tag, '=');
+    if (reference === undefined) plain.push(tag);
+    else targetTags[name] = [...(targetTags[name] ?? []), reference];
   }
-  return value === '' ? undefined : value;
+  const [target] = targets;
+  const isNamed = Object.keys(targetTags).length > 0;
+  if (targets.length > 1 || isNamed) return { tags: plain, targets, targetTags };
+  return { tags: plain, ...(target === undefined ? {} : { target }) };
 }
 
 /** A bare name takes its value from the environment, and counts as not given where it is not there. */
@@ -193,16 +182,7 @@ function readPairs(flag: string, values: readonly string[]): Record<string, stri
 function readAnnotations(values: readonly string[], outputs: readonly OutputFlag[]): Record<string, string> {
   const annotations: Record<string, string> = {};
   for (const value of values) {
-    const [key, text] = splitAt(value, '=');
-    const kinds =
-      /^((?:manifest|index|manifest-descriptor|index-descriptor)(?:\[[^\]]*\])?(?:,[a-z-]+)*):/.exec(key);
-    if (kinds !== null && kinds[1] !== 'manifest') {
-      throw new OcibuildError(
-        'USAGE_UNSUPPORTED',
-        `Cannot annotate "${kinds[1]}": the result is one manifest, and only that takes annotations`,
-      );
-    }
-    const name = kinds === null ? key : key.slice(kinds[0].length);
+    const [name, text] = splitAt(value, '=');
     if (name === '' || text === undefined) throw pairFault('annotation', value);
     annotations[name] = text;
   }

@@ -19,7 +19,13 @@ const NO_RESOURCES = 'this version does not limit the resources of RUN steps';
 const NO_CACHE_TRANSFER = 'this version keeps its cache in the local store only';
 
 export const BUILD_FLAGS: readonly Flag[] = [
-  { name: 'tag', short: 't', kind: 'list', value: 'REF', help: 'name of the image' },
+  {
+    name: 'tag',
+    short: 't',
+    kind: 'list',
+    value: 'REF',
+    help: 'name of the image; TARGET=REF: of that target',
+  },
   {
     name: 'file',
     short: 'f',
@@ -28,10 +34,20 @@ export const BUILD_FLAGS: readonly Flag[] = [
     help: 'Dockerfile (default CONTEXT/Dockerfile)',
   },
   { name: 'build-arg', kind: 'list', value: 'K[=V]', help: 'value of an ARG; bare K: from the environment' },
-  { name: 'target', kind: 'string', value: 'STAGE', help: 'stage to build (default: the last)' },
+  {
+    name: 'target',
+    kind: 'string',
+    value: 'STAGE',
+    help: 'stage to build (default: the last); A,B: both',
+  },
   { name: 'label', kind: 'list', value: 'K=V', help: 'label of the image' },
-  { name: 'annotation', kind: 'list', value: 'K=V', help: 'annotation of the manifest' },
-  { name: 'platform', kind: 'string', value: 'OS/ARCH', help: 'platform to build for' },
+  {
+    name: 'annotation',
+    kind: 'list',
+    value: 'K=V',
+    help: 'annotation of the manifest; index:K=V: of the index',
+  },
+  { name: 'platform', kind: 'list', value: 'OS/ARCH', help: 'platform to build for; A,B: an index of both' },
   {
     name: 'build-context',
     kind: 'list',
@@ -41,6 +57,19 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'add-host', kind: 'list', value: 'HOST:IP', help: 'entry of /etc/hosts in RUN' },
   { name: 'network', kind: 'string', value: 'MODE', help: 'network of RUN: default, none or host' },
   { name: 'ulimit', kind: 'list', value: 'N=S[:H]', help: 'limit of RUN, e.g. nofile=1024:4096' },
+  {
+    name: 'secret',
+    kind: 'list',
+    value: 'id=N,…',
+    help: 'secret for RUN: id=N[,src=FILE|,env=NAME]; bare id=N: variable N, else file N',
+  },
+  { name: 'ssh', kind: 'list', value: 'ID[=PATH]', help: 'SSH agent for RUN: default, ID=SOCKET or ID=KEY,KEY' },
+  {
+    name: 'allow',
+    kind: 'list',
+    value: 'WHAT',
+    help: 'let RUN have network.host, security.insecure, device[=NAME]',
+  },
   { name: 'shm-size', kind: 'string', value: 'SIZE', help: 'size of /dev/shm in RUN, e.g. 128m' },
   { name: 'no-cache', kind: 'bool', help: 'run every step anew' },
   { name: 'no-cache-filter', kind: 'list', value: 'STAGES', help: 'run the steps of these stages anew' },
@@ -63,6 +92,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'iidfile', kind: 'string', value: 'FILE', help: 'write the image id to a file' },
   { name: 'metadata-file', kind: 'string', value: 'FILE', help: 'write facts about the result as JSON' },
   { name: 'jobs', kind: 'string', value: 'N', help: 'RUN steps at a time (default: cores)' },
+  { name: 'locked', kind: 'bool', help: 'hold images, URLs and git refs to Dockerfile.lock' },
   { name: 'explain', kind: 'bool', help: 'say for each step that ran why it was not cached' },
   // Docker's older front end; these name what happens anyway.
   { name: 'rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
@@ -79,9 +109,6 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'call', kind: 'string', refused: 'this version only builds', accepts: ['build'] },
   { name: 'watch', kind: 'bool', refused: 'this version does not watch files', accepts: ['false'] },
   { name: 'debug-shell', kind: 'bool', refused: 'this version opens no shell in a step', accepts: ['false'] },
-  { name: 'secret', kind: 'list', refused: 'this version has no secret mounts' },
-  { name: 'ssh', kind: 'list', refused: 'this version forwards no SSH agent' },
-  { name: 'allow', kind: 'list', refused: 'this version grants no entitlements' },
   { name: 'cache-from', kind: 'list', refused: NO_CACHE_TRANSFER },
   { name: 'cache-to', kind: 'list', refused: NO_CACHE_TRANSFER },
   { name: 'attest', kind: 'list', refused: NO_ATTESTATIONS },
@@ -112,6 +139,28 @@ export const BUILD_FLAGS: readonly Flag[] = [
     accepts: ['false'],
   },
   { name: 'print', kind: 'string', refused: 'this version only builds' },
+];
+
+/** What a lock file holds depends on these flags of a build. */
+const LOCK_HELP: Readonly<Record<string, string>> = {
+  file: 'Dockerfile (default CONTEXT/Dockerfile)',
+  'build-arg': 'value of an ARG; bare K: from the environment',
+  target: 'only what this stage needs (default: all stages)',
+  platform: 'platforms of the builds',
+  'build-context': 'named context, as for a build',
+  secret: 'credentials of URLs and git remotes, as for a build',
+  ssh: 'SSH agent or keys, as for a build',
+  pull: 'newer (default): registry, else store; missing, always, never',
+};
+const NOT_LOCKED = ['check', 'call', 'print', 'watch', 'debug-shell', 'locked'];
+
+/** The flags of a build lock it; those that change nothing are taken all the same, but not shown. */
+export const LOCK_FLAGS: readonly Flag[] = [
+  ...BUILD_FLAGS.filter(({ name }) => !NOT_LOCKED.includes(name)).map(({ help: _shown, ...flag }): Flag => {
+    const help = LOCK_HELP[flag.name];
+    return help === undefined || flag.refused !== undefined ? flag : { ...flag, help };
+  }),
+  { name: 'check', kind: 'bool', help: 'write nothing, fail if the lock file is out of date' },
 ];
 
 export const INSPECT_FLAGS: readonly Flag[] = [

@@ -29,7 +29,6 @@ const FIXED: Readonly<Record<string, string>> = {
   'oci-mediatypes': 'true',
   push: 'false',
   store: 'true',
-  'platform-split': 'false',
   mode: 'copy',
 };
 
@@ -48,12 +47,22 @@ export function parseOutput(spec: string): OutputFlag {
   const annotations: Record<string, string> = {};
   for (const [key, value] of attributes) {
     if (key === 'type') continue;
-    const annotation = /^annotation(?:-manifest)?\.(.+)$/.exec(key)?.[1];
+    const annotation = readAnnotation(key);
     if (annotation !== undefined && (type === 'oci' || type === 'store')) annotations[annotation] = value;
     else checkAttribute(type, key, value);
   }
   const names = parseCsv(attributes.get('name') ?? '').filter((name) => name !== '');
   return { output: makeOutput(type, attributes, spec), names, annotations };
+}
+
+/** `annotation-manifest[linux/arm64].KEY` → `manifest[linux/arm64]:KEY` */
+function readAnnotation(attribute: string): string | undefined {
+  const [, level, platform = '', key] =
+    /^annotation(?:-(manifest|index|manifest-descriptor|index-descriptor))?(\[[^\]]*\])?\.(.+)$/.exec(
+      attribute,
+    ) ?? [];
+  if (key === undefined) return undefined;
+  return level === undefined && platform === '' ? key : `${level ?? 'manifest'}${platform}:${key}`;
 }
 
 function plainOutput(output: Output): OutputFlag {
@@ -109,15 +118,20 @@ function makeOutput(type: Output['type'], attributes: ReadonlyMap<string, string
       return { type };
     case 'local':
       if (!dest || dest === '-') throw missingDest(spec, 'a directory');
-      return { type, dest };
+      return { type, dest, ...readSplit(attributes) };
     case 'tar':
-      return { type, dest: dest || '-' };
+      return { type, dest: dest || '-', ...readSplit(attributes) };
     case 'oci': {
       const tar = readBool('tar', attributes.get('tar'), true);
       if (!tar && (!dest || dest === '-')) throw missingDest(spec, 'a layout directory');
       return { type, dest: dest || '-', tar, ...readCompression(attributes) };
     }
   }
+}
+
+function readSplit(attributes: ReadonlyMap<string, string>): { platformSplit?: boolean } {
+  const value = attributes.get('platform-split');
+  return value === undefined ? {} : { platformSplit: readBool('platform-split', value, true) };
 }
 
 function readCompression(attributes: ReadonlyMap<string, string>): {

@@ -6,7 +6,7 @@ import { parseArgs } from '../../../src/cli/parse-args.ts';
 import { parseAddHost, parseSize, parseUlimit } from '../../../src/cli/run-flags.ts';
 
 function read(args: readonly string[], env: Record<string, string> = {}): BuildRequest {
-  return readBuildRequest(parseArgs(args, [...BUILD_FLAGS, ...GLOBAL_FLAGS]), env, () => false);
+  return readBuildRequest(parseArgs(args, [...BUILD_FLAGS, ...GLOBAL_FLAGS]), env);
 }
 
 describe('readBuildRequest()', () => {
@@ -21,7 +21,7 @@ describe('readBuildRequest()', () => {
         buildArgs: { X: '1=2' },
         target: 't',
         labels: { l: 'v' },
-        annotations: { a: 'b' },
+        annotations: { 'manifest:a': 'b' },
         platform: 'linux/arm64',
         buildContexts: { n: '../d' },
         addHosts: ['h:10.0.0.1'],
@@ -90,25 +90,35 @@ describe('readBuildRequest()', () => {
   it.each<[string[], string, RegExp]>([
     [[], 'USAGE_INVALID', /without a context/],
     [['a', 'b'], 'USAGE_INVALID', /2 contexts/],
-    [['-'], 'USAGE_UNSUPPORTED', /from stdin/],
-    [['https://example.com/x.git'], 'USAGE_UNSUPPORTED', /directories only/],
-    [['github.com/a/b'], 'USAGE_UNSUPPORTED', /directories only/],
-    [['git@host:a/b'], 'USAGE_UNSUPPORTED', /directories only/],
-    [['-f', 'https://x/D', '.'], 'USAGE_UNSUPPORTED', /paths only/],
+    [['-f', '-', '-'], 'USAGE_INVALID', /both the context and the Dockerfile/],
     [['--no-cache', '--no-cache-filter', 'a', '.'], 'USAGE_INVALID', /together/],
-    [['--platform', 'linux/amd64,linux/arm64', '.'], 'USAGE_UNSUPPORTED', /one platform/],
     [['--progress', 'fancy', '.'], 'USAGE_INVALID', /--progress "fancy"/],
     [['--network', 'bridge', '.'], 'USAGE_INVALID', /expected default, none, host/],
     [['--jobs', '0', '.'], 'USAGE_INVALID', /--jobs "0"/],
     [['--build-arg', '=x', '.'], 'USAGE_INVALID', /NAME=VALUE/],
     [['--build-context', 'x', '.'], 'USAGE_INVALID', /NAME=VALUE/],
-    [['--annotation', 'index:a=b', '.'], 'USAGE_UNSUPPORTED', /"index"/],
-    [['--annotation', 'manifest[linux/amd64]:a=b', '.'], 'USAGE_UNSUPPORTED', /one manifest/],
     [['-q', '-o', '-', '.'], 'USAGE_INVALID', /stdout at once/],
   ])('readBuildRequest() refuses when arguments are %j', (args, code, message) => {
     expect(() => read(args)).toThrow(
       expect.objectContaining({ code, message: expect.stringMatching(message) }),
     );
+  });
+});
+
+describe('readBuildRequest() with several images', () => {
+  it.each<[string, object]>([
+    [
+      '--platform linux/amd64,linux/arm64 --platform linux/386 .',
+      { platform: 'linux/amd64,linux/arm64,linux/386' },
+    ],
+    ['--target a -t x .', { target: 'a', tags: ['x'] }],
+    [
+      '--target a,b -t a=x:1 -t b=y -t a=z .',
+      { targets: ['a', 'b'], tags: [], targetTags: { a: ['x:1', 'z'], b: ['y'] } },
+    ],
+    ['--target a -t a=x .', { targets: ['a'], tags: [], targetTags: { a: ['x'] } }],
+  ])('readBuildRequest() reads %j', (line, options) => {
+    expect(read(line.split(' ')).options).toMatchObject(options);
   });
 });
 
@@ -121,7 +131,8 @@ describe('parseOutput()', () => {
     ['type=cacheonly', { type: 'cacheonly' }],
     ['type=tar', { type: 'tar', dest: '-' }],
     ['type=tar,dest=x.tar', { type: 'tar', dest: 'x.tar' }],
-    ['type=local,dest=d,platform-split=false', { type: 'local', dest: 'd' }],
+    ['type=local,dest=d,platform-split=false', { type: 'local', dest: 'd', platformSplit: false }],
+    ['type=tar,dest=f,platform-split', { type: 'tar', dest: 'f', platformSplit: true }],
     ['type=oci,tar=false,dest=d', { type: 'oci', dest: 'd', tar: false }],
     ['"type=oci","dest=a,b.tar"', { type: 'oci', dest: 'a,b.tar', tar: true }],
     [
@@ -141,10 +152,15 @@ describe('parseOutput()', () => {
 
   it('parseOutput() gives names and annotations when attributes hold them', () => {
     const { names, annotations } = parseOutput(
-      'type=oci,"name=a:1,b:2",annotation.Key=v,annotation-manifest.k2=w',
+      'type=oci,"name=a:1,b:2",annotation.Key=v,annotation-manifest.k2=w,annotation-index-descriptor.x.y=z,annotation-manifest[linux/arm64].p=q',
     );
     expect(names).toEqual(['a:1', 'b:2']);
-    expect(annotations).toEqual({ Key: 'v', k2: 'w' });
+    expect(annotations).toEqual({
+      Key: 'v',
+      'manifest:k2': 'w',
+      'index-descriptor:x.y': 'z',
+      'manifest[linux/arm64]:p': 'q',
+    });
   });
 
   it.each<[string, string, RegExp]>([
