@@ -64,6 +64,7 @@ const CODES = {
   RUNTIME_NOT_FOUND: 'environment',
   RUNTIME_FAILED: 'environment',
   OVERLAY_UNAVAILABLE: 'environment',
+  EMULATOR_MISSING: 'environment',
   SYSCALL_FAILED: 'environment',
   ROOTLESS_UNAVAILABLE: 'environment',
   STORE_NOT_WRITABLE: 'environment',

@@ -74,7 +74,9 @@ export function startFailure(log: string, args: readonly string[]): OcibuildErro
   if (/\bexec(utable)?\b/.test(reason) && refused.test(reason)) {
     return new OcibuildError('RUN_START_FAILED', `Cannot start "${command}": ${reason}`, {
       details,
-      hint: 'check that the program and, for a script, its interpreter are in the image and executable',
+      hint: /exec format error/i.test(reason)
+        ? 'it is no program for this machine: a script needs a `#!` line, a foreign program `sudo apt-get install qemu-user-static`'
+        : 'check that the program and, for a script, its interpreter are in the image and executable',
     });
   }
   return new OcibuildError('RUNTIME_FAILED', `Cannot start the container: ${reason}`, { details });
