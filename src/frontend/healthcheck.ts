@@ -40,7 +40,9 @@ export function parseHealthcheck(raw: RawInstruction, flags: Flags): Healthcheck
 export function healthcheckText(check: Healthcheck, quote: (text: string) => string): string {
   const durations = [check.Interval, check.Timeout, check.StartPeriod, check.StartInterval];
   const times = durations.map((value) => `"${formatDuration(value ?? 0)}"`);
-  const retries = String.fromCodePoint(Math.min(check.Retries ?? 0, 0x10ffff));
+  const count = check.Retries ?? 0;
+  const isRune = count <= 0x10ffff && (count < 0xd800 || count > 0xdfff);
+  const retries = String.fromCodePoint(isRune ? count : 0xfffd);
   const rune = retries === "'" ? "'\\''" : retries === '"' ? `'"'` : `'${quote(retries).slice(1, -1)}'`;
   return `&{[${(check.Test ?? []).map(quote).join(' ')}] ${times.join(' ')} ${rune}}`;
 }

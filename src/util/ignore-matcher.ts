@@ -78,6 +78,9 @@ function compileTest(pattern: string): PathTest {
     const length = anywhere.length;
     return (path, base) => path.length - base === length && path.endsWith(anywhere);
   }
+  // With nothing else to match, a leading `**` without a slash ends within a name.
+  const end = /^\*\*([^/*?[\]\\][^*?[\]\\]*)$/.exec(pattern)?.[1];
+  if (end !== undefined) return (path) => path.endsWith(end);
   const suffix = /^\*([^*?[\\/]+)$/.exec(anywhere ?? pattern)?.[1];
   if (suffix !== undefined) {
     return anywhere === undefined
