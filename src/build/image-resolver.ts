@@ -36,8 +36,8 @@ export interface LockableImage {
 }
 
 export interface ImageSourcesDeps {
-  readonly content: ContentStore;
-  readonly index: ImageIndex;
+  readonly content: Pick<ContentStore, 'stat' | 'readBytes' | 'putBytes'>;
+  readonly index: Pick<ImageIndex, 'resolve' | 'set'>;
   /** Whether a layer is here, or known to be had from elsewhere. */
   readonly hasLayer: (diffId: Digest) => boolean;
   /** Made at the first name that needs the network. */
@@ -61,6 +61,8 @@ const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 export function createImageSources(deps: ImageSourcesDeps, options: ImageSourcesOptions): ImageSources {
   const layers = new Map<string, readonly OriginLayer[]>();
   const baseTags: Record<string, Digest> = {};
+  /** For which platforms a name was asked for. */
+  const asked = new Map<string, Set<string>>();
   const layoutDirs: string[] = [];
   const lockable = new Map<string, LockableImage>();
   const { locked } = options;
@@ -100,6 +102,7 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     if (locked !== undefined && entry !== undefined) return fromLock(locked, entry, platform, signal);
     const reference = withDefaultTag(parseReference(name));
     const shown = normalName(reference);
+    asked.set(shown, (asked.get(shown) ?? new Set()).add(formatPlatform(platform)));
     if (options.pull !== 'always' && options.pull !== 'newer') {
       const stored = await fromStore(shown, platform);
       if (stored !== undefined) return stored;
@@ -148,6 +151,8 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     const read = async (wanted: Descriptor): Promise<Buffer> =>
       deps.content.readBytes(wanted.digest, MAX_DOCUMENT_BYTES);
     const descriptor = await descend(tagged, platform, name, read);
+    // Of an index only the images that were asked for are here.
+    if (deps.content.stat(descriptor.digest) === undefined) return undefined;
     const image = await readImage(descriptor, read);
     const { os, architecture, variant } = image.config;
     const has = { os, architecture, ...(variant === undefined ? {} : { variant }) };
@@ -207,8 +212,10 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     const image = await readImage(descriptor, read);
     // The name makes the next build independent of the registry; its layers follow when they are needed.
     if (reference.tag !== undefined) {
-      deps.index.set(familiarName(reference), descriptor);
-      baseTags[familiarName(reference)] = descriptor.digest;
+      // For several platforms the index is what the name stands for, so that each finds its own image.
+      const meant = (asked.get(shown)?.size ?? 0) > 1 ? top.descriptor : descriptor;
+      deps.index.set(familiarName(reference), meant);
+      baseTags[familiarName(reference)] = meant.digest;
     }
     lockable.set(shown, { digest: top.descriptor.digest });
     return remember(shown, descriptor, image, { type: 'registry', name: normalName(reference) });

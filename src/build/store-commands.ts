@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import type { LayerBlob } from '../cache/types.ts';
 import { OcibuildError } from '../errors/error.ts';
 import { documentKind, parseConfig, parseDocument } from '../image/manifest.ts';
-import { formatPlatform, hostPlatform, selectPlatform } from '../image/platform.ts';
+import { formatPlatform, hostPlatform, parsePlatform, selectPlatform } from '../image/platform.ts';
 import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../image/types.ts';
 import { type Engine, openEngine } from './engine.ts';
 
@@ -12,16 +12,20 @@ import { type Engine, openEngine } from './engine.ts';
 export interface StoredImage {
   readonly name: string;
   readonly digest: Digest;
-  readonly configDigest: Digest;
-  /** RFC 3339. */
+  /** Absent for an index. */
+  readonly configDigest?: Digest;
+  /** RFC 3339; of the newest where there are several. */
   readonly created: string | undefined;
-  /** Bytes of config and layer blobs. */
+  /** Bytes of config and layer blobs, each once. */
   readonly sizeBytes: number;
+  /** All of an index, joined by commas. */
   readonly platform: string;
 }
 
 export interface ImageDetails {
   readonly name: string;
+  /** What the tag points to, where that is an index over several images. */
+  readonly index?: { readonly descriptor: Descriptor; readonly bytes: Buffer };
   readonly descriptor: Descriptor;
   readonly manifest: Manifest;
   readonly manifestBytes: Buffer;
@@ -31,6 +35,8 @@ export interface ImageDetails {
 }
 
 export interface StoreCommandOptions {
+  /** Which image of an index. @default this machine's, or the first */
+  readonly platform?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
 }
@@ -45,23 +51,33 @@ export async function listImages(
   await using engine = await openEngine({ root, ...options });
   return engine.index.list().flatMap(({ name, descriptor }): StoredImage[] => {
     try {
-      const { manifest, config } = readImage(engine, descriptor, hostPlatform());
-      const { os, architecture, variant, created } = config;
-      const size = manifest.layers.reduce((sum, layer) => sum + layer.size, manifest.config.size);
+      const images = allImages(engine, descriptor);
+      const [first] = images;
+      if (first === undefined) return [];
+      const blobs = images.flatMap(({ manifest }) => [manifest.config, ...manifest.layers]);
+      const sizes = new Map(blobs.map(({ digest, size }) => [digest, size]));
+      const isIndex = documentKind(descriptor.mediaType) === 'index';
       return [
         {
           name,
           digest: descriptor.digest,
-          configDigest: manifest.config.digest,
-          created,
-          sizeBytes: size,
-          platform: formatPlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) }),
+          ...(isIndex ? {} : { configDigest: first.manifest.config.digest }),
+          created: images
+            .flatMap(({ config }) => config.created ?? [])
+            .sort()
+            .at(-1),
+          sizeBytes: [...sizes.values()].reduce((sum, size) => sum + size, 0),
+          platform: images.map(({ config }) => platformText(config)).join(', '),
         },
       ];
     } catch {
       return [];
     }
   });
+}
+
+function platformText({ os, architecture, variant }: ImageConfig): string {
+  return formatPlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) });
 }
 
 /** @throws IMAGE_NOT_FOUND, BLOB_* */
@@ -71,7 +87,7 @@ export async function inspectImage(
   options: StoreCommandOptions,
 ): Promise<ImageDetails> {
   await using engine = await openEngine({ root, ...options });
-  return findImage(engine, name);
+  return findImage(engine, name, options.platform);
 }
 
 /**
@@ -87,7 +103,7 @@ export async function unpackImage(
 ): Promise<ImageDetails & { readonly devicesLeftOut: readonly string[] }> {
   const { bundle, signal } = options;
   await using engine = await openEngine({ root, ...options });
-  const image = findImage(engine, name);
+  const image = findImage(engine, name, options.platform);
   refuseUsed(bundle);
   const [{ applyLayer }, { bundleConfig }] = await Promise.all([
     import('../layer/unpack-layer.ts'),
@@ -117,33 +133,63 @@ export async function unpackImage(
   return { ...image, devicesLeftOut: devices };
 }
 
-function findImage(engine: Engine, name: string): ImageDetails {
-  const descriptor = engine.index.resolve(name, hostPlatform());
-  if (descriptor === undefined) {
+function findImage(engine: Engine, name: string, wanted: string | undefined): ImageDetails {
+  const platform = wanted === undefined ? hostPlatform() : parsePlatform(wanted);
+  const top = engine.index.resolve(name, platform);
+  if (top === undefined) {
     const names = engine.index.list().map((image) => image.name);
     throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find the image "${name}" in the store`, {
       hint:
         names.length === 0 ? 'the store holds no images' : `the store holds ${names.slice(0, 5).join(', ')}`,
     });
   }
-  return { name, ...readImage(engine, descriptor, hostPlatform()) };
+  const images = manifestsOf(engine, top);
+  const best = selectPlatform(
+    images.map((entry) => entry.platform),
+    platform,
+  );
+  const chosen = images[best] ?? (wanted === undefined ? images[0] : undefined);
+  const image = chosen === undefined ? undefined : { name, ...readManifest(engine, chosen) };
+  if (image === undefined || (wanted !== undefined && !runsOn(image.config, platform))) {
+    const has = images.map((entry) => (entry.platform === undefined ? '?' : formatPlatform(entry.platform)));
+    throw new OcibuildError(
+      'IMAGE_PLATFORM_MISSING',
+      `Cannot find the image "${name}" for ${formatPlatform(platform)}: it has ${has.join(', ') || 'no platform'}`,
+    );
+  }
+  if (documentKind(top.mediaType) !== 'index') return image;
+  const bytes = engine.content.readBytes(top.digest, MAX_DOCUMENT_BYTES);
+  return { ...image, index: { descriptor: top, bytes } };
 }
 
-function readImage(engine: Engine, top: Descriptor, platform: Platform): Omit<ImageDetails, 'name'> {
-  let descriptor = top;
-  let bytes = engine.content.readBytes(descriptor.digest, MAX_DOCUMENT_BYTES);
-  let document = parseDocument(bytes, descriptor.mediaType);
-  while (document.kind === 'index') {
-    const { manifests } = document.index;
-    const images = manifests.filter((entry) => documentKind(entry.mediaType) !== undefined);
-    const platforms = images.map((entry) => entry.platform);
-    const next = images[selectPlatform(platforms, platform)] ?? images[0];
-    if (next === undefined) {
-      throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find an image in the index "${descriptor.digest}"`);
-    }
-    descriptor = next;
-    bytes = engine.content.readBytes(descriptor.digest, MAX_DOCUMENT_BYTES);
-    document = parseDocument(bytes, descriptor.mediaType);
+function runsOn({ os, architecture, variant }: ImageConfig, platform: Platform): boolean {
+  return (
+    selectPlatform([{ os, architecture, ...(variant === undefined ? {} : { variant }) }], platform) === 0
+  );
+}
+
+/** Every image below a tag that is here. */
+function allImages(engine: Engine, top: Descriptor): Omit<ImageDetails, 'name'>[] {
+  return manifestsOf(engine, top)
+    .filter(({ digest }) => engine.content.stat(digest) !== undefined)
+    .map((descriptor) => readManifest(engine, descriptor));
+}
+
+/** Descriptors of the images below a tag, in the order of their indexes. */
+function manifestsOf(engine: Engine, top: Descriptor): Descriptor[] {
+  if (documentKind(top.mediaType) !== 'index') return [top];
+  const document = parseDocument(engine.content.readBytes(top.digest, MAX_DOCUMENT_BYTES), top.mediaType);
+  if (document.kind !== 'index') return [top];
+  return document.index.manifests
+    .filter(({ mediaType, platform }) => documentKind(mediaType) !== undefined && platform?.os !== 'unknown')
+    .flatMap((entry) => manifestsOf(engine, entry));
+}
+
+function readManifest(engine: Engine, descriptor: Descriptor): Omit<ImageDetails, 'name'> {
+  const bytes = engine.content.readBytes(descriptor.digest, MAX_DOCUMENT_BYTES);
+  const document = parseDocument(bytes, descriptor.mediaType);
+  if (document.kind === 'index') {
+    throw new OcibuildError('IMAGE_INVALID', `Cannot use "${descriptor.digest}" as an image: it is an index`);
   }
   const { manifest } = document;
   const configBytes = engine.content.readBytes(manifest.config.digest, MAX_DOCUMENT_BYTES);

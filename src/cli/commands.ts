@@ -1,7 +1,22 @@
-import { BUILD_FLAGS, GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS } from './flags.ts';
+import { BUILD_FLAGS, GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS, LOCK_FLAGS, UNPACK_FLAGS } from './flags.ts';
+import { HISTORY_FLAGS, LOGIN_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
 import type { Flag } from './types.ts';
 
-export type CommandName = 'build' | 'images' | 'inspect' | 'unpack' | 'version' | 'help';
+export type CommandName =
+  | 'build'
+  | 'lock'
+  | 'images'
+  | 'inspect'
+  | 'history'
+  | 'tag'
+  | 'rmi'
+  | 'pull'
+  | 'push'
+  | 'login'
+  | 'logout'
+  | 'unpack'
+  | 'version'
+  | 'help';
 
 export interface Command {
   readonly usage: string;
@@ -21,6 +36,16 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
       'ocibuild build -t app -o type=oci,dest=app.tar .',
     ],
   },
+  lock: {
+    usage: 'ocibuild lock [flags] CONTEXT',
+    summary: 'write Dockerfile.lock: which content images, URLs and git refs mean',
+    flags: LOCK_FLAGS,
+    examples: [
+      'ocibuild lock .',
+      'ocibuild lock --platform linux/amd64,linux/arm64 . && ocibuild build --locked -t app:v0 .',
+      'ocibuild lock --check .',
+    ],
+  },
   images: {
     usage: 'ocibuild images [flags]',
     summary: 'list the images in the store',
@@ -33,10 +58,55 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
     flags: INSPECT_FLAGS,
     examples: ['ocibuild inspect --config app:v0'],
   },
+  history: {
+    usage: 'ocibuild history [flags] REF',
+    summary: 'show how an image of the store was made',
+    flags: HISTORY_FLAGS,
+    examples: ['ocibuild history app:v0'],
+  },
+  tag: {
+    usage: 'ocibuild tag REF NAME',
+    summary: 'give an image of the store one more name',
+    flags: [],
+    examples: ['ocibuild tag app:v0 registry.example/team/app:v0'],
+  },
+  rmi: {
+    usage: 'ocibuild rmi REF…',
+    summary: 'take names of images away',
+    flags: [],
+    examples: ['ocibuild rmi app:v0'],
+  },
+  pull: {
+    usage: 'ocibuild pull [flags] REF',
+    summary: 'bring an image from a registry into the store',
+    flags: PULL_FLAGS,
+    examples: ['ocibuild pull debian:12', 'ocibuild pull --all-platforms registry.example/team/app:v0'],
+  },
+  push: {
+    usage: 'ocibuild push [flags] REF [DEST]',
+    summary: 'push an image of the store to a registry',
+    flags: PUSH_FLAGS,
+    examples: [
+      'ocibuild push registry.example/team/app:v0',
+      'ocibuild push app:v0 registry.example/team/app:v0',
+    ],
+  },
+  login: {
+    usage: 'ocibuild login [flags] [REGISTRY]',
+    summary: 'store the password for a registry where Docker does',
+    flags: LOGIN_FLAGS,
+    examples: ['echo "$TOKEN" | ocibuild login -u NAME --password-stdin registry.example'],
+  },
+  logout: {
+    usage: 'ocibuild logout [REGISTRY]',
+    summary: 'forget the password for a registry',
+    flags: [],
+    examples: ['ocibuild logout registry.example'],
+  },
   unpack: {
     usage: 'ocibuild unpack [flags] REF BUNDLE',
     summary: 'turn an image into an OCI runtime bundle',
-    flags: [],
+    flags: UNPACK_FLAGS,
     examples: ['ocibuild unpack app:v0 ./bundle && runc run -b ./bundle app'],
   },
   version: {
@@ -53,13 +123,6 @@ export const COMMAND_NAMES: readonly string[] = Object.keys(COMMANDS);
 
 /** Commands to come: named, so that a script that uses one is told why it fails. */
 export const LATER_COMMANDS: readonly string[] = [
-  'rmi',
-  'tag',
-  'history',
-  'pull',
-  'push',
-  'login',
-  'logout',
   'copy',
   'run',
   'ps',

@@ -63,7 +63,12 @@ export const BUILD_FLAGS: readonly Flag[] = [
     value: 'id=N,…',
     help: 'secret for RUN: id=N[,src=FILE|,env=NAME]; bare id=N: variable N, else file N',
   },
-  { name: 'ssh', kind: 'list', value: 'ID[=PATH]', help: 'SSH agent for RUN: default, ID=SOCKET or ID=KEY,KEY' },
+  {
+    name: 'ssh',
+    kind: 'list',
+    value: 'ID[=PATH]',
+    help: 'SSH agent for RUN: default, ID=SOCKET or ID=KEY,KEY',
+  },
   {
     name: 'allow',
     kind: 'list',
@@ -163,8 +168,18 @@ export const LOCK_FLAGS: readonly Flag[] = [
   { name: 'check', kind: 'bool', help: 'write nothing, fail if the lock file is out of date' },
 ];
 
+const PLATFORM_FLAG: Flag = {
+  name: 'platform',
+  kind: 'string',
+  value: 'OS/ARCH',
+  help: "which image of several (default: this machine's)",
+};
+
+export const UNPACK_FLAGS: readonly Flag[] = [PLATFORM_FLAG];
+
 export const INSPECT_FLAGS: readonly Flag[] = [
-  { name: 'raw', kind: 'bool', help: 'the manifest, byte for byte' },
+  PLATFORM_FLAG,
+  { name: 'raw', kind: 'bool', help: 'the manifest or index, byte for byte' },
   { name: 'config', kind: 'bool', help: 'the image config' },
   { name: 'layers', kind: 'bool', help: 'digest, size and media type of each layer' },
 ];

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { StoredImage } from '../build/store-commands.ts';
 import { OcibuildError } from '../errors/error.ts';
-import { GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS } from './flags.ts';
+import { GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS, UNPACK_FLAGS } from './flags.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
 import type { CliContext, ParsedArgs } from './types.ts';
 
@@ -17,7 +17,7 @@ export async function imagesCommand(args: readonly string[], context: CliContext
   return tableOf(images);
 }
 
-/** `ocibuild inspect REF`: JSON; with `--raw` the manifest's own bytes. */
+/** `ocibuild inspect REF`: JSON; with `--raw` the bytes of the manifest, or of the index over several. */
 export async function inspectCommand(args: readonly string[], context: CliContext): Promise<string | Buffer> {
   const parsed = parseArgs(args, [...INSPECT_FLAGS, ...GLOBAL_FLAGS]);
   const [name = ''] = takePositional(parsed, ['REF']);
@@ -27,26 +27,34 @@ export async function inspectCommand(args: readonly string[], context: CliContex
     throw new OcibuildError('USAGE_INVALID', `Cannot use --${views.join(' and --')} together: choose one`);
   }
   const { inspectImage } = await import('../build/store-commands.ts');
-  const image = await inspectImage(await storeOf(parsed, context), name, context);
-  if (bool('raw')) return image.manifestBytes;
-  const { manifest, config, layers, descriptor } = image;
+  const image = await inspectImage(await storeOf(parsed, context), name, {
+    ...context,
+    ...platformOf(parsed),
+  });
+  const isOne = flagReader(parsed).text('platform') !== undefined;
+  if (bool('raw')) return isOne || image.index === undefined ? image.manifestBytes : image.index.bytes;
+  const { manifest, config, layers, descriptor, index } = image;
   const shown = bool('config')
     ? config
     : bool('layers')
       ? layers
-      : { name: image.name, descriptor, configDigest: manifest.config.digest, config, layers };
+      : {
+          name: image.name,
+          ...(index === undefined ? {} : { index: index.descriptor, manifests: manifestsOf(index.bytes) }),
+          ...{ descriptor, configDigest: manifest.config.digest, config, layers },
+        };
   return `${JSON.stringify(shown, undefined, 2)}\n`;
 }
 
 /** `ocibuild unpack REF BUNDLE` */
 export async function unpackCommand(args: readonly string[], context: CliContext): Promise<string> {
-  const parsed = parseArgs(args, GLOBAL_FLAGS);
+  const parsed = parseArgs(args, [...UNPACK_FLAGS, ...GLOBAL_FLAGS]);
   const [name = '', bundle = ''] = takePositional(parsed, ['REF', 'BUNDLE']);
   const { env, signal, cwd } = context;
   const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
   await enterNamespaceIfNeeded({ env, cwd }, 'must');
   const { unpackImage } = await import('../build/store-commands.ts');
-  const where = { env, signal, bundle: resolve(cwd, bundle) };
+  const where = { env, signal, bundle: resolve(cwd, bundle), ...platformOf(parsed) };
   const { devicesLeftOut } = await unpackImage(await storeOf(parsed, context), name, where);
   if (devicesLeftOut.length > 0) {
     const list = devicesLeftOut.map((path) => `"/${path}"`).join(', ');
@@ -62,13 +70,27 @@ export async function versionCommand(args: readonly string[]): Promise<string> {
   return `ocibuild ${VERSION} (Node ${process.versions.node}, ${process.platform}/${process.arch})\n`;
 }
 
-async function storeOf(parsed: ParsedArgs, { env, cwd }: CliContext): Promise<string> {
+function platformOf(parsed: ParsedArgs): { platform?: string } {
+  const platform = flagReader(parsed).text('platform');
+  return platform === undefined || platform === '' ? {} : { platform };
+}
+
+function manifestsOf(index: Buffer): unknown {
+  return (JSON.parse(index.toString('utf8')) as { manifests: unknown }).manifests;
+}
+
+export async function storeOf(parsed: ParsedArgs, { env, cwd }: CliContext): Promise<string> {
   const { defaultRoot } = await import('../build/default-root.ts');
   return resolve(cwd, flagReader(parsed).text('root') || defaultRoot(env));
 }
 
-function takePositional({ positional }: ParsedArgs, names: readonly string[]): readonly string[] {
-  if (positional.length === names.length) return positional;
+/** @param more how many further arguments are fine */
+export function takePositional(
+  { positional }: ParsedArgs,
+  names: readonly string[],
+  more = 0,
+): readonly string[] {
+  if (positional.length >= names.length && positional.length <= names.length + more) return positional;
   const expected = names.length === 0 ? 'no arguments' : names.join(' and ');
   throw new OcibuildError(
     'USAGE_INVALID',
@@ -96,7 +118,7 @@ function tableOf(images: readonly StoredImage[]): string {
     .join('');
 }
 
-function sizeOf(bytes: number): string {
+export function sizeOf(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`;
   const power = Math.min(Math.floor(Math.log10(bytes) / 3), 4);
   return `${(bytes / 1000 ** power).toFixed(1)} ${['', 'kB', 'MB', 'GB', 'TB'][power]}`;
