@@ -19,6 +19,7 @@ const LEVELS: Readonly<Record<string, number>> = {
   registry: 3,
   source: 3,
   exporter: 4,
+  transfer: 4,
   build: 5,
   ui: 6,
   watch: 6,

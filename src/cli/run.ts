@@ -42,10 +42,26 @@ async function dispatch(argv: readonly string[], context: CliContext): Promise<n
   switch (name as CommandName) {
     case 'build':
       return (await import('./build-command.ts')).buildCommand(args, context);
+    case 'lock':
+      return (await import('./lock-command.ts')).lockCommand(args, context);
     case 'images':
       return print(await (await import('./store-commands.ts')).imagesCommand(args, context), context);
     case 'inspect':
       return print(await (await import('./store-commands.ts')).inspectCommand(args, context), context);
+    case 'history':
+      return print(await (await import('./image-commands.ts')).historyCommand(args, context), context);
+    case 'tag':
+      return print(await (await import('./image-commands.ts')).tagCommand(args, context), context);
+    case 'rmi':
+      return print(await (await import('./image-commands.ts')).rmiCommand(args, context), context);
+    case 'pull':
+      return print(await (await import('./image-commands.ts')).pullCommand(args, context), context);
+    case 'push':
+      return print(await (await import('./image-commands.ts')).pushCommand(args, context), context);
+    case 'login':
+      return print(await (await import('./login-commands.ts')).loginCommand(args, context), context);
+    case 'logout':
+      return print(await (await import('./login-commands.ts')).logoutCommand(args, context), context);
     case 'unpack':
       return print(await (await import('./store-commands.ts')).unpackCommand(args, context), context);
     case 'version':

@@ -150,11 +150,11 @@ function tokenService(deps: AuthDeps, { parameters }: Challenge, scope: TokenSco
   if (url === null || !allowed) throw new AuthRefused('its token service has no HTTPS address');
   // What the registry asks for may be less than what the build will need: pushing begins with a question.
   const { repository, actions, mountFrom } = scope;
-  const own = `repository:${repository}:${actions}`;
+  const own = repository === '' ? [] : [`repository:${repository}:${actions}`];
   const more = mountFrom === undefined ? [] : [`repository:${mountFrom}:pull`];
   const asked = (parameters.scope ?? '').split(' ').filter((one) => one !== '');
   const others = asked.filter((one) => !one.startsWith(`repository:${repository}:`));
-  return { url, service: parameters.service, scopes: [...new Set([own, ...more, ...others])] };
+  return { url, service: parameters.service, scopes: [...new Set([...own, ...more, ...others])] };
 }
 
 type TokenRequest = TokenService & { credential: Credential | undefined; signal: AbortSignal };

@@ -8,15 +8,18 @@ import { createCredentialStore } from './credentials.ts';
 import { authError, connectionError, responseError } from './response-error.ts';
 import type { ResolverOptions } from './types.ts';
 
+type Body = NonNullable<HttpRequest['body']>;
+
 /** One call to a repository's API. */
 export interface RegistryCall {
   readonly ref: Reference;
   readonly method: HttpRequest['method'];
-  /** Below `/v2/REPOSITORY/` (`manifests/v0`, `blobs/sha256:…`), or where the registry sent us. */
+  /** Below `/v2/REPOSITORY/` (`manifests/v0`, `blobs/sha256:…`), or where the registry sent us. Without a
+   * repository: the API's root. */
   readonly path: string | URL;
   readonly headers?: Readonly<Record<string, string>>;
   /** Made anew for each attempt. */
-  readonly body?: () => NonNullable<HttpRequest['body']>;
+  readonly body?: () => Body | Promise<Body>;
   /** @default pull */
   readonly actions?: TokenScope['actions'];
   readonly mountFrom?: string;
@@ -77,7 +80,9 @@ export function createClient(options: ResolverOptions): RegistryClient {
     const { method, headers, body, ref, signal } = call;
     const home = registryUrl(ref.registry, plainHttp);
     const url =
-      typeof call.path === 'string' ? new URL(`v2/${ref.repository}/${call.path}`, home) : call.path;
+      typeof call.path !== 'string'
+        ? call.path
+        : new URL(ref.repository === '' ? 'v2/' : `v2/${ref.repository}/${call.path}`, home);
     // What the registry sends us to elsewhere has an address that is all the permission it needs.
     const isHome = url.host === home.host;
     const scope = scopeOf(call);
@@ -88,7 +93,7 @@ export function createClient(options: ResolverOptions): RegistryClient {
           method,
           url,
           headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
-          ...(body === undefined ? {} : { body: body() }),
+          ...(body === undefined ? {} : { body: await body() }),
           signal,
         },
         action,
@@ -132,6 +137,7 @@ function scopeOf({ ref: { registry, repository }, actions = 'pull', mountFrom }:
 
 /** `pull "app:v0" from "registry.example"`, for messages. */
 export function actionOf(ref: Reference, actions: TokenScope['actions'] = 'pull'): string {
+  if (ref.repository === '') return `log in to "${ref.registry}"`;
   return actions === 'pull'
     ? `pull "${familiarName(ref)}" from "${ref.registry}"`
     : `push "${familiarName(ref)}" to "${ref.registry}"`;

@@ -18,7 +18,7 @@ export interface Pusher {
    * taken up where they happened. @throws REGISTRY_* */
   pushBlob(
     descriptor: Descriptor,
-    open: (offset: number, length: number) => Readable,
+    open: OpenPart,
     options: PushBlobOptions,
   ): Promise<'exists' | 'mounted' | 'uploaded'>;
   /** A manifest or an index, byte for byte, under a tag or its digest. What it refers to is there already. */
@@ -28,6 +28,9 @@ export interface Pusher {
     options: { readonly signal: AbortSignal; readonly tag?: string },
   ): Promise<void>;
 }
+
+/** Opens a part of a blob; asked only when bytes must really move. */
+export type OpenPart = (offset: number, length: number) => Readable | Promise<Readable>;
 
 export interface PushBlobOptions {
   readonly signal: AbortSignal;

@@ -6,13 +6,13 @@ import type { Reference } from '../image/reference.ts';
 import type { Descriptor } from '../image/types.ts';
 import { actionOf, protocolError, type RegistryCall, type RegistryClient } from './client.ts';
 import { connectionError, responseError } from './response-error.ts';
+import type { OpenPart } from './types.ts';
 
 /** A blob on its way to a repository. */
 export interface BlobUpload {
   readonly ref: Reference;
   readonly descriptor: Pick<Descriptor, 'digest' | 'size'>;
-  /** A part of the blob's bytes. */
-  readonly open: (offset: number, length: number) => Readable;
+  readonly open: OpenPart;
   /** A repository of the same registry that may have the blob. */
   readonly mountFrom?: string;
   readonly onProgress?: (bytes: number) => void;
@@ -127,8 +127,8 @@ async function send(
   const whole = offset === 0 && chunk >= rest;
   const length = Math.min(chunk, rest);
   const isClosing = whole || rest === 0;
-  const body = (): Readable => {
-    const stream = open(offset, length);
+  const body = async (): Promise<Readable> => {
+    const stream = await open(offset, length);
     let sent = offset;
     stream.on('data', (data: Uint8Array) => {
       sent += data.length;

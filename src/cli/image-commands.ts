@@ -1,0 +1,103 @@
+import type { TransferOptions } from '../build/image-commands.ts';
+import { OcibuildError } from '../errors/error.ts';
+import { createTransferPrinter } from '../ui/transfer.ts';
+import { GLOBAL_FLAGS } from './flags.ts';
+import { HISTORY_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
+import { flagReader, parseArgs } from './parse-args.ts';
+import { sizeOf, storeOf, takePositional } from './store-commands.ts';
+import type { CliContext, ParsedArgs } from './types.ts';
+
+/** `ocibuild push REF [DEST]`: gives the digest. */
+export async function pushCommand(args: readonly string[], context: CliContext): Promise<string> {
+  const parsed = parseArgs(args, [...PUSH_FLAGS, ...GLOBAL_FLAGS]);
+  const [name = '', to] = takePositional(parsed, ['REF'], 1);
+  const { pushImage } = await import('../build/image-commands.ts');
+  const root = await storeOf(parsed, context);
+  return transfer(parsed, context, (options) =>
+    pushImage(root, { name, ...(to === undefined ? {} : { to }) }, options),
+  );
+}
+
+/** `ocibuild pull REF`: gives the digest. */
+export async function pullCommand(args: readonly string[], context: CliContext): Promise<string> {
+  const parsed = parseArgs(args, [...PULL_FLAGS, ...GLOBAL_FLAGS]);
+  const [name = ''] = takePositional(parsed, ['REF']);
+  const { bool, text } = flagReader(parsed);
+  const allPlatforms = bool('all-platforms');
+  if (allPlatforms && text('platform') !== undefined) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot use --all-platforms together with --platform');
+  }
+  const { pullImage } = await import('../build/image-commands.ts');
+  const root = await storeOf(parsed, context);
+  return transfer(parsed, context, (options) => pullImage(root, name, { ...options, allPlatforms }));
+}
+
+async function transfer(
+  parsed: ParsedArgs,
+  { env, signal, stderr }: CliContext,
+  run: (options: TransferOptions) => Promise<{ digest: string }>,
+): Promise<string> {
+  const { bool, text } = flagReader(parsed);
+  const platform = text('platform');
+  const printer = bool('quiet') ? undefined : createTransferPrinter(stderr);
+  try {
+    const { digest } = await run({
+      env,
+      signal,
+      ...(platform === undefined ? {} : { platform }),
+      ...(printer === undefined ? {} : { onEvent: printer.event }),
+    });
+    return `${digest}\n`;
+  } finally {
+    printer?.finish();
+  }
+}
+
+/** `ocibuild tag REF NAME` */
+export async function tagCommand(args: readonly string[], context: CliContext): Promise<string> {
+  const parsed = parseArgs(args, GLOBAL_FLAGS);
+  const [name = '', as = ''] = takePositional(parsed, ['REF', 'NAME']);
+  const { tagImage } = await import('../build/image-commands.ts');
+  await tagImage(await storeOf(parsed, context), { name, as }, context);
+  return '';
+}
+
+/** `ocibuild rmi REF…` */
+export async function rmiCommand(args: readonly string[], context: CliContext): Promise<string> {
+  const parsed = parseArgs(args, GLOBAL_FLAGS);
+  const names = takePositional(parsed, ['REF'], Number.POSITIVE_INFINITY);
+  const { untagImages } = await import('../build/image-commands.ts');
+  await untagImages(await storeOf(parsed, context), names, context);
+  return '';
+}
+
+const MAX_TEXT = 60;
+
+/** `ocibuild history REF`: newest first. */
+export async function historyCommand(args: readonly string[], context: CliContext): Promise<string> {
+  const parsed = parseArgs(args, [...HISTORY_FLAGS, ...GLOBAL_FLAGS]);
+  const [name = ''] = takePositional(parsed, ['REF']);
+  const { bool, text } = flagReader(parsed);
+  const format = text('format') ?? 'table';
+  if (format !== 'table' && format !== 'json') {
+    throw new OcibuildError('USAGE_INVALID', `Cannot use --format "${format}": expected table, json`);
+  }
+  const { imageHistory } = await import('../build/image-commands.ts');
+  const lines = await imageHistory(await storeOf(parsed, context), name, context);
+  if (format === 'json') return `${JSON.stringify(lines, undefined, 2)}\n`;
+  const short = (line: string): string =>
+    bool('no-trunc') || line.length <= MAX_TEXT ? line : `${line.slice(0, MAX_TEXT - 1)}…`;
+  const rows = lines.map(({ created, created_by: by = '', comment = '', sizeBytes }) => [
+    created?.slice(0, 19).replace('T', ' ') ?? '-',
+    sizeOf(sizeBytes),
+    short(by.replace(/\s+/g, ' ')),
+    comment,
+  ]);
+  const all = [['CREATED', 'SIZE', 'CREATED BY', 'COMMENT'], ...rows];
+  const widths = [0, 1, 2].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  return all
+    .map((row) =>
+      `${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd().concat('\n'),
+    )
+    .join('');
+}

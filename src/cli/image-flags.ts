@@ -1,0 +1,33 @@
+import type { Flag } from './types.ts';
+
+const QUIET: Flag = { name: 'quiet', short: 'q', kind: 'bool', help: 'no progress' };
+const PLATFORM: Flag = {
+  name: 'platform',
+  kind: 'string',
+  value: 'OS/ARCH',
+  help: 'one image of a multi-platform index',
+};
+
+export const PUSH_FLAGS: readonly Flag[] = [QUIET, PLATFORM];
+
+export const PULL_FLAGS: readonly Flag[] = [
+  QUIET,
+  { ...PLATFORM, help: "platform of the image (default: this machine's)" },
+  { name: 'all-platforms', kind: 'bool', help: 'the whole index with everything below it' },
+];
+
+export const HISTORY_FLAGS: readonly Flag[] = [
+  { name: 'no-trunc', kind: 'bool', help: 'show whole lines' },
+  { name: 'format', kind: 'string', value: 'FORMAT', help: 'table (default) or json' },
+];
+
+export const LOGIN_FLAGS: readonly Flag[] = [
+  { name: 'username', short: 'u', kind: 'string', value: 'NAME', help: 'user' },
+  { name: 'password-stdin', kind: 'bool', help: 'read the password or token from stdin' },
+  {
+    name: 'password',
+    short: 'p',
+    kind: 'string',
+    refused: 'other users of this machine could see it; write --password-stdin',
+  },
+];

@@ -1,0 +1,38 @@
+import type { Descriptor } from '../image/types.ts';
+import type { OpenPart } from '../registry/types.ts';
+
+/** Where the content of an image is read from: a registry, the store, a layout, an archive. */
+export interface ContentSource {
+  /** A manifest, an index or a config: whole and verified. */
+  readBytes(descriptor: Descriptor, signal: AbortSignal): Promise<Buffer>;
+  blob(descriptor: Descriptor, signal: AbortSignal): SourceBlob;
+}
+
+export interface SourceBlob {
+  /** Opens a part; the bytes may have to be brought here first. */
+  readonly open: OpenPart;
+  /** A repository of that registry which may have the blob as well. */
+  mountFrom(registry: string): string | undefined;
+}
+
+/** Where the content of an image is written to. */
+export interface ContentTarget {
+  putBlob(descriptor: Descriptor, blob: SourceBlob, options: PutOptions): Promise<PutResult>;
+  /** A manifest or an index; what it refers to has been put before. */
+  putDocument(descriptor: Descriptor, bytes: Buffer, signal: AbortSignal): Promise<void>;
+}
+
+export type PutResult = 'exists' | 'mounted' | 'copied';
+
+export interface PutOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress: (bytes: number) => void;
+}
+
+/** One blob or document of a transfer, as progress shows it. */
+export interface TransferEvent {
+  readonly descriptor: Descriptor;
+  /** Bytes that are there; equals `descriptor.size` at the end. */
+  readonly current: number;
+  readonly result?: PutResult;
+}

@@ -1,0 +1,151 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makeLayout } from '../support/layout.ts';
+import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { PASSWORD, USER } from '../support/token-server.ts';
+import { createProject } from './cli-support.ts';
+
+const exec = promisify(execFile);
+const dir = mkdtempSync(join(tmpdir(), 'ocibuild-e2e-images-'));
+let open: TestRegistry;
+let locked: TestRegistry;
+
+beforeAll(async () => {
+  const htpasswd = join(dir, 'htpasswd');
+  writeFileSync(htpasswd, `${USER}:$2b$12$Oa7dae.XFsb6zv2Xd2FiMuSOJBmto.DpHKpPNtlTbFYE9jgxZsYk2\n`);
+  [open, locked] = await Promise.all([
+    startRegistry(),
+    startRegistry({ auth: { htpasswd: { realm: 'test', path: htpasswd } } }),
+  ]);
+});
+
+afterAll(async () => {
+  await Promise.all([open?.[Symbol.asyncDispose](), locked?.[Symbol.asyncDispose]()]);
+  rmSync(dir, { recursive: true, force: true });
+});
+
+async function digestIn(registry: TestRegistry, name: string, creds?: string): Promise<string> {
+  const access = creds === undefined ? [] : ['--creds', creds];
+  const image = `docker://${registry.host}/${name}`;
+  const { stdout } = await exec('skopeo', [
+    ...['inspect', '--tls-verify=false', ...access, '--format', '{{.Digest}}', image],
+  ]);
+  return stdout.trim();
+}
+
+const FILES = { Dockerfile: 'FROM scratch\nCOPY a /a\nCOPY b /b\nLABEL x=y\n', a: 'one', b: 'two' };
+
+describe('ocibuild push and pull', () => {
+  it('carry an image to another store, digest for digest', async () => {
+    const project = createProject(FILES);
+    await project.run(['build', '-q', '-t', 'app:v0', '.']);
+    const pushed = await project.run(['push', 'app:v0', `${open.host}/team/app:v0`]);
+    expect(pushed).toMatchObject({ code: 0 });
+    const digest = pushed.stdout.toString().trim();
+    expect(await digestIn(open, 'team/app:v0')).toBe(digest);
+
+    const again = await project.run(['push', 'app:v0', `${open.host}/team/app:v0`]);
+    expect(again.stderr.match(/already there/g)).toHaveLength(3);
+
+    const other = join(dir, 'other');
+    const pulled = await project.run(['pull', `${open.host}/team/app:v0`], { store: other });
+    expect(pulled.stdout.toString().trim()).toBe(digest);
+    const unpacked = await project.run(['unpack', `${open.host}/team/app:v0`, join(dir, 'bundle')], {
+      store: other,
+    });
+    expect(unpacked.code).toBe(0);
+    expect(readFileSync(join(dir, 'bundle/rootfs/b'), 'utf8')).toBe('two');
+    expect(project.leftovers()).toEqual([]);
+  });
+
+  it('keep an index whole, or take one platform of it', async () => {
+    const layout = join(dir, 'many');
+    const index = await makeLayout(layout, 'many', [
+      { layers: [{ arch: 'amd64' }] },
+      { layers: [{ arch: 'arm64' }], platform: { os: 'linux', architecture: 'arm64' } },
+    ]);
+    await open.push(layout, 'many', 'team/many:v1');
+    const project = createProject({});
+    const name = `${open.host}/team/many:v1`;
+    const whole = await project.run(['pull', '-q', '--all-platforms', name]);
+    expect(whole.stdout.toString().trim()).toBe(index.digest);
+    const copy = await project.run(['push', '-q', name, `${open.host}/copy/many:v1`]);
+    expect(copy).toMatchObject({ code: 0 });
+    expect(await digestIn(open, 'copy/many:v1')).toBe(await digestIn(open, 'team/many:v1'));
+    const arm = await project.run(['pull', '-q', '--platform', 'linux/arm64', name]);
+    expect(arm.stdout.toString().trim()).not.toBe(index.digest);
+    const config = await project.run(['inspect', '--config', name]);
+    expect(JSON.parse(config.stdout.toString())).toMatchObject({ architecture: 'arm64' });
+  });
+
+  it('move no base layer when the target registry has it', async () => {
+    const project = createProject({
+      Dockerfile: `FROM ${open.host}/team/base:v1\nCOPY a /a\n`,
+      a: 'one',
+    });
+    const layout = join(dir, 'base');
+    await makeLayout(layout, 'one', { layers: [{ big: Buffer.alloc(2_000_000, 'x') }] });
+    await open.push(layout, 'one', 'team/base:v1');
+    const built = await project.run(['build', '-q', '--label', 'a=b', '-t', 'child', '.']);
+    expect(built).toMatchObject({ code: 0 });
+    const pushed = await project.run(['push', 'child', `${open.host}/team/child`]);
+    expect(pushed.stderr).toMatch(/mounted/);
+  });
+
+  it('fail with 4 when the registry is not there', async () => {
+    const project = createProject(FILES);
+    await project.run(['build', '-q', '-t', 'app:v0', '.']);
+    const result = await project.run(['push', 'app:v0', '127.0.0.1:1/app:v0']);
+    expect(result).toMatchObject({ code: 4 });
+    expect(result.stderr).toMatch(/^error\[REGISTRY_UNREACHABLE\]: Cannot push/m);
+  });
+});
+
+describe('ocibuild login', () => {
+  it('stores a password that the registry takes, which push and pull then use, and logout forgets it', async () => {
+    const project = createProject(FILES);
+    const env = { HOME: mkdtempSync(join(dir, 'home-')), DOCKER_CONFIG: '', REGISTRY_AUTH_FILE: '' };
+    await project.run(['build', '-q', '-t', `${locked.host}/app:v0`, '.']);
+    const refused = await project.run(['push', `${locked.host}/app:v0`], { env });
+    expect(refused.code).toBe(4);
+    expect(refused.stderr).toMatch(/no credentials for/);
+
+    const login = ['login', '-u', USER, '--password-stdin', `https://${locked.host}/v2/`];
+    const wrong = await project.run(login, { env, input: 'wrong\n' });
+    expect(wrong.code).toBe(4);
+    expect(() => statSync(join(env.HOME, '.docker/config.json'))).toThrow();
+
+    expect(await project.run(login, { env, input: `${PASSWORD}\n` })).toMatchObject({ code: 0 });
+    expect(statSync(join(env.HOME, '.docker/config.json')).mode & 0o777).toBe(0o600);
+    expect(await project.run(['push', '-q', `${locked.host}/app:v0`], { env })).toMatchObject({ code: 0 });
+    expect(await digestIn(locked, 'app:v0', `${USER}:${PASSWORD}`)).toMatch(/^sha256:/);
+
+    expect(await project.run(['logout', locked.host], { env })).toMatchObject({ code: 0 });
+    expect((await project.run(['push', `${locked.host}/app:v0`], { env })).code).toBe(4);
+  });
+});
+
+describe('ocibuild tag, rmi and history', () => {
+  it('name, take away and tell', async () => {
+    const project = createProject(FILES);
+    await project.run(['build', '-q', '-t', 'app:v0', '.']);
+    expect(await project.run(['tag', 'app:v0', 'registry.example/team/app:v1'])).toMatchObject({ code: 0 });
+    const history = await project.run(['history', '--format', 'json', 'registry.example/team/app:v1']);
+    const lines = JSON.parse(history.stdout.toString()) as { created_by: string; sizeBytes: number }[];
+    expect(lines.map(({ created_by: by }) => by)).toEqual([
+      'LABEL x=y',
+      'COPY b /b # buildkit',
+      'COPY a /a # buildkit',
+    ]);
+    expect(lines.map(({ sizeBytes }) => sizeBytes > 0)).toEqual([false, true, true]);
+    expect((await project.run(['rmi', 'app:v0', 'nothing'])).code).toBe(1);
+    expect(await project.run(['rmi', 'app:v0'])).toMatchObject({ code: 0 });
+    const images = await project.run(['images']);
+    expect(images.stdout.toString()).toContain('registry.example/team/app:v1');
+    expect(images.stdout.toString()).not.toMatch(/^app:v0/m);
+  });
+});
