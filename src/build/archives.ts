@@ -1,12 +1,13 @@
-import { closeSync, mkdirSync, openSync, readSync } from 'node:fs';
-import { constants, gunzipSync, zstdDecompressSync } from 'node:zlib';
+import { createReadStream, mkdirSync } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
 import type { StoreRoot } from '../cache/types.ts';
-import { isOcibuildError, OcibuildError } from '../errors/error.ts';
-import { sniffArchive } from '../layer/archive-sniff.ts';
-import { fsPath } from '../layer/path-bytes.ts';
+import { isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
+import { type ArchiveKind, sniffArchive } from '../layer/archive-sniff.ts';
+import { decompressorFor } from '../layer/decompress.ts';
+import { decodeName, fsPath } from '../layer/path-bytes.ts';
 import { createTreeView } from '../layer/tree-view.ts';
-import type { Tree } from '../layer/types.ts';
-import type { PlanSource } from '../solver/ops/file-plan.ts';
+import type { Tree, TreeEntry } from '../layer/types.ts';
+import type { OpenedArchive } from '../solver/ops/file-plan.ts';
 import type { ArchiveReader } from '../solver/ops/types.ts';
 
 export interface ArchiveStore extends ArchiveReader {
@@ -14,38 +15,52 @@ export interface ArchiveStore extends ArchiveReader {
   close(): void;
 }
 
-/** Enough of a compressed file to find the first tar header in it. */
-const HEAD_BYTES = 64 * 1024;
+/** Enough to tell a tar by its first header. */
+const HEAD_BYTES = 512;
 
 /** Unpacks the archives of ADD into directories that live as long as the build. Which files are archives is told
- * by their content, as Docker does: a gzip file that holds no tar is copied as it is. */
+ * by their content, as Docker does: a compressed file that holds no tar is copied as it is. */
 export function createArchiveReader(root: StoreRoot): ArchiveStore {
   const directories: string[] = [];
   return {
-    async open(file, signal): Promise<PlanSource | undefined> {
-      if (!isTar(file)) return undefined;
+    async open(file, signal): Promise<OpenedArchive | undefined> {
+      if (!(await isTar(file, signal))) return undefined;
       const dest = root.tempPath();
       mkdirSync(dest, { mode: 0o700 });
       directories.push(dest);
       const { unpackLayer } = await import('../layer/unpack-layer.ts');
+      const path = typeof file === 'string' ? file : decodeName(file);
       try {
         // Owners and devices are in the tree; the directory lends bytes, and takes no rights to be made.
-        const how = { dest, opaqueXattr: 'user.overlay.opaque', contentOnly: true, signal } as const;
-        const { tree } = await unpackLayer({ path: String(file) }, how);
+        const how = { opaqueXattr: 'user.overlay.opaque', contentOnly: true, foreign: true } as const;
+        const { tree } = await unpackLayer({ path }, { dest, ...how, signal });
         checkNames(file, tree);
         const view = createTreeView([tree]);
-        return { view, content: ({ path }) => ({ path: fsPath(`${dest}/${view.inodePath(path)}`) }) };
+        const links = foreignLinks(tree);
+        return {
+          view,
+          foreignLinks: new Map([...links].map(([at, { link = '' }]) => [at, link])),
+          entryAt: (at) => links.get(at) ?? view.get(at),
+          content: ({ path: at }) => ({ path: fsPath(`${dest}/${view.inodePath(at)}`) }),
+        };
       } catch (error) {
-        if (!isOcibuildError(error) || error.code !== 'LAYER_INVALID') throw error;
-        throw new OcibuildError('ARCHIVE_INVALID', `Cannot unpack "${String(file)}": ${error.message}`, {
-          cause: error,
-        });
+        root.discard(dest);
+        directories.splice(directories.indexOf(dest), 1);
+        throw archiveError(error, file);
       }
     },
     close() {
       for (const directory of directories.splice(0)) root.discard(directory);
     },
   };
+}
+
+/** Hard links to files that the archive does not hold: they are at the destination, or nowhere. */
+function foreignLinks(tree: Tree): ReadonlyMap<string, TreeEntry> {
+  const links = tree.filter(({ type }) => type === 'hardlink');
+  if (links.length === 0) return new Map();
+  const paths = new Set(tree.map(({ path }) => path));
+  return new Map(links.flatMap((entry) => (paths.has(entry.link ?? '') ? [] : [[entry.path, entry]])));
 }
 
 /** What reads as a deletion in a layer is a file in any other archive, and a layer cannot hold that. */
@@ -58,46 +73,49 @@ function checkNames(file: string | Buffer, tree: Tree): void {
   );
 }
 
-function isTar(file: string | Buffer): boolean {
-  const head = readHead(file);
-  const kind = sniffArchive(head);
-  switch (kind) {
-    case undefined:
-      return false;
-    case 'tar':
-      return true;
-    case 'gzip':
-      return sniffArchive(partly(() => gunzipSync(head, { finishFlush: constants.Z_SYNC_FLUSH }))) === 'tar';
-    case 'zstd':
-      return (
-        sniffArchive(partly(() => zstdDecompressSync(head, { finishFlush: constants.ZSTD_e_flush }))) ===
-        'tar'
-      );
-    case 'bzip2':
-    case 'xz':
-      throw new OcibuildError(
-        'DOCKERFILE_UNSUPPORTED',
-        `Cannot unpack "${String(file)}": it is compressed with ${kind}, this version unpacks tar, gzip and zstd`,
-        { hint: 'copy it as it is with COPY, or pack it with gzip or zstd' },
-      );
-  }
+function archiveError(error: unknown, file: string | Buffer): unknown {
+  if (!isOcibuildError(error) || error.code !== 'LAYER_INVALID') return error;
+  const { details } = error;
+  const hint =
+    details.unsupported === true ? { hint: 'pack it anew with `xz`, or copy it as it is with COPY' } : {};
+  return new OcibuildError('ARCHIVE_INVALID', `Cannot unpack "${String(file)}": ${error.message}`, {
+    cause: error,
+    ...hint,
+  });
 }
 
-/** A file that only begins like a compressed one is no archive. */
-function partly(decompress: () => Buffer): Buffer {
-  try {
-    return decompress();
-  } catch {
-    return Buffer.alloc(0);
-  }
+async function isTar(file: string | Buffer, signal: AbortSignal): Promise<boolean> {
+  const kind = sniffArchive(await readHead(file, undefined, signal));
+  if (kind === undefined || kind === 'tar') return kind === 'tar';
+  return sniffArchive(await readHead(file, kind, signal)) === 'tar';
 }
 
-function readHead(file: string | Buffer): Buffer {
-  const fd = openSync(file, 'r');
+/** The first bytes of a file, or of what it unpacks to. A file that only begins like a compressed one has none. */
+async function readHead(
+  file: string | Buffer,
+  kind: ArchiveKind | undefined,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  const found: Buffer[] = [];
+  let length = 0;
+  const take = async (source: AsyncIterable<Buffer>): Promise<void> => {
+    for await (const bytes of source) {
+      found.push(bytes.subarray(0, HEAD_BYTES - length));
+      length += found.at(-1)?.length ?? 0;
+      if (length >= HEAD_BYTES) return;
+    }
+  };
+  const stream = createReadStream(file);
   try {
-    const buffer = Buffer.alloc(HEAD_BYTES);
-    return buffer.subarray(0, readSync(fd, buffer, 0, HEAD_BYTES, 0));
+    const decompressor = await decompressorFor(kind);
+    if (decompressor === undefined) await take(stream);
+    else await pipeline(stream, decompressor, take, { signal });
+  } catch (error) {
+    throwIfAborted(signal);
+    if (kind === undefined) throw error;
+    if (isOcibuildError(error) && error.details.unsupported === true) throw archiveError(error, file);
   } finally {
-    closeSync(fd);
+    stream.destroy();
   }
+  return Buffer.concat(found);
 }

@@ -24,13 +24,17 @@ export function extractLayer(
 ): Promise<UnpackedLayer> {
   const { extract, expected } = job;
   const apply = extract?.mode === 'apply';
-  const builder = createTreeBuilder(
-    apply ? { foreignLinks: true, lowerLink: (path) => linkAt(`${extract.dest}/${path}`) } : {},
-  );
+  const foreign = extract?.foreign === true;
+  const builder = createTreeBuilder({
+    foreignLinks: apply || foreign,
+    refuseEscapes: foreign,
+    ...(apply ? { lowerLink: (path) => linkAt(`${extract.dest}/${path}`) } : {}),
+  });
   const extractor = extract === undefined ? undefined : createExtractor(extract);
   return readLayerStream(chunks, {
     expected,
     builder,
+    foreign,
     ...events,
     ...(extractor === undefined ? {} : { extractor }),
   });
@@ -40,7 +44,7 @@ export function extractLayer(
 export async function* readBlobFile(path: string): AsyncGenerator<Buffer> {
   let fd: number;
   try {
-    fd = openSync(path, 'r');
+    fd = openSync(fsPath(path), 'r');
   } catch (error) {
     throw new OcibuildError('BLOB_NOT_FOUND', `Cannot open the blob "${path}": ${errnoOf(error)}`, {
       details: { path },

@@ -45,6 +45,9 @@ export interface ExtractOptions extends NodeOptions {
    * carried out. @see image-spec layer.md §Applying Changesets
    */
   readonly mode: 'snapshot' | 'apply';
+  /** The archive is no layer: it may be packed and written in more ways, and link to files that it lacks.
+   * @default false */
+  readonly foreign?: boolean;
   /** Name of overlay's opaque mark: `trusted.` as root, `user.` in a user namespace. */
   readonly opaqueXattr: 'trusted.overlay.opaque' | 'user.overlay.opaque';
 }

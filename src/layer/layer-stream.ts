@@ -1,10 +1,9 @@
 import { createHash, hash } from 'node:crypto';
-import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import * as zlib from 'node:zlib';
 import { cancelledError, isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
 import type { Digest } from '../image/types.ts';
 import { type ArchiveKind, sniffArchive } from './archive-sniff.ts';
+import { decompressorFor } from './decompress.ts';
 import type { Extractor } from './extractor.ts';
 import { invalidLayer } from './tar-numbers.ts';
 import { createTarParser, type TarHandler } from './tar-parser.ts';
@@ -25,13 +24,12 @@ export interface LayerStreamOptions {
   readonly builder: TreeBuilder;
   /** Undefined where only the tree is wanted. */
   readonly extractor?: Extractor;
+  /** An archive of any make, not a layer: bzip2, xz and sparse members are read too. @default false */
+  readonly foreign?: boolean;
   readonly signal?: AbortSignal;
   /** Bytes of the blob so far. */
   readonly onProgress?: (bytes: number) => void;
 }
-
-// 64 KiB pieces cost a third more time.
-const INFLATED_CHUNK = 1 << 20;
 
 /**
  * Decompresses (by content: gzip of any number of members, zstd, or plain), parses and extracts a blob in one pass.
@@ -46,7 +44,9 @@ export async function readLayerStream(
   const { expected, builder, extractor } = options;
   const blob = createBlobCheck(chunks, options);
   const tarHash = createHash('sha256');
-  const parser = createTarParser(createHandler(builder, extractor));
+  const parser = createTarParser(createHandler(builder, extractor), {
+    sparse: options.foreign === true,
+  });
   let tarSize = 0;
   const consume = async (source: AsyncIterable<Buffer>): Promise<void> => {
     for await (const bytes of source) {
@@ -57,7 +57,8 @@ export async function readLayerStream(
   };
   try {
     const source = await blob.open();
-    const decompressor = decompressorFor(source.kind);
+    if (options.foreign !== true) checkLayerKind(source.kind);
+    const decompressor = await decompressorFor(source.kind);
     const abort = options.signal === undefined ? {} : { signal: options.signal };
     if (decompressor === undefined) await consume(source.chunks);
     else await pipeline(source.chunks, decompressor, consume, abort);
@@ -146,10 +147,8 @@ function createBlobCheck(chunks: AsyncIterable<Uint8Array>, options: LayerStream
   };
 }
 
-function decompressorFor(kind: ArchiveKind | undefined): Transform | undefined {
-  if (kind === 'gzip') return zlib.createGunzip({ chunkSize: INFLATED_CHUNK });
-  if (kind === 'zstd') return zlib.createZstdDecompress({ chunkSize: INFLATED_CHUNK });
-  if (kind === 'tar' || kind === undefined) return undefined;
+function checkLayerKind(kind: ArchiveKind | undefined): void {
+  if (kind !== 'bzip2' && kind !== 'xz') return;
   throw invalidLayer(`it is compressed with ${kind}; layers use gzip, zstd or nothing`);
 }
 

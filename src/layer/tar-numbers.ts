@@ -37,6 +37,9 @@ export function fieldBytes(block: Buffer, at: number, length: number): Buffer {
   return block.subarray(at, end === -1 || end > at + length ? at + length : end);
 }
 
+/** GNU tar's first sparse format in PAX repeats these for each part; joined by commas here. */
+const SPARSE_LISTS: readonly string[] = ['GNU.sparse.offset', 'GNU.sparse.numbytes'];
+
 /** Records of a PAX header; a value may hold any bytes. @see POSIX pax §pax Header Block */
 export function parseRecords(data: Buffer): Map<string, Buffer> {
   const records = new Map<string, Buffer>();
@@ -49,7 +52,10 @@ export function parseRecords(data: Buffer): Map<string, Buffer> {
     }
     const equals = data.indexOf(0x3d, space);
     if (equals === -1 || equals >= end - 1) throw invalidLayer(`a PAX record at byte ${at} has no "="`);
-    records.set(data.toString('utf8', space + 1, equals), data.subarray(equals + 1, end - 1));
+    const key = data.toString('utf8', space + 1, equals);
+    const value = data.subarray(equals + 1, end - 1);
+    const before = SPARSE_LISTS.includes(key) ? records.get(key) : undefined;
+    records.set(key, before === undefined ? value : Buffer.concat([before, Buffer.from(','), value]));
     at = end;
   }
   return records;

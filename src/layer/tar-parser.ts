@@ -1,3 +1,11 @@
+import {
+  createSparseExpander,
+  type SparseExpander,
+  type SparseHeader,
+  type SparseMap,
+  sparseBlock,
+  sparseHeader,
+} from './sparse.ts';
 import { BLOCK, padded } from './tar-header.ts';
 import {
   checksumMatches,
@@ -18,7 +26,7 @@ export interface TarMember {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  /** Bytes of content that follow; 0 for everything but files. */
+  /** Bytes of content that follow; 0 for everything but files. Of a sparse file, holes included. */
   readonly size: number;
   readonly mtimeSec: number;
   readonly devMajor: number;
@@ -50,11 +58,16 @@ const NONE: ReadonlyMap<string, Buffer> = new Map();
 
 type Meta = 'x' | 'g' | 'L' | 'K';
 
+export interface TarParserOptions {
+  /** Sparse members, which layers must not hold, are given with their holes as zeros. @default false */
+  readonly sparse?: boolean;
+}
+
 /**
- * Reads v7, ustar, PAX with global headers, GNU long names, links and base-256 numbers. Sparse members, which layers
- * must not hold, are refused. @see image-spec layer.md, POSIX pax
+ * Reads v7, ustar, PAX with global headers, GNU long names, links and base-256 numbers.
+ * @see image-spec layer.md, POSIX pax
  */
-export function createTarParser(handler: TarHandler): TarParser {
+export function createTarParser(handler: TarHandler, options: TarParserOptions = {}): TarParser {
   const header = Buffer.alloc(BLOCK);
   let held = 0;
   let state: 'header' | 'meta' | 'body' | 'padding' | 'end' = 'header';
@@ -66,8 +79,14 @@ export function createTarParser(handler: TarHandler): TarParser {
   let local: ReadonlyMap<string, Buffer> = NONE;
   let longName: Buffer | undefined;
   let longLink: Buffer | undefined;
+  let pending: { member: StoredMember; map: SparseMap } | undefined;
+  let expander: SparseExpander | undefined;
 
   function onHeader(block: Buffer): void {
+    if (pending !== undefined) {
+      onSparseBlock(block, pending);
+      return;
+    }
     if (isZeroBlock(block)) {
       zeroBlocks++;
       if (zeroBlocks === 2) state = 'end';
@@ -77,7 +96,13 @@ export function createTarParser(handler: TarHandler): TarParser {
     if (!checksumMatches(block)) throw invalidLayer('a header has the wrong checksum');
     const flag = String.fromCharCode(block[156] as number);
     if (flag === 'x' || flag === 'g' || flag === 'L' || flag === 'K') startMeta(flag, block);
-    else startMember(memberOf(block, { global, local, longName, longLink }));
+    else startMember(memberOf(block, { global, local, longName, longLink }, options));
+  }
+
+  function onSparseBlock(block: Buffer, { member, map }: { member: StoredMember; map: SparseMap }): void {
+    const next = sparseBlock(map, block);
+    pending = next.more ? { member, map: next.map } : undefined;
+    if (pending === undefined) startMember({ ...member, sparse: { size: next.map.size, map: next.map } });
   }
 
   function startMeta(kind: Meta, block: Buffer): void {
@@ -103,18 +128,26 @@ export function createTarParser(handler: TarHandler): TarParser {
     state = 'padding';
   }
 
-  function startMember(member: TarMember): void {
+  function startMember(member: StoredMember): void {
+    const { sparse, stored, ...facts } = member;
+    if (sparse?.extended && sparse.map !== undefined) {
+      pending = { member, map: sparse.map };
+      return;
+    }
     local = NONE;
     longName = undefined;
     longLink = undefined;
-    left = member.size;
+    left = stored;
     padding = padded(left) - left;
-    handler.member(member);
+    expander = sparse && createSparseExpander(sparse, handler.data);
+    handler.member(facts);
     state = 'body';
     if (left === 0) endMember();
   }
 
   function endMember(): void {
+    expander?.end();
+    expander = undefined;
     handler.memberEnd();
     state = 'padding';
   }
@@ -146,7 +179,9 @@ export function createTarParser(handler: TarHandler): TarParser {
 
   function pushBody(chunk: Buffer, at: number): number {
     const count = Math.min(left, chunk.length - at);
-    handler.data(chunk.subarray(at, at + count));
+    const bytes = chunk.subarray(at, at + count);
+    if (expander === undefined) handler.data(bytes);
+    else expander.push(bytes);
     left -= count;
     if (left === 0) endMember();
     return count;
@@ -169,8 +204,9 @@ export function createTarParser(handler: TarHandler): TarParser {
     end() {
       if (state === 'end') return;
       // Archives that end without zero blocks are common and have lost nothing.
-      const pending = local !== NONE || longName !== undefined || longLink !== undefined;
-      if (state !== 'header' || held > 0 || pending) throw invalidLayer('it ends inside a member');
+      const open =
+        local !== NONE || longName !== undefined || longLink !== undefined || pending !== undefined;
+      if (state !== 'header' || held > 0 || open) throw invalidLayer('it ends inside a member');
     },
   };
 }
@@ -182,7 +218,17 @@ interface Overrides {
   readonly longLink: Buffer | undefined;
 }
 
-function memberOf(block: Buffer, { global, local, longName, longLink }: Overrides): TarMember {
+interface StoredMember extends TarMember {
+  /** Bytes in the archive. */
+  readonly stored: number;
+  readonly sparse?: SparseHeader;
+}
+
+function memberOf(
+  block: Buffer,
+  { global, local, longName, longLink }: Overrides,
+  options: TarParserOptions,
+): StoredMember {
   const record = (key: string): Buffer | undefined => {
     const value = local.get(key) ?? global.get(key);
     // POSIX pax: an empty value takes an earlier one back.
@@ -195,11 +241,12 @@ function memberOf(block: Buffer, { global, local, longName, longLink }: Override
   const name = record('path') ?? longName ?? ustarName(block);
   const linkName = record('linkpath') ?? longLink ?? fieldBytes(block, 157, 100);
   if (name.includes(0) || linkName.includes(0)) throw invalidLayer('a name holds a NUL byte');
-  const flag = flagOf(block, name);
-  const keys = [...global.keys(), ...local.keys()];
-  if (flag === 'S' || keys.some((key) => key.startsWith('GNU.sparse.'))) {
+  const written = flagOf(block, name);
+  const sparse = sparseHeader(written, block, record);
+  if (sparse !== undefined && options.sparse !== true) {
     throw invalidLayer(`"${name.toString()}" is stored as a sparse file, which layers must not hold`);
   }
+  const flag = sparse === undefined ? written : '0';
   const size = number('size', 124, 12);
   const [uid, gid] = [number('uid', 108, 8), number('gid', 116, 8)];
   if (size < 0) throw invalidLayer(`"${name.toString()}" has the size ${size} B`);
@@ -209,13 +256,15 @@ function memberOf(block: Buffer, { global, local, longName, longLink }: Override
   }
   const device = flag === '3' || flag === '4';
   return {
-    name: Buffer.from(name),
+    name: Buffer.from(sparse?.name ?? name),
     linkName: Buffer.from(linkName),
     flag,
     mode: parseNumber(block, 100, 8) & 0o7777,
     uid,
     gid,
-    size: flag === '0' ? size : 0,
+    size: flag === '0' ? (sparse?.size ?? size) : 0,
+    stored: flag === '0' ? size : 0,
+    ...(sparse === undefined ? {} : { sparse }),
     mtimeSec: number('mtime', 136, 12),
     devMajor: device ? number('SCHILY.devmajor', 329, 8) : 0,
     devMinor: device ? number('SCHILY.devminor', 337, 8) : 0,

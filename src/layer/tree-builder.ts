@@ -23,6 +23,8 @@ export interface TreeBuilder {
 export interface TreeBuilderOptions {
   /** Lets hardlinks name files of lower layers, where the layer goes onto a whole root. @default false */
   readonly foreignLinks?: boolean;
+  /** Refuses members behind a symlink that leads above the root by `..`, which otherwise ends there. @default false */
+  readonly refuseEscapes?: boolean;
   /** Where a symlink of a lower layer at that path leads to; for directories the layer does not list. */
   readonly lowerLink?: (path: string) => string | undefined;
 }
@@ -182,10 +184,10 @@ export function createTreeBuilder(options: TreeBuilderOptions = {}): TreeBuilder
   function resolveDirectory(
     parts: readonly string[],
     known: ReadonlyMap<string, TreeEntry>,
-    { lowerLink }: TreeBuilderOptions,
+    { lowerLink, refuseEscapes }: TreeBuilderOptions,
   ): string {
     if (symlinks === 0 && lowerLink === undefined) return parts.join('/');
-    return followLinks(parts, (path) => {
+    return followLinks(parts, refuseEscapes === true, (path) => {
       const entry = known.get(path);
       if (entry !== undefined) return entry.type === 'symlink' ? entry.link : undefined;
       return lowerLink?.(path);
@@ -194,14 +196,20 @@ export function createTreeBuilder(options: TreeBuilderOptions = {}): TreeBuilder
 }
 
 /** Follows symlinks inside the root: absolute ones start there, `..` stops there. */
-function followLinks(parts: readonly string[], linkAt: (path: string) => string | undefined): string {
+function followLinks(
+  parts: readonly string[],
+  refuseEscapes: boolean,
+  linkAt: (path: string) => string | undefined,
+): string {
   const rest = [...parts];
   const done: string[] = [];
   for (let links = 0; rest.length > 0; ) {
     const part = rest.shift() as string;
     if (part === '' || part === '.') continue;
     if (part === '..') {
-      done.pop();
+      if (done.pop() === undefined && refuseEscapes) {
+        throw invalidLayer(`"${parts.join('/')}" leads out of the root through a symlink`);
+      }
       continue;
     }
     const here = done.length === 0 ? part : `${done.join('/')}/${part}`;

@@ -50,7 +50,7 @@ export function readTree(source: LayerSource, options: ReadLayerOptions): Promis
 }
 
 function jobOf(options: UnpackOptions, mode: ExtractOptions['mode']): ExtractJob {
-  const { dest, opaqueXattr, ignoreDevices, ignoreOwners, contentOnly } = options;
+  const { dest, opaqueXattr, ignoreDevices, ignoreOwners, contentOnly, foreign } = options;
   return {
     expected: expectedOf(options),
     extract: {
@@ -60,6 +60,7 @@ function jobOf(options: UnpackOptions, mode: ExtractOptions['mode']): ExtractJob
       ...(ignoreDevices === undefined ? {} : { ignoreDevices }),
       ...(ignoreOwners === undefined ? {} : { ignoreOwners }),
       ...(contentOnly === undefined ? {} : { contentOnly }),
+      ...(foreign === undefined ? {} : { foreign }),
     },
   };
 }

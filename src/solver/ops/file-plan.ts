@@ -2,6 +2,7 @@ import { OcibuildError } from '../../errors/error.ts';
 import { sortTree } from '../../layer/tree.ts';
 import { baseName, parentOf, resolvePath, type TreeView } from '../../layer/tree-view.ts';
 import type { FileContent, Tree, TreeEntry } from '../../layer/types.ts';
+import type { ModeChange } from '../../util/symbolic-mode.ts';
 import { join, type Selected } from './select.ts';
 
 /** Numbers that new entries get; undefined keeps what the source has. */
@@ -14,6 +15,13 @@ export interface PlanOwner {
 export interface PlanSource {
   readonly view: TreeView;
   content(entry: TreeEntry): FileContent;
+}
+
+export interface OpenedArchive extends PlanSource {
+  /** Hard links to files that the archive does not hold: path → target, both in the archive. */
+  readonly foreignLinks: ReadonlyMap<string, string>;
+  /** What the archive says at a path, a hard link as such. */
+  entryAt(path: string): TreeEntry | undefined;
 }
 
 export interface PlannedLayer {
@@ -30,8 +38,17 @@ export interface FilePlan {
   ): void;
   /** `dest` absolute, a trailing slash says directory. */
   copy(selected: readonly Selected[], source: PlanSource, dest: string, attributes: CopyAttributes): void;
-  /** Everything of an unpacked archive goes below `dest`. */
-  unpack(source: PlanSource, dest: string, owner: PlanOwner | undefined): void;
+  /**
+   * Everything of an unpacked archive goes below `dest`.
+   * @param lower what `linkTargets` gave, with digests, and where it is read from
+   */
+  unpack(
+    archive: OpenedArchive,
+    dest: string,
+    about: { readonly owner: PlanOwner | undefined; readonly lower?: PlanSource; readonly targets?: Tree },
+  ): void;
+  /** Files of the base that an archive below `dest` makes hard links to. */
+  linkTargets(archive: OpenedArchive, dest: string): Tree;
   finish(): PlannedLayer;
 }
 
@@ -41,7 +58,8 @@ export interface FileAttributes {
 }
 
 export interface CopyAttributes {
-  readonly mode: number | undefined;
+  /** `--chmod`: a mode for everything, or what becomes of each. */
+  readonly mode: number | ModeChange | undefined;
   readonly owner: PlanOwner | undefined;
   /** Of directories that the copy makes on its way; undefined: root, and the group of a parent with setgid. */
   readonly directoryOwner?: PlanOwner | undefined;
@@ -127,7 +145,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
     put({
       ...entry,
       path,
-      ...(mode === undefined || entry.type === 'symlink' ? {} : { mode }),
+      ...(mode === undefined || entry.type === 'symlink' ? {} : { mode: changedMode(mode, entry) }),
       ...(owner ?? {}),
     });
     if (entry.type === 'file') origins.set(path, { source, entry });
@@ -138,10 +156,10 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
     const seen = new Map<string, string>();
     /** Where a directory of the source lands: differs from its own path where a symlink stands there. */
     const landed = new Map<string, string>([['', root]]);
-    for (const { relative, entry } of one.below) {
+    for (const { relative, entry, onTheWay } of one.below) {
       const at = join(landed.get(parentOf(relative) ?? '') ?? root, baseName(relative));
       if (entry.type === 'dir') {
-        landed.set(relative, copyNested(at, entry, source, attributes));
+        landed.set(relative, copyNested(at, entry, { source, attributes, onTheWay }));
         continue;
       }
       const inode = linked(source, entry);
@@ -149,11 +167,15 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
       putCopy(at, entry, source, attributes);
       if (inode === undefined || entry.type !== 'file') continue;
       if (first === undefined) seen.set(inode, at);
-      else link(at, first);
+      else linkPaths(at, first);
     }
   }
 
-  function copyNested(at: string, entry: TreeEntry, source: PlanSource, attributes: CopyAttributes): string {
+  function copyNested(
+    at: string,
+    entry: TreeEntry,
+    how: { source: PlanSource; attributes: CopyAttributes; onTheWay: true | undefined },
+  ): string {
     const existing = view.get(at);
     if (existing !== undefined && existing.type !== 'dir') {
       throw new OcibuildError(
@@ -161,12 +183,15 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
         `Cannot copy the directory "/${entry.path}" over the ${kindOf(existing)} "/${at}"`,
       );
     }
-    putCopy(at, entry, source, attributes);
+    // As Docker does it: a directory that is there and only leads to what is copied takes the mode, and no owner.
+    if (how.onTheWay && existing !== undefined)
+      put({ ...existing, path: at, mode: entry.mode, mtimeSec: epochSec });
+    else putCopy(at, entry, how.source, how.attributes);
     return at;
   }
 
   /** The later path of two in canonical order becomes the link: a link's target must come first in a layer. */
-  function link(a: string, b: string): void {
+  function linkPaths(a: string, b: string): void {
     const [target, other] = sortTree([made.get(a) as TreeEntry, made.get(b) as TreeEntry]).map((e) => e.path);
     const from = made.get(target as string) as TreeEntry;
     made.set(target as string, { ...from, type: 'file' });
@@ -203,13 +228,23 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
         }
         const target = follow(dest);
         const intoDirectory = toDirectory || target.entry?.type === 'dir';
-        const parent = intoDirectory ? dest : dest.slice(0, dest.lastIndexOf('/'));
-        const real = ensureDirectory(parent, newDirectoryMode(attributes), attributes.directoryOwner);
+        const make = (path: string): string =>
+          ensureDirectory(path, newDirectoryMode(attributes), attributes.directoryOwner);
+        const real = make(intoDirectory ? dest : dest.slice(0, dest.lastIndexOf('/')));
+        // Where a dangling symlink stands, its target is made.
+        if (!intoDirectory) make(parentOf(target.path) ?? '');
         const path = intoDirectory ? join(real, one.name) : target.path;
         putCopy(path, one.root, source, attributes);
       }
     },
-    unpack(source, dest, owner) {
+    linkTargets(archive, dest) {
+      const root = follow(dest).path;
+      return [...archive.foreignLinks.values()].flatMap((link) => {
+        const { path, entry } = linkTarget(root, link);
+        return made.has(path) || entry === undefined ? [] : [{ ...entry, path }];
+      });
+    },
+    unpack(source, dest, { owner, lower, targets = [] }) {
       const root = ensureDirectory(dest, 0o755, owner);
       const walk = (relative: string): void => {
         for (const name of source.view.children(relative)) {
@@ -228,6 +263,28 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
       };
       walk('');
       linkUnpacked(source, root);
+      for (const [path, link] of source.foreignLinks) {
+        const { path: target, entry } = linkTarget(root, link);
+        if (entry?.type !== 'file') {
+          throw new OcibuildError(
+            'ARCHIVE_INVALID',
+            `Cannot unpack hard link "${path}": its target "/${target}" is neither in the archive nor at the destination`,
+          );
+        }
+        const known = targets.find((each) => each.path === target);
+        // The header of the link tells the facts of the file, as it does for tar and Docker.
+        const { mode, uid, gid, mtimeSec } = source.entryAt(path) ?? entry;
+        const facts = { ...entry, ...known, mode, uid, gid, mtimeSec, ...(owner ?? {}) };
+        if (known !== undefined && lower !== undefined) {
+          put({ ...facts, path: target });
+          origins.set(target, { source: lower, entry: known });
+        }
+        const at = join(ensureDirectory(join(root, parentOf(path) ?? ''), 0o755, owner), baseName(path));
+        put({ ...facts, path: at });
+        const origin = origins.get(target);
+        if (origin !== undefined) origins.set(at, origin);
+        linkPaths(at, target);
+      }
     },
     finish() {
       const tree = sortTree([...made.values()]);
@@ -249,6 +306,11 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
     },
   };
 
+  function linkTarget(root: string, link: string): { path: string; entry: TreeEntry | undefined } {
+    const resolved = resolvePath(view, join(root, link), { followLast: false });
+    return resolved ?? { path: join(root, link), entry: undefined };
+  }
+
   /** Hardlinks of an archive stay hardlinks where their target landed in the layer too. */
   function linkUnpacked(source: PlanSource, root: string): void {
     const seen = new Map<string, string>();
@@ -258,7 +320,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
       if (inode === undefined) continue;
       const first = seen.get(inode);
       if (first === undefined) seen.set(inode, path);
-      else link(path, first);
+      else linkPaths(path, first);
     }
   }
 
@@ -279,9 +341,13 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
 /** mkdir(2) gives a new directory the setgid bit and the group of its parent, and Docker's copies show it. */
 const SETGID = 0o2000;
 
-/** Directories that a copy makes on its way get the permission bits of `--chmod` under the usual umask. */
+/** Directories that a copy makes on its way get the permission bits of an octal `--chmod` under the usual umask. */
 function newDirectoryMode({ mode }: CopyAttributes): number {
-  return mode === undefined ? 0o755 : mode & 0o755;
+  return typeof mode === 'number' ? mode & 0o755 : 0o755;
+}
+
+function changedMode(mode: number | ModeChange, entry: TreeEntry): number {
+  return typeof mode === 'number' ? mode : mode(entry.mode, entry.type === 'dir');
 }
 
 /** Names the inode of a file: equal for the entries of one layer that share it. */

@@ -1,6 +1,7 @@
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { canonicalJson, type Definition, type Vertex } from '../../llb/definition.ts';
 import type { CopyAction, ExternalSource, FileOp } from '../../llb/ops.ts';
+import { compileMode } from '../../util/symbolic-mode.ts';
 import type { Ingredient, SolvedInputs, SolverOp } from '../types.ts';
 import { changedFiles } from './changed-files.ts';
 import { createFilePlan, type PlannedLayer, type PlanSource } from './file-plan.ts';
@@ -92,10 +93,15 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
           external === undefined
             ? await layeredSource(inputs[action.from]?.layers ?? [], deps, signal)
             : await deps.external(external).open(signal);
-        const selected = await withDigests(selectSources(source.view, action.sources), source, deps, signal);
+        const selected = await withDigests(
+          selectSources(source.view, action.sources, action),
+          source,
+          deps,
+          signal,
+        );
         const attributes = {
-          mode: typeof action.mode === 'number' ? action.mode : undefined,
-          owner: owner ?? (external?.type === 'local' ? ROOT : undefined),
+          mode: typeof action.mode === 'string' ? compileMode(action.mode) : action.mode,
+          owner: owner ?? (external === undefined ? undefined : ROOT),
           directoryOwner: owner,
         };
         const rest = action.unpack === true ? await unpackArchives(selected, action, source) : selected;
@@ -118,21 +124,29 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
         one.root.type === 'file' && one.root.size > 0
           ? await deps.archives.open(source.content(one.root).path, signal)
           : undefined;
-      if (archive === undefined) rest.push(one);
-      else plan.unpack(archive, action.dest, owner);
+      if (archive === undefined) {
+        rest.push(one);
+        continue;
+      }
+      const linked = plan.linkTargets(archive, action.dest);
+      await below.ready(linked);
+      const targets = linked.length === 0 ? [] : await deps.hashTree(linked, below);
+      plan.unpack(archive, action.dest, { owner, lower: below, targets });
     }
     return rest;
   }
 }
 
-/** Files of a build context belong to root unless the instruction says otherwise. */
+/** Files of a build context, a download or a checkout belong to root unless the instruction says otherwise. */
 const ROOT = { uid: 0, gid: 0 } as const;
 
 /** The op. Of external sources what they select counts, not how it was written; what they select of a step is not known
  * before that step is solved, so there the text counts. */
 function keyText(op: FileOp, externals: ReadonlyMap<number, ExternalSource>, epochSec: number): string {
   const actions = op.actions.map((action) =>
-    action.type === 'copy' && externals.has(action.from) ? { ...action, sources: undefined } : action,
+    action.type === 'copy' && externals.has(action.from)
+      ? { ...action, sources: undefined, exclude: undefined, ifExists: undefined }
+      : action,
   );
   return canonicalJson({ kind: op.kind, base: op.base, actions, epochSec });
 }
@@ -157,10 +171,16 @@ async function externalIngredients(
   for (const [i, action] of op.actions.entries()) {
     if (action.type !== 'copy' || action.from !== input) continue;
     if (source === undefined) {
-      ingredients.push({ name: `selection ${i}`, value: canonicalJson(action.sources) });
+      const { sources, exclude, ifExists } = action;
+      ingredients.push({ name: `selection ${i}`, value: canonicalJson({ sources, exclude, ifExists }) });
       continue;
     }
-    const selected = await withDigests(selectSources(source.view, action.sources), source, deps, signal);
+    const selected = await withDigests(
+      selectSources(source.view, action.sources, action),
+      source,
+      deps,
+      signal,
+    );
     for (const one of selected) {
       const value = `${i} ${one.name} ${deps.treeDigest(selectedTree(one))}`;
       ingredients.push({ name: `files of "${one.root.path || '.'}"`, value });

@@ -23,7 +23,7 @@ export async function withDigests(
   return selected.map((one) => ({
     ...one,
     root: fill(one.root),
-    below: one.below.map(({ relative, entry }) => ({ relative, entry: fill(entry) })),
+    below: one.below.map((each) => ({ ...each, entry: fill(each.entry) })),
   }));
 }
 

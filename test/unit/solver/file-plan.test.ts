@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createTreeView } from '../../../src/layer/tree-view.ts';
 import type { Tree, TreeEntry } from '../../../src/layer/types.ts';
-import { createFilePlan, type PlanSource } from '../../../src/solver/ops/file-plan.ts';
+import { createFilePlan, type OpenedArchive, type PlanSource } from '../../../src/solver/ops/file-plan.ts';
 import { selectSources } from '../../../src/solver/ops/select.ts';
 
 /** `path` is a directory when it ends in a slash, a symlink when it holds ` -> `. */
@@ -172,10 +172,43 @@ describe('createFilePlan().mkdir()', () => {
   });
 });
 
+function archiveOf(source: PlanSource, links: readonly TreeEntry[] = []): OpenedArchive {
+  return {
+    ...source,
+    foreignLinks: new Map(links.map(({ path, link = '' }) => [path, link])),
+    entryAt: (path) => links.find((each) => each.path === path) ?? source.view.get(path),
+  };
+}
+
+describe('createFilePlan().copy() of directories on the way', () => {
+  it('gives an existing one the mode of the source and leaves its owner', () => {
+    const [existing] = tree('a/');
+    const base = createTreeView([[{ ...(existing as TreeEntry), uid: 1, gid: 2, mode: 0o700 }]]);
+    const files = sourceOf('a/', 'a/f');
+    const plan = createFilePlan(base, 0);
+    const selected = selectSources(files.view, [{ path: 'a/f', wildcard: false }], { parents: true });
+    plan.copy(selected, files, '/', { mode: undefined, owner: undefined });
+    expect(plan.finish().tree[0]).toMatchObject({ path: 'a', mode: 0o750, uid: 1, gid: 2 });
+  });
+
+  it('changes each mode by itself when the mode is symbolic', () => {
+    const files = sourceOf('s/', 's/f', 's/d/');
+    const plan = createFilePlan(createTreeView([]), 0);
+    const selected = selectSources(files.view, [{ path: 's', wildcard: false }]);
+    const mode = (old: number, isDir: boolean): number => old | (isDir ? 0o001 : 0o020);
+    plan.copy(selected, files, '/x', { mode, owner: undefined });
+    expect(plan.finish().tree.map((entry) => `${entry.path} ${entry.mode.toString(8)}`)).toEqual([
+      'x 755',
+      'x/d 751',
+      'x/f 664',
+    ]);
+  });
+});
+
 describe('createFilePlan().unpack()', () => {
   it('lays an archive over the root, through symlinked directories, replacing files', () => {
     const plan = createFilePlan(createTreeView([tree('usr/', 'usr/bin/', 'bin -> usr/bin', 'etc')]), 0);
-    plan.unpack(sourceOf('bin/sh', 'etc/', 'etc/passwd'), '/', undefined);
+    plan.unpack(archiveOf(sourceOf('bin/sh', 'etc/', 'etc/passwd')), '/', { owner: undefined });
     expect(shape(plan.finish().tree)).toEqual([
       'dir etc',
       'file etc/passwd',
@@ -189,9 +222,35 @@ describe('createFilePlan().unpack()', () => {
     const plan = createFilePlan(createTreeView([tree('usr/', 'usr/bin/', 'bin -> usr/bin')]), 0);
     const [link] = tree('l -> bin');
     const archive = [...tree('bin/', 'bin/sh'), { ...(link as TreeEntry), mode: 0o644 }];
-    plan.unpack({ ...sourceOf(), view: createTreeView([archive]) }, '/', undefined);
+    plan.unpack(archiveOf({ ...sourceOf(), view: createTreeView([archive]) }), '/', { owner: undefined });
     const { tree: planned } = plan.finish();
     expect(shape(planned)).toEqual(['dir bin', 'file bin/sh', 'symlink l -> bin']);
     expect(planned.find(({ path }) => path === 'l')?.mode).toBe(0o777);
+  });
+
+  it('repeats a file of the base that a hard link of the archive names', () => {
+    const base = sourceOf('opt/', 'opt/a');
+    const plan = createFilePlan(base.view, 0);
+    const [link] = tree('b');
+    const archive = archiveOf(sourceOf(), [
+      { ...(link as TreeEntry), type: 'hardlink', link: 'a', mode: 0o600 },
+    ]);
+    const targets = plan.linkTargets(archive, '/opt');
+    expect(shape(targets)).toEqual(['file opt/a']);
+    plan.unpack(archive, '/opt', { owner: undefined, lower: base, targets });
+    const { tree: planned, content } = plan.finish();
+    expect(shape(planned)).toEqual(['dir opt', 'file opt/a', 'hardlink opt/b -> opt/a']);
+    const file = planned.find(({ path }) => path === 'opt/a') as TreeEntry;
+    expect(file.mode).toBe(0o600);
+    expect(content(file).path).toBe('/source/opt/a');
+  });
+
+  it('throws ARCHIVE_INVALID when a hard link names nothing', () => {
+    const plan = createFilePlan(createTreeView([tree('opt/')]), 0);
+    const [link] = tree('b');
+    const archive = archiveOf(sourceOf(), [{ ...(link as TreeEntry), type: 'hardlink', link: 'a' }]);
+    expect(() => plan.unpack(archive, '/opt', { owner: undefined })).toThrow(
+      expect.objectContaining({ code: 'ARCHIVE_INVALID' }),
+    );
   });
 });

@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { LayerStore, NewFilesLayer } from '../../../../src/cache/types.ts';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { CacheMountWish, LayerStore, NewFilesLayer } from '../../../../src/cache/types.ts';
 import type { ExitStatus, ProcessSpec, RunOptions } from '../../../../src/executor/types.ts';
 import type { Digest } from '../../../../src/image/types.ts';
 import { treeDigest } from '../../../../src/layer/tree.ts';
@@ -38,6 +41,9 @@ export interface World {
   readonly texts?: Readonly<Record<string, string>>;
   readonly epochSec?: number;
   readonly proxyEnv?: readonly string[];
+  readonly secrets?: Readonly<Record<string, string>>;
+  /** Ids of SSH agents. */
+  readonly agents?: readonly string[];
   readonly run?: (spec: ProcessSpec, options: RunOptions) => ExitStatus;
 }
 
@@ -46,11 +52,14 @@ export interface Recorded {
   readonly added: NewFilesLayer[];
   readonly specs: ProcessSpec[];
   readonly ended: string[];
+  readonly caches: (CacheMountWish & { readonly anew: boolean })[];
+  /** What caches were started from. */
+  readonly seeds: Tree[];
 }
 
 /** Real ops on a store, files and an executor that only keep what they are asked for. */
 export function opDeps(world: World): { readonly deps: OpDeps; readonly recorded: Recorded } {
-  const recorded: Recorded = { snapshots: [], added: [], specs: [], ended: [] };
+  const recorded: Recorded = { snapshots: [], added: [], specs: [], ended: [], caches: [], seeds: [] };
   const layers: Partial<LayerStore> = {
     available: () => true,
     tree: async (id) => world.layers?.[id] ?? [],
@@ -92,6 +101,36 @@ export function opDeps(world: World): { readonly deps: OpDeps; readonly recorded
     forms: () => ({ snapshot: true, blob: undefined }),
     treeDigest,
     hashTree: async (tree) => tree,
+    cacheMounts: {
+      async acquire(wishes, { fill, anew }) {
+        recorded.caches.push(...wishes.map(({ id, base, sharing }) => ({ id, base, sharing, anew })));
+        const root = mkdtempSync(join(tmpdir(), 'ocibuild-unit-'));
+        const dirs = wishes.map((_, i) => join(root, String(i)));
+        for (const [i, wish] of wishes.entries()) await fill(wish, dirs[i] ?? root);
+        return {
+          dirs,
+          release() {
+            recorded.ended.push('release');
+            rmSync(root, { recursive: true });
+          },
+        };
+      },
+    },
+    secret: (id) => {
+      const value = world.secrets?.[id];
+      return value === undefined ? undefined : Buffer.from(value);
+    },
+    sshAgent: async (id) =>
+      world.agents?.includes(id) === true
+        ? {
+            socket: `/agents/${id}`,
+            async [Symbol.asyncDispose]() {
+              recorded.ended.push(`agent ${id}`);
+            },
+          }
+        : undefined,
+    devices: async () => ({ env: [], nodes: [], mounts: [], additionalGids: [], hooks: {} }),
+    writeTree: async (_dir, tree) => void recorded.seeds.push(tree),
     proxyEnv: world.proxyEnv ?? [],
     newRunId: () => 'run-id',
     epochSec: world.epochSec ?? 0,
