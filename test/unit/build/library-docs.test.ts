@@ -41,6 +41,7 @@ async function runExample({ code }: Example) {
   const printed: unknown[][] = [];
   const log = (...values: unknown[]): void => void printed.push(values);
   const build = (options: BuildOptions): ocibuild.Build => ocibuild.build({ cwd, root, ...options });
+  const lock = (options: ocibuild.LockOptions) => ocibuild.lock({ cwd, root, ...options });
   const names: string[] = [];
   const body = stripTypeScriptTypes(code).replace(
     /import \{([^}]*)\} from 'ocibuild';/g,
@@ -55,7 +56,7 @@ async function runExample({ code }: Example) {
     },
   );
   for (const name of names) expect(Object.keys(ocibuild)).toContain(name);
-  const args = { ...ocibuild, build, console: { log, warn: log } };
+  const args = { ...ocibuild, build, lock, console: { log, warn: log } };
   const run = new Function(...Object.keys(args), `return (async () => {${body}\n})()`) as (
     ...values: unknown[]
   ) => Promise<void>;
@@ -113,12 +114,9 @@ describe('examples beside the code', () => {
   });
 });
 
-describe('README.md', () => {
-  it.each(blocksOf('README.md').map((example) => [example.title, example] as const))(
-    'runs: %s',
-    async (_, one) => {
-      const { root } = await runExample(one);
-      expect(readFileSync(join(root, 'index.json'), 'utf8')).toContain('app:v1');
-    },
-  );
+describe.each(['docs/lock.md', 'README.md'])('%s', (file) => {
+  it.each(blocksOf(file).map((example) => [example.title, example] as const))('runs: %s', async (_, one) => {
+    const { root } = await runExample(one);
+    expect(readFileSync(join(root, 'index.json'), 'utf8')).toContain('app:v1');
+  });
 });
