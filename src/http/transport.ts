@@ -1,6 +1,7 @@
 import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { pipeline, Readable } from 'node:stream';
+import { getCACertificates } from 'node:tls';
 import type { ErrorCode } from '../errors/codes.ts';
 import { cancelledError, OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
@@ -12,7 +13,19 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   /** A stream is read once; where it fails, so does the request. */
   readonly body?: Uint8Array | Readable;
+  /** For this host only: a redirect to another goes without. */
+  readonly tls?: TlsSettings;
   readonly signal: AbortSignal;
+}
+
+/** PEM texts. */
+export interface TlsSettings {
+  /** Authorities besides those of the system. */
+  readonly ca?: readonly string[];
+  readonly cert?: string;
+  readonly key?: string;
+  /** Take any certificate. */
+  readonly insecure?: boolean;
 }
 
 /** The answer; whoever gets it reads or destroys `body`. */
@@ -53,10 +66,31 @@ export function createTransport(options: TransportOptions): Transport {
   const plain = new http.Agent({ keepAlive: true, proxyEnv });
   const secure = new https.Agent({ keepAlive: true, proxyEnv });
   const directSecure = new https.Agent({ keepAlive: true });
+  const special = new Map<string, https.Agent>();
+  const withSettings = (settings: TlsSettings, loopback: boolean): https.Agent => {
+    const key = JSON.stringify([settings, loopback]);
+    const known = special.get(key);
+    if (known !== undefined) return known;
+    const agent = new https.Agent({
+      keepAlive: true,
+      ...(loopback ? {} : { proxyEnv }),
+      ...(settings.ca === undefined ? {} : { ca: [...getCACertificates('default'), ...settings.ca] }),
+      ...(settings.cert === undefined ? {} : { cert: settings.cert, key: settings.key }),
+      ...(settings.insecure === true ? { rejectUnauthorized: false } : {}),
+    });
+    special.set(key, agent);
+    return agent;
+  };
   return async (request) => {
-    let { url, headers } = request;
+    let { url, headers, tls } = request;
     for (let redirects = 0; ; redirects++) {
-      const agent = url.protocol === 'https:' && isLoopback(url.hostname) ? directSecure : pick(url);
+      const loopback = isLoopback(url.hostname);
+      const agent =
+        url.protocol === 'https:' && tls !== undefined
+          ? withSettings(tls, loopback)
+          : url.protocol === 'https:' && loopback
+            ? directSecure
+            : pick(url);
       const response = await exchange({ ...request, url, headers }, agent, options.timeoutMs);
       const { location } = response.headers;
       const stays = location === undefined || request.body !== undefined;
@@ -68,7 +102,10 @@ export function createTransport(options: TransportOptions): Transport {
       }
       const next = redirectTarget(location, url, options);
       // A credential is for the host that it was given for, never for the storage that host points to.
-      if (next.host !== url.host || next.protocol !== url.protocol) headers = withoutAuthorization(headers);
+      if (next.host !== url.host || next.protocol !== url.protocol) {
+        headers = withoutAuthorization(headers);
+        tls = undefined;
+      }
       url = next;
     }
   };

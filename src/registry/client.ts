@@ -1,10 +1,11 @@
-import { OcibuildError } from '../errors/error.ts';
+import { isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { isBusy, isPassing, RetriableFailure, retryAfterMs, withRetry } from '../http/retry.ts';
 import { createTransport, type HttpRequest, type HttpResponse } from '../http/transport.ts';
 import { familiarName, type Reference } from '../image/reference.ts';
-import { isPlain, registryUrl } from './address.ts';
+import { isPlain } from './address.ts';
 import { AuthRefused, createAuthorizer, type TokenScope } from './auth.ts';
 import { createCredentialStore } from './credentials.ts';
+import { type Endpoint, endpointsOf } from './hosts.ts';
 import { authError, connectionError, responseError } from './response-error.ts';
 import type { ResolverOptions } from './types.ts';
 
@@ -76,23 +77,28 @@ export function createClient(options: ResolverOptions): RegistryClient {
   }
 
   /** One attempt: the answer, after a token was fetched for a 401. */
-  async function attempt(call: RegistryCall, action: string): Promise<HttpResponse> {
+  async function attempt(call: RegistryCall, endpoint: Endpoint, action: string): Promise<HttpResponse> {
     const { method, headers, body, ref, signal } = call;
-    const home = registryUrl(ref.registry, plainHttp);
     const url =
       typeof call.path !== 'string'
         ? call.path
-        : new URL(ref.repository === '' ? 'v2/' : `v2/${ref.repository}/${call.path}`, home);
+        : new URL(ref.repository === '' ? '' : `${ref.repository}/${call.path}`, endpoint.api);
+    if (!endpoint.isOrigin) url.searchParams.set('ns', ref.registry);
     // What the registry sends us to elsewhere has an address that is all the permission it needs.
-    const isHome = url.host === home.host;
-    const scope = scopeOf(call);
+    const isHome = url.host === endpoint.api.host;
+    const scope = scopeOf(call, endpoint);
     let authorization = isHome ? authorizer.current(scope) : undefined;
     for (let renewed = false; ; renewed = true) {
       const response = await sendOnce(
         {
           method,
           url,
-          headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
+          headers: {
+            ...(isHome ? endpoint.headers : {}),
+            ...headers,
+            ...(authorization === undefined ? {} : { authorization }),
+          },
+          ...(isHome && endpoint.tls !== undefined ? { tls: endpoint.tls } : {}),
           ...(body === undefined ? {} : { body: await body() }),
           signal,
         },
@@ -106,32 +112,72 @@ export function createClient(options: ResolverOptions): RegistryClient {
     }
   }
 
+  const endpoints = new Map<string, readonly Endpoint[]>();
+  /** Mirrors that did not answer: waiting for each of them once is enough. */
+  const silent = new Set<Endpoint>();
+  /** Mirrors are read from only; where the registry sent us was said by the one that was asked. */
+  function endpointsFor({ ref, actions, path }: RegistryCall): readonly Endpoint[] {
+    let known = endpoints.get(ref.registry);
+    if (known === undefined) {
+      known = endpointsOf(ref.registry, { env: options.env, plainHttp });
+      endpoints.set(ref.registry, known);
+    }
+    const writes = actions === 'pull,push' || ref.repository === '' || typeof path !== 'string';
+    return writes ? known.filter(({ isOrigin }) => isOrigin) : known;
+  }
+
   return {
     async call(call, use) {
-      const action = actionOf(call.ref, call.actions);
-      const once = async (): Promise<Awaited<ReturnType<typeof use>>> => {
-        const response = await attempt(call, action);
-        const { status } = response;
-        if ((status >= 200 && status < 300) || call.accepts?.includes(status)) return await use(response);
-        const { origin } = await credentials.find(call.ref, call.signal);
-        throw await responseError(response, { action, used: origin });
-      };
-      try {
-        if (call.once !== true) return await withRetry(once, { signal: call.signal, delayMs });
-        return await once();
-      } catch (error) {
-        if (call.once === true && (error instanceof RetriableFailure || isPassing(error))) throw error;
-        if (error instanceof AuthRefused) {
-          const { origin } = await credentials.find(call.ref, call.signal);
-          throw authError({ action, used: origin }, error.message);
+      const all = endpointsFor(call);
+      for (const mirror of all.slice(0, -1)) {
+        if (silent.has(mirror)) continue;
+        try {
+          // What a mirror lacks the registry has: it gets one chance.
+          return await callAt({ ...call, once: true }, mirror, use);
+        } catch (error) {
+          throwIfAborted(call.signal);
+          if (!isOcibuildError(error) || error.code === 'REGISTRY_UNREACHABLE') silent.add(mirror);
         }
-        throw connectionError(error, action);
       }
+      return callAt(call, all.at(-1) as Endpoint, use);
     },
   };
+
+  async function callAt<T>(
+    call: RegistryCall,
+    endpoint: Endpoint,
+    use: (response: HttpResponse) => Promise<T>,
+  ): Promise<T> {
+    const action = actionOf(call.ref, call.actions);
+    const scope = scopeOf(call, endpoint);
+    const once = async (): Promise<T> => {
+      const response = await attempt(call, endpoint, action);
+      const { status } = response;
+      if ((status >= 200 && status < 300) || call.accepts?.includes(status)) return await use(response);
+      const { origin } = await credentials.find(scope, call.signal);
+      throw await responseError(response, { action, used: origin });
+    };
+    try {
+      if (call.once !== true) return await withRetry(once, { signal: call.signal, delayMs });
+      return await once();
+    } catch (error) {
+      if (call.once === true && (error instanceof RetriableFailure || isPassing(error))) throw error;
+      if (error instanceof AuthRefused) {
+        const { origin } = await credentials.find(scope, call.signal);
+        throw authError({ action, used: origin }, error.message);
+      }
+      throw connectionError(error, action);
+    }
+  }
 }
 
-function scopeOf({ ref: { registry, repository }, actions = 'pull', mountFrom }: RegistryCall): TokenScope {
+/** A mirror has its own credentials. */
+function scopeOf(
+  { ref, actions = 'pull', mountFrom }: RegistryCall,
+  { isOrigin, api }: Endpoint,
+): TokenScope {
+  const { repository } = ref;
+  const registry = isOrigin ? ref.registry : api.host;
   return { registry, repository, actions, ...(mountFrom === undefined ? {} : { mountFrom }) };
 }
 
