@@ -1,9 +1,18 @@
 export { type Build, build } from './build/build.ts';
+export { type CheckOptions, type CheckResult, check, outline, targets } from './build/describe.ts';
 export { type LockOptions, type LockResult, lock } from './build/lock.ts';
 export type { Lock, LockChange } from './build/lock-file.ts';
 export type { BuildOptions, BuildResult, Output, SecretSource, SshSource } from './build/options.ts';
 export type { Category, ErrorCode } from './errors/codes.ts';
 export { isOcibuildError, MultiError, OcibuildError } from './errors/error.ts';
 export type { Position, SourceFile, SourceRange, SourceRef } from './errors/source.ts';
+export type {
+  LintWarning,
+  Outline,
+  OutlineArg,
+  OutlineMount,
+  SourceEdit,
+  TargetInfo,
+} from './frontend/types.ts';
 export type { ContainerConfig, Descriptor, Digest, History, ImageConfig, Platform } from './image/types.ts';
 export type { EventSink, ProgressEvent } from './solver/types.ts';

@@ -8,6 +8,8 @@ import type { NormalOptions } from './normalise.ts';
 
 export interface DefinitionFiles {
   readonly dockerfile: SourceFile;
+  /** Where the Dockerfile is; absent where it is no file of this machine. */
+  readonly path?: string;
   readonly ignoreFile: SourceFile | undefined;
   /** Every path that was looked at, also in vain: what a later build must find the same. */
   readonly looked: readonly string[];
@@ -47,7 +49,7 @@ export function readDefinition(options: NormalOptions): DefinitionFiles {
   if (path === undefined) return { dockerfile: file, ignoreFile, looked, readDockerfile };
   const [lockPath, lockName] = [`${path}.lock`, `${file.name}.lock`];
   const lockFile = { path: lockPath, name: lockName, read: () => read(lockPath, lockName)?.text };
-  return { dockerfile: file, ignoreFile, looked, readDockerfile, lockFile };
+  return { dockerfile: file, path, ignoreFile, looked, readDockerfile, lockFile };
 }
 
 /** The ignore file of a named context. @throws CONTEXT_NOT_FOUND, DOCKERFILE_NOT_FOUND */

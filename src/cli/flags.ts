@@ -99,6 +99,9 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'jobs', kind: 'string', value: 'N', help: 'RUN steps at a time (default: cores)' },
   { name: 'locked', kind: 'bool', help: 'hold images, URLs and git refs to Dockerfile.lock' },
   { name: 'explain', kind: 'bool', help: 'say for each step that ran why it was not cached' },
+  { name: 'check', kind: 'bool', help: 'only check the Dockerfile: --call check' },
+  { name: 'fix', kind: 'bool', help: 'with --check: put right in the Dockerfile what is certain' },
+  { name: 'call', kind: 'string', value: 'WHAT', help: 'check, outline or targets; ,format=json|sarif' },
   // Docker's older front end; these name what happens anyway.
   { name: 'rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
   { name: 'force-rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
@@ -110,8 +113,6 @@ export const BUILD_FLAGS: readonly Flag[] = [
     refused: 'this version does not load into a daemon; export with -o type=oci,dest=FILE and load that',
     accepts: ['false'],
   },
-  { name: 'check', kind: 'bool', refused: 'this version has no lint-only run', accepts: ['false'] },
-  { name: 'call', kind: 'string', refused: 'this version only builds', accepts: ['build'] },
   { name: 'watch', kind: 'bool', refused: 'this version does not watch files', accepts: ['false'] },
   { name: 'debug-shell', kind: 'bool', refused: 'this version opens no shell in a step', accepts: ['false'] },
   { name: 'cache-from', kind: 'list', refused: NO_CACHE_TRANSFER },
@@ -157,7 +158,7 @@ const LOCK_HELP: Readonly<Record<string, string>> = {
   ssh: 'SSH agent or keys, as for a build',
   pull: 'newer (default): registry, else store; missing, always, never',
 };
-const NOT_LOCKED = ['check', 'call', 'print', 'watch', 'debug-shell', 'locked'];
+const NOT_LOCKED = ['check', 'fix', 'call', 'print', 'watch', 'debug-shell', 'locked'];
 
 /** The flags of a build lock it; those that change nothing are taken all the same, but not shown. */
 export const LOCK_FLAGS: readonly Flag[] = [

@@ -12,7 +12,7 @@ import { parseIgnore } from './dockerignore.ts';
 import { createFaults, type Faults } from './faults.ts';
 import type { ArgInstruction, Instruction } from './instructions.ts';
 import { lineRange } from './lines.ts';
-import type { Directive } from './parser.ts';
+import { createLinter, type Linter } from './lint/linter.ts';
 import { readProgram } from './read-file.ts';
 import { resetConfig, resetImage, resetText } from './reset.ts';
 import { type ReadyStage, type ResolvedPlan, resolvePlan } from './resolve.ts';
@@ -37,34 +37,47 @@ import type { FrontendContext, FrontendResult, LintWarning, ResolvedImage } from
  */
 export async function convertDockerfile(context: FrontendContext): Promise<FrontendResult> {
   throwIfAborted(context.signal);
-  const program = await readProgram(context, context.dockerfile);
-  const plan = planStages(context, program);
-  const resolved = await resolvePlan(context, plan);
-  const faults = createFaults();
-  const build = createBuild(context, { plan: resolved, scope: plan.scope, faults });
-  const target = build.stageState(plan.target);
-  faults.check();
-  const declared = [...resolved.stages.values()].flatMap((stage) => stage.instructions);
-  return {
-    definition: build.graph.definition(),
-    target: target.root,
-    config: finishedConfig(target, context.labels),
-    baseHistory: target.baseHistory,
-    warnings: [
-      ...checkWarnings(program.directives),
-      ...unusedWarnings(context, [
-        ...[...declared, ...program.instructions].filter((each) => each.kind === 'ARG'),
-        ...resolved.fileArgs,
-      ]),
-    ],
-    stageNames: plan.stages.map(({ name, index }) => name ?? `stage-${index}`),
-  };
+  const linter = context.lint === 'off' ? undefined : createLinter(context);
+  try {
+    const program = await readProgram(context, context.dockerfile, linter?.file);
+    const plan = planStages(context, program);
+    const resolved = await resolvePlan(context, plan);
+    const faults = createFaults();
+    const build = createBuild(context, { plan: resolved, scope: plan.scope, faults, linter });
+    const target = build.stageState(plan.target);
+    faults.check();
+    linter?.throwIfFailed();
+    const declared = [...resolved.stages.values()].flatMap((stage) => stage.instructions);
+    return {
+      definition: build.graph.definition(),
+      target: target.root,
+      config: finishedConfig(target, context),
+      baseHistory: target.baseHistory,
+      warnings: [
+        ...(linter?.warnings() ?? []),
+        ...unusedWarnings(context, [
+          ...[...declared, ...program.instructions].filter((each) => each.kind === 'ARG'),
+          ...resolved.fileArgs,
+        ]),
+      ],
+      stageNames: plan.stages.map(({ name, index }) => name ?? `stage-${index}`),
+    };
+  } catch (error) {
+    // A fault does not make what was found before it less true.
+    context.onFailedWarnings?.(linter?.warnings() ?? []);
+    throw error;
+  }
 }
 
-function createBuild(
-  context: FrontendContext,
-  { plan, scope, faults }: { plan: ResolvedPlan; scope: FileScope; faults: Faults },
-): Build {
+export interface BuildParts {
+  readonly plan: ResolvedPlan;
+  readonly scope: FileScope;
+  readonly faults: Faults;
+  readonly linter?: Pick<Linter, 'stage' | 'step'> | undefined;
+}
+
+/** Converts stages when they are asked for. */
+export function createBuild(context: FrontendContext, { plan, scope, faults, linter }: BuildParts): Build {
   const graph = createGraph();
   const states = new Map<number, StageState>();
   const broken = new Set<number>();
@@ -88,7 +101,11 @@ function createBuild(
     plan,
     context,
     graph,
-    mainContext: () => local('context', context.ignoreFile, '[internal] load build context'),
+    mainContext() {
+      const { mainContext: source, ignoreFile } = context;
+      if (source === undefined) return local('context', ignoreFile, '[internal] load build context');
+      return graph.add({ kind: 'source', source }, [], { name: '[internal] load remote build context' });
+    },
     sourceVertex(ref, about) {
       switch (ref.kind) {
         case 'scratch':
@@ -121,8 +138,10 @@ function createBuild(
       if (stage === undefined) throw new OcibuildError('INTERNAL', `Cannot find stage ${index} of the plan`);
       const own = stage.scope === scope ? build : { ...build, ...stage.scope };
       const state = startStage(own, stage);
+      linter?.stage(state);
       let sound = stage.base.kind !== 'stage' || !broken.has(stage.base.index);
       for (const instruction of sound ? stage.instructions : []) {
+        linter?.step(state, instruction);
         const done = faults.attempt(() => {
           carryOut(own, state, instruction);
           return true;
@@ -172,7 +191,7 @@ function startStage(build: Build, stage: ReadyStage): StageState {
   const history = [...(parent?.history ?? resolved?.config.history ?? [])];
   const state: StageState = {
     stage,
-    platform,
+    platform: parent?.platform ?? (base.kind === 'scratch' ? build.context.targetPlatform : platform),
     root: parent?.root,
     env: stage.reset.includes('env') ? argsOnly(parent, env) : new Map(parent?.env),
     args: [...(parent?.args ?? [])],
@@ -213,7 +232,7 @@ function baseVertex(build: Build, state: StageState, base: BaseRef): Digest | un
         actions: [{ type: 'copy', from: 0, sources: [{ path: '', wildcard: false }], dest: '/' }],
       },
       source === undefined ? [] : [source],
-      { name: `${stepPrefix(state)}FROM ${base.name}`, source: about },
+      { name: `${stepPrefix(build, state)}FROM ${base.name}`, source: about },
     );
   }
   if (base.kind !== 'image') return undefined;
@@ -224,7 +243,7 @@ function baseVertex(build: Build, state: StageState, base: BaseRef): Digest | un
   return build.graph.add(
     { kind: 'source', source: { type: 'image', manifest, diffIds, platform: stage.platform } },
     [],
-    { name: `${stepPrefix(state)}FROM ${name}`, source: about, ingredients: { image: name } },
+    { name: `${stepPrefix(build, state)}FROM ${name}`, source: about, ingredients: { image: name } },
   );
 }
 
@@ -279,23 +298,18 @@ function compact(config: Readonly<Record<string, unknown>>): ContainerConfig {
 
 function finishedConfig(
   { image, config, history }: StageState,
-  labels: Readonly<Record<string, string>>,
+  { labels, targetPlatform }: FrontendContext,
 ): ImageConfig {
   const named = { ...config.Labels, ...labels };
   const sorted = Object.fromEntries(Object.entries(named).sort(([a], [b]) => (a < b ? -1 : 1)));
-  return { ...image, config: compact({ ...config, Labels: sorted }), history };
-}
-
-/** Someone who asks for checks, perhaps to fail on them, must hear that there are none yet. */
-function checkWarnings(directives: readonly Directive[]): LintWarning[] {
-  return directives
-    .filter(({ name }) => name === 'check')
-    .map(({ value, range }) => ({
-      rule: 'CheckDirective',
-      message: `"check=${value}" has no effect: this version has no lint rules`,
-      url: '',
-      range,
-    }));
+  // What was asked for counts, whatever the base says it is.
+  const { variant: _base, ...rest } = image;
+  return {
+    ...rest,
+    ...normalizePlatform(targetPlatform),
+    config: compact({ ...config, Labels: sorted }),
+    history,
+  };
 }
 
 function unusedWarnings(context: FrontendContext, declared: readonly ArgInstruction[]): LintWarning[] {

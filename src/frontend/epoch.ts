@@ -33,7 +33,7 @@ export async function findEpochSource(context: FrontendContext, name: string): P
 async function convertStage(context: FrontendContext, name: string): Promise<FrontendResult> {
   const { sourceDateEpoch: _unknown, ...rest } = context;
   try {
-    return await convertDockerfile({ ...rest, target: name });
+    return await convertDockerfile({ ...rest, target: name, lint: 'off' });
   } catch (error) {
     if (!isOcibuildError(error) || error.code !== 'DOCKERFILE_STAGE_NOT_FOUND') throw error;
     throw new OcibuildError(

@@ -1,6 +1,6 @@
 import { OcibuildError } from '../errors/error.ts';
 import type { SourceFile } from '../errors/source.ts';
-import { createFaults } from './faults.ts';
+import { createFaults, type Faults } from './faults.ts';
 import type { Instruction } from './instructions.ts';
 import { parseInstruction } from './parse-instruction.ts';
 import { type Directive, type ParsedFile, parseFile } from './parser.ts';
@@ -16,12 +16,24 @@ export interface FileProgram {
   readonly extended: boolean;
 }
 
-/** @throws DOCKERFILE_*; several faults of syntax come together as a MultiError */
-export async function readProgram(context: FrontendContext, file: SourceFile): Promise<FileProgram> {
+/**
+ * @param onRead gets what can be read, before faults are thrown
+ * @throws DOCKERFILE_*; several faults of syntax come together as a MultiError
+ */
+export async function readProgram(
+  context: FrontendContext,
+  file: SourceFile,
+  onRead?: (program: FileProgram) => void,
+): Promise<FileProgram> {
   const parsed = await parseFile(file);
   const { directives, escapeChar } = parsed;
   const extended = isExtended(file, directives, context.buildArgs.BUILDKIT_SYNTAX);
-  return { file, directives, instructions: parseAll(parsed), escapeChar, extended };
+  const faults = createFaults();
+  const instructions = parseAll(parsed, faults);
+  const program: FileProgram = { file, directives, instructions, escapeChar, extended };
+  onRead?.(program);
+  faults.check();
+  return program;
 }
 
 /** The languages that this frontend is: Docker's own, whatever the version, and the same with our extensions. */
@@ -44,12 +56,9 @@ function isExtended(file: SourceFile, directives: readonly Directive[], wanted: 
 }
 
 /** Faults of one instruction do not hide those of the next. */
-function parseAll(parsed: ParsedFile): Instruction[] {
-  const faults = createFaults();
+function parseAll(parsed: ParsedFile, faults: Faults): Instruction[] {
   for (const error of parsed.errors) faults.add(error);
-  const instructions = parsed.instructions.flatMap(
+  return parsed.instructions.flatMap(
     (raw) => faults.attempt(() => parseInstruction(raw, parsed.escapeChar)) ?? [],
   );
-  faults.check();
-  return instructions;
 }
