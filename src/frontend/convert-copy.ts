@@ -1,7 +1,7 @@
-import { posix } from 'node:path';
 import type { Digest } from '../image/types.ts';
-import type { CopyAction, CopySource, FileOp, Owner } from '../llb/ops.ts';
-import { BadPatternError, compileGoMatch, hasWildcard } from '../util/go-match.ts';
+import type { CopyAction, CopySource, FileOp, GitSource, HttpSource } from '../llb/ops.ts';
+import { checkChecksum, remoteSource } from './add-remote.ts';
+import { absoluteDest, copySource, readAttributes } from './copy-values.ts';
 import { expandWith } from './expand.ts';
 import { instructionError } from './flags.ts';
 import type { CopyInstruction } from './instructions.ts';
@@ -10,55 +10,98 @@ import { type Build, commit, expandIn, nextStep, type StageState, sourceOf } fro
 
 /** Carries out COPY and ADD: one file vertex on the stage, or on nothing and merged (`--link`). */
 export function convertCopy(build: Build, state: StageState, instruction: CopyInstruction): void {
-  const { raw, kind } = instruction;
-  const expand = (text: string) => expandIn(build, state, instruction, text);
-  const sources = instruction.sources.map(expand);
-  const dest = expand(instruction.dest);
-  const chown = instruction.chown === undefined ? undefined : expand(instruction.chown);
-  const chmod = instruction.chmod === undefined ? undefined : expand(instruction.chmod);
-  checkSources(instruction, sources, dest);
+  const { raw } = instruction;
+  const texts = expandTexts(build, state, instruction);
+  const { sources, dest, chmod, checksum } = texts;
+  const origins = sources.map((source) => remoteSource(instruction, source, checksum) ?? source);
+  checkSources(instruction, origins, texts);
   const about = {
     dest: absoluteDest(state.config.WorkingDir || '/', dest),
-    ...(chown ? { owner: readOwner(instruction, chown) } : {}),
-    ...(chmod ? { mode: readMode(instruction, chmod) } : {}),
+    ...readAttributes(instruction, texts),
   };
 
   const meta = nextStep(build, state, instruction);
   // A mode applies to parents that exist below as well, so it needs the lower file system.
-  const link = instruction.link && chmod === undefined;
+  const link = instruction.link && !chmod;
   const inputs: Digest[] = link || state.root === undefined ? [] : [state.root];
   const base = inputs.length - 1;
-  const actions: CopyAction[] = [];
-  if (sources.length > 0) {
-    const origin = originOf(build, state, instruction);
-    if (origin !== undefined) inputs.push(origin);
-    actions.push({
+  const addInput = (input: Digest | undefined): number => {
+    if (input === undefined) return -1;
+    const known = inputs.indexOf(input, base + 1);
+    return known < 0 ? inputs.push(input) - 1 : known;
+  };
+  const actions: CopyAction[] = groupPaths(origins).map((group): CopyAction => {
+    if (!Array.isArray(group)) {
+      const input = build.graph.add({ kind: 'source', source: group }, [], {
+        name: group.type === 'git' ? group.remote : group.url,
+        source: sourceOf(state, instruction),
+      });
+      return { type: 'copy', from: addInput(input), ...remoteAction(instruction, group), ...about };
+    }
+    return {
       type: 'copy',
-      from: origin === undefined ? -1 : inputs.length - 1,
-      sources: sources.map((source) => copySource(instruction, source)),
+      from: addInput(originOf(build, state, instruction)),
+      sources: group.map((path): CopySource => copySource(instruction, path)),
       ...about,
-      ...(kind === 'ADD' ? { unpack: true } : {}),
-    });
-  }
+      ...(instruction.kind === 'ADD' && instruction.unpack !== false ? { unpack: true } : {}),
+      ...(instruction.parents === true ? { parents: true } : {}),
+      ...(instruction.ifExists === true ? { ifExists: true } : {}),
+    };
+  });
   for (const heredoc of raw.heredocs) {
-    inputs.push(inlineFile(build, state, instruction, heredoc));
-    const file = [{ path: heredoc.name, wildcard: false }];
-    actions.push({ type: 'copy', from: inputs.length - 1, sources: file, ...about });
+    const from = addInput(inlineFile(build, state, instruction, heredoc));
+    actions.push({ type: 'copy', from, sources: [{ path: heredoc.name, wildcard: false }], ...about });
   }
   const op: FileOp = { kind: 'file', base, actions };
   const layer = build.graph.add(op, inputs, meta);
   state.root =
     link && state.root !== undefined ? build.graph.add({ kind: 'merge' }, [state.root, layer], meta) : layer;
-  commit(state, `${historyText(instruction, { sources, dest, chown, chmod })} # buildkit`, true);
+  commit(state, `${historyText(instruction, texts)} # buildkit`, true);
 }
 
-/** `user[:group]` as numbers where they are numbers. An empty group after `:` is 0. */
-export function parseOwner(text: string): Owner {
-  const [user = '', group] = text.split(':', 2);
-  const side = (part: string) => (/^\d{1,10}$/.test(part) ? Number(part) : part);
+interface Texts {
+  readonly sources: readonly string[];
+  readonly dest: string;
+  readonly chown: string | undefined;
+  readonly chmod: string | undefined;
+  readonly checksum: string | undefined;
+}
+
+function expandTexts(build: Build, state: StageState, instruction: CopyInstruction): Texts {
+  const expand = (text: string): string => expandIn(build, state, instruction, text);
+  const optional = (text: string | undefined) => (text === undefined ? undefined : expand(text));
   return {
-    ...(user === '' ? {} : { user: side(user) }),
-    ...(group === undefined ? {} : { group: group === '' ? 0 : side(group) }),
+    sources: instruction.sources.map(expand),
+    dest: expand(instruction.dest),
+    chown: optional(instruction.chown),
+    chmod: optional(instruction.chmod),
+    checksum: optional(instruction.checksum),
+  };
+}
+
+type Origin = string | HttpSource | GitSource;
+
+/** Neighbouring paths are one action; the order of the sources stays, since a later one overwrites. */
+function groupPaths(origins: readonly Origin[]): (string[] | HttpSource | GitSource)[] {
+  const groups: (string[] | HttpSource | GitSource)[] = [];
+  for (const origin of origins) {
+    const last = groups.at(-1);
+    if (typeof origin !== 'string') groups.push(origin);
+    else if (Array.isArray(last)) last.push(origin);
+    else groups.push([origin]);
+  }
+  return groups;
+}
+
+/** A download is a file, unpacked only when that is asked for; of a checkout the content is taken. */
+function remoteAction(
+  { unpack }: CopyInstruction,
+  source: HttpSource | GitSource,
+): Pick<CopyAction, 'sources' | 'unpack'> {
+  const path = source.type === 'http' ? source.filename : '';
+  return {
+    sources: [{ path, wildcard: false }],
+    ...(source.type === 'http' && unpack === true ? { unpack } : {}),
   };
 }
 
@@ -70,7 +113,8 @@ function originOf(build: Build, state: StageState, instruction: CopyInstruction)
 
 function inlineFile(build: Build, state: StageState, { raw }: CopyInstruction, heredoc: Heredoc): Digest {
   const text = heredoc.chomp ? chompTabs(heredoc.content) : heredoc.content;
-  const options = { escapeChar: build.escapeChar, ignoreQuotes: true };
+  // The escape directive does not reach into the text.
+  const options = { escapeChar: '\\', ignoreQuotes: true };
   const content = heredoc.expand ? expandWith(raw, text, state.env, options).text : text;
   const data = Buffer.from(content, 'utf8').toString('base64');
   const op: FileOp = {
@@ -81,22 +125,18 @@ function inlineFile(build: Build, state: StageState, { raw }: CopyInstruction, h
   return build.graph.add(op, [], { name: '[internal] preparing inline document' });
 }
 
-function checkSources({ raw, kind }: CopyInstruction, sources: readonly string[], dest: string): void {
-  for (const source of sources) {
-    if (!/^(https?|git|ssh):\/\/|^git@[^/:]+:/i.test(source)) continue;
-    if (kind === 'COPY') {
-      throw instructionError(raw, 'DOCKERFILE_INSTRUCTION_INVALID', {
-        message: `Cannot copy "${source}": COPY takes paths only`,
-        hint: 'use ADD for URLs and git repositories',
-      });
-    }
-    const form = /^https?:/i.test(source) && !/\.git(?:[#?]|$)/.test(source) ? 'a URL' : 'a git repository';
-    throw instructionError(raw, 'DOCKERFILE_UNSUPPORTED', {
-      message: `Cannot add "${source}": ADD of ${form} is not supported yet`,
-    });
+function checkSources(
+  instruction: CopyInstruction,
+  origins: readonly Origin[],
+  { dest, checksum }: Texts,
+): void {
+  const { raw, kind, parents } = instruction;
+  const count = origins.length + raw.heredocs.length;
+  if (checksum) {
+    const remotes = origins.filter((origin) => typeof origin !== 'string').length;
+    checkChecksum(instruction, { remotes, sources: count });
   }
-  const count = sources.length + raw.heredocs.length;
-  if (count > 1 && !/(^|\/)\.{0,2}$/.test(dest)) {
+  if (count > 1 && parents !== true && !/(^|\/)\.{0,2}$/.test(dest)) {
     throw instructionError(raw, 'DOCKERFILE_INSTRUCTION_INVALID', {
       message: `Cannot ${kind === 'COPY' ? 'copy' : 'add'} ${count} sources to "${dest}": it must be a directory`,
       hint: `write the destination as "${dest}/"`,
@@ -104,60 +144,15 @@ function checkSources({ raw, kind }: CopyInstruction, sources: readonly string[]
   }
 }
 
-function copySource({ raw }: CopyInstruction, source: string): CopySource {
-  const path = posix.resolve('/', source).slice(1);
-  const wildcard = hasWildcard(path);
-  try {
-    if (wildcard) compileGoMatch(path);
-  } catch (error) {
-    if (!(error instanceof BadPatternError)) throw error;
-    throw instructionError(raw, 'DOCKERFILE_INSTRUCTION_INVALID', { message: error.message });
-  }
-  return { path, wildcard };
-}
-
-/** Empty and `.` are the working directory itself, and what ends in `/.` is a directory, whether it exists or not. */
-function absoluteDest(workdir: string, dest: string): string {
-  const path = posix.resolve('/', workdir, dest);
-  const directory = /^\.?$|\/\.?$/.test(dest);
-  return directory && path !== '/' ? `${path}/` : path;
-}
-
-function readOwner({ raw }: CopyInstruction, chown: string): Owner {
-  if (/^[^:\s]*(?::[^:\s]*)?$/.test(chown) && chown !== ':') return parseOwner(chown);
-  throw instructionError(raw, 'DOCKERFILE_FLAG_INVALID', {
-    message: `Cannot use owner "${chown}": expected "user" or "user:group"`,
-    range: raw.flags.find(({ name }) => name === 'chown')?.range ?? raw.range,
-  });
-}
-
-function readMode({ raw }: CopyInstruction, chmod: string): number {
-  if (/^[0-7]{1,6}$/.test(chmod) && Number.parseInt(chmod, 8) <= 0o7777) return Number.parseInt(chmod, 8);
-  const range = raw.flags.find(({ name }) => name === 'chmod')?.range ?? raw.range;
-  const clause = '[ugoa]*(?:[-+=][rwxXstugo]*)+';
-  if (new RegExp(`^${clause}(?:,${clause})*$`).test(chmod)) {
-    throw instructionError(raw, 'DOCKERFILE_UNSUPPORTED', {
-      message: `Cannot use "--chmod=${chmod}": symbolic modes are not supported yet`,
-      hint: 'write the mode in octal, for example "--chmod=755"',
-      range,
-    });
-  }
-  throw instructionError(raw, 'DOCKERFILE_FLAG_INVALID', {
-    message: `Cannot use "--chmod=${chmod}": expected an octal mode between 0 and 07777`,
-    range,
-  });
-}
-
-function historyText(
-  { kind, raw }: CopyInstruction,
-  parts: { sources: readonly string[]; dest: string; chown: string | undefined; chmod: string | undefined },
-): string {
+/** As Docker writes it: other flags are not shown. */
+function historyText({ kind, raw, parents }: CopyInstruction, texts: Texts): string {
   return [
     kind,
-    ...(parts.chown ? [`--chown=${parts.chown}`] : []),
-    ...(parts.chmod ? [`--chmod=${parts.chmod}`] : []),
-    ...parts.sources,
+    ...(parents === true ? ['--parents'] : []),
+    ...(texts.chown ? [`--chown=${texts.chown}`] : []),
+    ...(texts.chmod ? [`--chmod=${texts.chmod}`] : []),
+    ...texts.sources,
     ...raw.heredocs.map(({ name }) => `<<${name}`),
-    parts.dest,
+    texts.dest,
   ].join(' ');
 }
