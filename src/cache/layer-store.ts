@@ -90,6 +90,15 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     return undefined;
   }
 
+  /** What is known of a blob that is elsewhere. */
+  const remoteBlob = (id: LayerId): LayerBlob | undefined => {
+    const found = rowsOf(id);
+    const row = found.some(hasBlob) ? undefined : found.find(({ origin }) => origin !== undefined);
+    const descriptor = row === undefined ? undefined : descriptorOf(row);
+    if (row?.diffId === undefined || descriptor === undefined) return undefined;
+    return { descriptor, diffId: row.diffId, path: content.path(descriptor.digest) };
+  };
+
   const saveTree = (id: LayerId, tree: Tree): void => {
     write(treeFile(id), JSON.stringify(tree));
     trees.set(id, Promise.resolve(tree));
@@ -170,7 +179,9 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     const { packLayer } = await import('../layer/pack-layer.ts');
     const dest = content.tempFile();
     const { compression, level, onProgress, signal } = options;
-    const packed = await packLayer(tree, {
+    const sockets = tree.filter(({ type }) => type === 'socket');
+    const packable = sockets.length === 0 ? tree : tree.filter(({ type }) => type !== 'socket');
+    const packed = await packLayer(packable, {
       compression,
       ...(level === undefined ? {} : { level }),
       dest,
@@ -180,7 +191,8 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       ...(onProgress === undefined ? {} : { onProgress }),
     });
     content.ingest(dest, packed.digest, packed.size);
-    saveTree(id, packed.tree);
+    const { sortTree } = await import('../layer/tree.ts');
+    saveTree(id, sortTree([...packed.tree, ...sockets]));
     if (packed.index !== undefined) write(chunksFile(id), JSON.stringify(packed.index));
     rows.put(id, {
       diffId: packed.diffId,
@@ -249,6 +261,8 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     blob(id, options, signal) {
       const key = formKey(id, options);
       return once(key, async () => {
+        const remote = options.mayBeRemote === true && isBase(id) ? remoteBlob(id) : undefined;
+        if (remote !== undefined && !mustChange(id, remote, options)) return remote;
         const known = packings.get(key) ?? (await localBlob(id, signal));
         if (known !== undefined && (packings.has(key) || !mustChange(id, known, options))) return known;
         if (known !== undefined && isBase(id)) {

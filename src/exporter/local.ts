@@ -46,7 +46,7 @@ export async function exportLocal(
   const dirs: TreeEntry[] = [];
   let done = 0;
   for (const entry of tree) {
-    if (entry.path === '' || entry.type === 'whiteout' || entry.type === 'opaque') continue;
+    if (entry.path === '' || ['whiteout', 'opaque', 'socket'].includes(entry.type)) continue;
     const path = join(dest, entry.path);
     try {
       writeEntry(entry, path, place, content);
@@ -117,6 +117,7 @@ function writeEntry(
     case 'block':
       makeNode(entry, path, place);
       return;
+    case 'socket':
     case 'whiteout':
     case 'opaque':
       return;

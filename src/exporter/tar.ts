@@ -17,7 +17,8 @@ export async function exportTar(
   target: ExportTarget,
   { signal, epochSec, onProgress }: ExportOptions,
 ): Promise<void> {
-  const entries = tree.filter(({ path, type }) => path !== '' && type !== 'whiteout' && type !== 'opaque');
+  const left = ['whiteout', 'opaque', 'socket'];
+  const entries = tree.filter(({ path, type }) => path !== '' && !left.includes(type));
   await writeTarget(target, signal, async (sink) => {
     const out = bufferedSink(sink);
     let done = 0;

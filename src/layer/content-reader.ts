@@ -23,6 +23,8 @@ export interface ContentReader {
 
 /** @throws CONTEXT_CHANGED where the file is gone, CONTEXT_UNREADABLE */
 export function openContent(entry: TreeEntry, content: FileContent): ContentReader {
+  // Its source may be a socket, which cannot be opened.
+  if (entry.size === 0) return { read: () => undefined, finish: () => undefined, abandon: () => undefined };
   const shown = content.path.toString();
   const fd = attempt(shown, () => openSync(content.path, OPEN_FLAGS));
   return {

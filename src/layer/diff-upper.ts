@@ -22,7 +22,7 @@ interface Walk {
 }
 
 /**
- * The changes that an overlay's upper directory holds, without file digests. Sockets are left out, as Docker does.
+ * The changes that an overlay's upper directory holds, without file digests. Packing leaves sockets out, as Docker does.
  * @see kernel Documentation/filesystems/overlayfs.rst §whiteouts and opaque directories
  * @throws CONTEXT_UNREADABLE
  */
@@ -87,7 +87,7 @@ function finishEntry(
   facts: TreeEntry,
   { stat, absolute }: { stat: Stats; absolute: string },
 ): TreeEntry {
-  if (facts.type === 'dir') return facts;
+  if (facts.type === 'dir' || facts.type === 'socket') return facts;
   if (stat.nlink > 1) {
     const inode = `${stat.dev}:${stat.ino}`;
     const link = inodes.get(inode);
@@ -136,7 +136,8 @@ function typeOf(stat: Stats): TreeEntry['type'] | undefined {
   if (stat.isSymbolicLink()) return 'symlink';
   if (stat.isFIFO()) return 'fifo';
   if (stat.isCharacterDevice()) return 'char';
-  return stat.isBlockDevice() ? 'block' : undefined;
+  if (stat.isBlockDevice()) return 'block';
+  return stat.isSocket() ? 'socket' : undefined;
 }
 
 /** Linux' 64-bit device number: 12 bits of the minor stand above the major. */

@@ -17,6 +17,7 @@ const TYPE_FLAGS: Readonly<Record<EntryType, string>> = {
   char: '3',
   block: '4',
   fifo: '6',
+  socket: '0',
   whiteout: '0',
   opaque: '0',
 };

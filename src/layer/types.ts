@@ -8,6 +8,8 @@ export type EntryType =
   | 'char'
   | 'block'
   | 'fifo'
+  /** Left behind by a RUN, for COPY to find: no archive holds one, so it stays out of blobs and exports. */
+  | 'socket'
   | 'whiteout'
   | 'opaque';
 

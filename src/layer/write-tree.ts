@@ -9,6 +9,7 @@ import {
   mkdirSync,
   symlinkSync,
   utimesSync,
+  writeFileSync,
 } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { throwIfAborted } from '../errors/error.ts';
@@ -78,6 +79,8 @@ function writeEntry(dir: string, entry: TreeEntry, options: WriteTreeOptions): v
     case 'whiteout':
       sys().mknod(path, { type: SYS.S_IFCHR, mode: 0 });
       return;
+    case 'socket':
+      return;
     case 'opaque':
       sys().lsetxattr(path, options.opaqueXattr, Buffer.from('y'));
       return;
@@ -97,7 +100,10 @@ function writeEntry(dir: string, entry: TreeEntry, options: WriteTreeOptions): v
 
 /** Owner before mode: chown clears the setuid bit. */
 function setAttributes(path: string | Buffer, entry: TreeEntry): void {
-  if (entry.uid !== 0 || entry.gid !== 0 || entry.type === 'file')
+  // As root, libuv gives a copied file to the owner of the original.
+  const isCopy = entry.type === 'file' && process.geteuid?.() === 0;
+  if (isCopy && entry.uid === 0 && entry.gid === 0) lchownSync(path, 0, 0);
+  else if (entry.uid !== 0 || entry.gid !== 0 || entry.type === 'file')
     setOwner(entry, {}, () => lchownSync(path, entry.uid, entry.gid));
   if (entry.type !== 'symlink') chmodSync(path, entry.mode);
   for (const [name, value] of Object.entries(entry.xattrs ?? {})) {
@@ -108,6 +114,11 @@ function setAttributes(path: string | Buffer, entry: TreeEntry): void {
 }
 
 function copyFile(entry: TreeEntry, target: string | Buffer, content: FileContent): void {
+  if (entry.size === 0) {
+    // Its source may be a socket, which cannot be opened.
+    writeFileSync(target, '', { flag: 'wx' });
+    return;
+  }
   try {
     copyFileSync(content.path, target, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
   } catch (error) {

@@ -21,15 +21,18 @@ export async function resolveOwner(owner: Owner, root: LayeredSource, deps: OpDe
   const numericUser = idOf(user);
   const passwd = numericUser === undefined ? await readSmallFile(root, 'etc/passwd', read) : undefined;
   const account = passwd === undefined ? undefined : lineOf(passwd, String(user));
-  const uid = numericUser ?? fieldOf(account, 2) ?? otherwise;
-  const ownGid = group === undefined ? (numericUser ?? fieldOf(account, 3) ?? otherwise) : 0;
+  // The one name that means the same everywhere, so no passwd file is needed for it.
+  const byName = user === 'root' ? 0 : otherwise;
+  const uid = numericUser ?? fieldOf(account, 2) ?? byName;
+  const ownGid = group === undefined ? (numericUser ?? fieldOf(account, 3) ?? byName) : 0;
   if (uid === undefined || ownGid === undefined) throw unknown('user', String(user), '/etc/passwd');
   if (group === undefined) return { uid, gid: ownGid };
   const numericGroup = idOf(group);
   if (numericGroup !== undefined) return { uid, gid: numericGroup };
   const groups = await readSmallFile(root, 'etc/group', read);
   // Other builders fall back to the user's own group, so a directory of "app:typo" is app's.
-  const fallback = otherwise === undefined ? undefined : (fieldOf(account, 3) ?? otherwise);
+  const own = otherwise === undefined ? undefined : (fieldOf(account, 3) ?? otherwise);
+  const fallback = group === 'root' ? 0 : own;
   const gid = fieldOf(groups === undefined ? undefined : lineOf(groups, String(group)), 2) ?? fallback;
   if (gid === undefined) throw unknown('group', String(group), '/etc/group');
   return { uid, gid };

@@ -4,6 +4,8 @@ import type { LayeredSource } from './layered-source.ts';
 import type { Selected } from './select.ts';
 import type { LocalFiles, OpDeps } from './types.ts';
 
+const EMPTY_DIGEST: Digest = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
+
 /** Fills in the content digests of what was selected; reads only files whose digest is not known yet. */
 export async function withDigests(
   selected: readonly Selected[],
@@ -13,10 +15,13 @@ export async function withDigests(
 ): Promise<Selected[]> {
   const entries = selected.flatMap((one) => [one.root, ...one.below.map(({ entry }) => entry)]);
   const files = entries.filter((entry) => entry.type === 'file');
-  if ('ready' in source) await source.ready(files);
+  if ('ready' in source)
+    await source.ready(entries.filter(({ type }) => type === 'file' || type === 'socket'));
   const known =
     'digests' in source ? await source.digests(files, signal) : digestMap(await deps.hashTree(files, source));
   const fill = (entry: TreeEntry): TreeEntry => {
+    // As Docker copies it.
+    if (entry.type === 'socket') return { ...entry, type: 'file', size: 0, digest: EMPTY_DIGEST };
     const digest = entry.type === 'file' ? known.get(entry.path) : undefined;
     return digest === undefined ? entry : { ...entry, digest };
   };

@@ -40,7 +40,7 @@ describe('resolveOwner()', () => {
   it.each<[string, Owner, string, readonly string[]]>([
     ['a user that is not there', { user: 'who' }, 'the user "who" in /etc/passwd', ['base']],
     ['a group that is not there', { user: 1, group: 'who' }, 'the group "who" in /etc/group', ['base']],
-    ['a user of an empty root', { user: 'root' }, 'the user "root"', []],
+    ['a user of an empty root', { user: 'app' }, 'the user "app"', []],
     ['a line without numbers', { user: 'broken' }, 'the user "broken"', ['base']],
     ['an empty user number', { user: 'empty' }, 'the user "empty"', ['base']],
     ['a line that ends before the group', { user: 'nogid' }, 'the user "nogid"', ['base']],
