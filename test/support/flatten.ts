@@ -46,7 +46,7 @@ type Descriptor = {
   digest: string;
   size: number;
   annotations?: Record<string, string>;
-  platform?: { os: string; architecture: string };
+  platform?: { os: string; architecture: string; variant?: string };
 };
 type Inode = { meta: Omit<FlatEntry, 'path' | 'hardlinkOf'> };
 type Node = { inode: Inode; layer: number };
@@ -57,7 +57,7 @@ type Node = { inode: Inode; layer: number };
  */
 export async function flattenLayout(
   dir: string,
-  options: { tag?: string; digest?: string } = {},
+  options: { tag?: string; digest?: string; platform?: string } = {},
 ): Promise<FlatImage> {
   const index = JSON.parse(await readFile(join(dir, 'index.json'), 'utf8')) as { manifests: Descriptor[] };
   const descriptor = await selectManifest(dir, index.manifests, options);
@@ -93,9 +93,9 @@ export async function flattenTars(tars: readonly Buffer[]): Promise<Pick<FlatIma
 async function selectManifest(
   dir: string,
   manifests: readonly Descriptor[],
-  options: { tag?: string; digest?: string },
+  options: { tag?: string; digest?: string; platform?: string },
 ): Promise<Descriptor> {
-  const { tag, digest } = options;
+  const { tag, digest, platform } = options;
   const named = manifests.filter((m) => {
     const names = [
       m.annotations?.['org.opencontainers.image.ref.name'],
@@ -108,8 +108,24 @@ async function selectManifest(
   const first = images[0];
   if (first === undefined) throw new Error(`No image ${tag ?? digest ?? ''} in "${dir}"`);
   if (!first.mediaType.includes('index') && !first.mediaType.includes('manifest.list')) return first;
-  const nested = await readJson<{ manifests: Descriptor[] }>(dir, first);
-  return selectManifest(dir, nested.manifests, {});
+  const { manifests: nested } = await readJson<{ manifests: Descriptor[] }>(dir, first);
+  const wanted = platform === undefined ? nested : nested.filter((each) => platformText(each) === platform);
+  return selectManifest(dir, wanted, {});
+}
+
+/** Platforms of the index that a layout's only tag points to, in its order; undefined where it is no index. */
+export async function platformsOfLayout(dir: string): Promise<string[] | undefined> {
+  const { manifests } = JSON.parse(await readFile(join(dir, 'index.json'), 'utf8')) as {
+    manifests: Descriptor[];
+  };
+  const [only] = manifests;
+  if (only === undefined || !/index|manifest\.list/.test(only.mediaType)) return undefined;
+  return (await readJson<{ manifests: Descriptor[] }>(dir, only)).manifests.map(platformText);
+}
+
+function platformText({ platform }: Descriptor): string {
+  const { os = '', architecture = '', variant } = platform ?? {};
+  return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/');
 }
 
 async function readJson<T>(dir: string, descriptor: Descriptor): Promise<T> {
