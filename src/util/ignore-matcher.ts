@@ -9,7 +9,9 @@ export interface IgnoreMatcher {
 }
 
 /**
- * A pattern hides what it matches and all that is below; the last pattern that applies to a path decides.
+ * A pattern hides what it matches and all that is below; the last pattern that applies to a path decides. As in
+ * Docker, patterns are asked in order and only those that would change the answer so far, so `!x*` does not apply to
+ * what is below a directory that was visible when it was asked.
  * @param patterns cleaned paths of Go's match with `**`; `!` before one includes again what it matches
  * @throws BadPatternError
  */
@@ -22,47 +24,63 @@ export function createIgnoreMatcher(patterns: readonly string[]): IgnoreMatcher 
   const negations = rules.flatMap((rule, index) =>
     rule.negated ? [{ index, mayMatchBelow: compileBelow(rule.parts) }] : [],
   );
-  const tests = rules.map(({ test }) => test);
-  // Below a matched directory its pattern applies too, so of all patterns only the last one's index is needed.
-  const decided = new Map<string, number>([['', -1]]);
+  const none: Verdict = { hits: new Uint8Array(rules.length), last: -1 };
+  const decided = new Map<string, Verdict>([['', none]]);
 
-  function decideDir(dir: string): number {
+  function decideDir(dir: string): Verdict {
     const known = decided.get(dir);
     if (known !== undefined) return known;
-    const index = decide(dir);
-    decided.set(dir, index);
-    return index;
+    const hits = new Uint8Array(rules.length);
+    const last = decide(dir, hits);
+    const verdict = last < 0 ? none : { hits, last };
+    decided.set(dir, verdict);
+    return verdict;
   }
   // A scan asks for the entries of one directory after another, so the parent is mostly the one before.
   let parent = '';
-  let parentIndex = -1;
-  function decideParent(path: string, slash: number): number {
+  let parentVerdict = none;
+  function decideParent(path: string, slash: number): Verdict {
     if (slash !== parent.length || !path.startsWith(parent)) {
       const dir = path.slice(0, slash);
-      const index = decideDir(dir);
+      const verdict = decideDir(dir);
       parent = dir;
-      parentIndex = index;
+      parentVerdict = verdict;
     }
-    return parentIndex;
+    return parentVerdict;
   }
-  function decide(path: string): number {
+  /** Index of the pattern that decides, -1 if none does; marks the patterns that apply. */
+  function decide(path: string, hits: Uint8Array | undefined): number {
     const slash = path.lastIndexOf('/');
-    const above = slash < 0 ? -1 : decideParent(path, slash);
-    for (let index = tests.length - 1; index > above; index--) {
-      if (tests[index]?.(path, slash + 1) === true) return index;
+    const above = slash < 0 ? none : decideParent(path, slash);
+    let isHidden = false;
+    let last = -1;
+    for (let index = 0; index < rules.length; index++) {
+      const rule = rules[index];
+      // What applies to the directory applies to all that is below.
+      const applies = above.hits[index] === 1 || (rule?.negated === isHidden && rule.test(path, slash + 1));
+      if (!applies) continue;
+      isHidden = rule?.negated !== true;
+      last = index;
+      if (hits !== undefined) hits[index] = 1;
     }
-    return above;
+    return last;
   }
   const hidden = (index: number): boolean => index >= 0 && rules[index]?.negated === false;
   return {
-    excluded: (path, isDir) => hidden(isDir ? decideDir(path) : decide(path)),
+    excluded: (path, isDir) => hidden(isDir ? decideDir(path).last : decide(path, undefined)),
     mayContainIncluded(dir) {
-      const index = decideDir(dir);
-      if (!hidden(index)) return true;
+      const { last } = decideDir(dir);
+      if (!hidden(last)) return true;
       const parts = dir.split('/');
-      return negations.some((negation) => negation.index > index && negation.mayMatchBelow(parts));
+      return negations.some((negation) => negation.index > last && negation.mayMatchBelow(parts));
     },
   };
+}
+
+/** Which patterns apply to a directory, and the last of them (-1: none). */
+interface Verdict {
+  readonly hits: Uint8Array;
+  readonly last: number;
 }
 
 /** `base`: where the last path element starts. */

@@ -31,15 +31,23 @@ function pathMatches(names: readonly string[], globs: readonly string[]): boolea
   return names.some((_, at) => pathMatches(names.slice(at), rest)) || pathMatches([], rest);
 }
 
-/** Each pattern against the path and all of its parents; the last that applies wins. */
-function naive(patterns: readonly string[], names: readonly string[]): boolean {
-  let excluded = false;
-  for (const each of patterns) {
+/** Which patterns apply to a path: asked in order, only where they change something, and kept below. */
+function applying(patterns: readonly string[], names: readonly string[]): boolean[] {
+  if (names.length === 0) return patterns.map(() => false);
+  const above = applying(patterns, names.slice(0, -1));
+  let hidden = false;
+  return patterns.map((each, index) => {
     const negated = each.startsWith('!');
     const globs = (negated ? each.slice(1) : each).split('/');
-    if (names.some((_, at) => pathMatches(names.slice(0, at + 1), globs))) excluded = !negated;
-  }
-  return excluded;
+    const applies = above[index] === true || (negated === hidden && pathMatches(names, globs));
+    if (applies) hidden = !negated;
+    return applies;
+  });
+}
+
+function naive(patterns: readonly string[], names: readonly string[]): boolean {
+  const last = applying(patterns, names).lastIndexOf(true);
+  return last >= 0 && patterns[last]?.startsWith('!') === false;
 }
 
 describe('createIgnoreMatcher() on generated patterns', () => {
