@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { cgroupDirs, killCgroups, oomKills, removeCgroups } from './cgroup.ts';
+import type { Emulation } from './emulation.ts';
 import { hasCgroups, type Machine, specMachine } from './machine.ts';
 import { createOutputBatcher, type OutputBatcher } from './output.ts';
 import type { OutputPart, WorkerSetup } from './protocol.ts';
@@ -23,6 +24,7 @@ export interface Container {
 export interface ContainerDeps {
   readonly setup: WorkerSetup;
   readonly machine: Machine;
+  readonly emulation: Emulation;
   onOutput(parts: readonly OutputPart[]): void;
   onStarted(pid: number): void;
 }
@@ -34,28 +36,35 @@ const HIGHEST_SIGNAL = 64;
 
 /** Mounts the root and starts the runtime; synchronous up to the spawn, in the thread that owns the mounts. */
 export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Container {
-  const { setup, machine } = deps;
+  const { setup } = deps;
   const bundle = join(setup.runDir, spec.id);
   const root = prepareRoot(spec, bundle, setup.rootless);
   const pidFile = join(bundle, 'pid');
   const log = join(bundle, 'log.json');
+  // crun copies the config into its state.
+  const isPrivate = root.configDir !== bundle && setup.runtime.flavour === 'crun';
+  const stateDir = isPrivate ? join(root.configDir, 'state') : setup.stateDir;
   let child: ChildProcess;
+  let { machine } = deps;
   const oomBefore = oomKills(machine.cgroups, machine.selfCgroup);
   try {
+    const enter = deps.emulation.prepare(join(bundle, 'rootfs'), spec);
+    if (enter !== undefined) machine = { ...machine, rootless: true };
     const config = runtimeSpec({
       process: spec,
       user: root.user,
       cwd: root.cwd,
-      rootPath: 'rootfs',
+      rootPath: join(bundle, 'rootfs'),
       mounts: root.mounts,
       machine: specMachine(machine, spec.id, spec.security === 'insecure'),
     });
-    writeFileSync(join(bundle, 'config.json'), JSON.stringify(config));
+    writeFileSync(join(root.configDir, 'config.json'), JSON.stringify(config), { mode: 0o600 });
     const args = [
-      ...globalArgs(setup.runtime, { stateDir: setup.stateDir, log, noCgroups: !hasCgroups(machine) }),
-      ...['run', '--bundle', bundle, '--pid-file', pidFile, spec.id],
+      ...globalArgs(setup.runtime, { stateDir, log, noCgroups: !hasCgroups(machine) }),
+      ...['run', '--bundle', root.configDir, '--pid-file', pidFile, spec.id],
     ];
-    child = spawn(setup.runtime.path, args, {
+    const [file = '', ...words] = [...(enter ?? []), setup.runtime.path, ...args];
+    child = spawn(file, words, {
       cwd: bundle,
       env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
       // A process group of its own: Ctrl-C on the terminal reaches us, and we cancel in order.
@@ -70,7 +79,7 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
   const output = createOutputBatcher(deps.onOutput);
   if (child.stdout) output.attach('stdout', child.stdout);
   if (child.stderr) output.attach('stderr', child.stderr);
-  const killer = createKiller({ child, pidFile, id: spec.id, runtime: setup });
+  const killer = createKiller({ child, pidFile, id: spec.id, runtime: { ...setup, stateDir } });
 
   const done = (async (): Promise<ExitStatus> => {
     try {

@@ -1,4 +1,5 @@
 import type { SourceRef } from '../errors/source.ts';
+import { formatPlatform } from '../image/platform.ts';
 import type { ContainerConfig, Digest, History, ImageConfig, Platform } from '../image/types.ts';
 import type { GraphBuilder, VertexMeta } from '../llb/definition.ts';
 import type { ArgEntry } from './args.ts';
@@ -75,16 +76,29 @@ export function nextStep(build: Build, state: StageState, instruction: Instructi
   state.step++;
   const text = shownText(build, state, instruction);
   return {
-    name: `${stepPrefix(state)}${instruction.trigger === true ? 'ONBUILD ' : ''}${text}`,
+    name: `${stepPrefix(build, state)}${instruction.trigger === true ? 'ONBUILD ' : ''}${text}`,
     source: sourceOf(state, instruction),
     ...(state.ignoreCache ? { ignoreCache: true } : {}),
   };
 }
 
-/** `[build  2/13] `: the number is as wide as the count. */
-export function stepPrefix({ stage, step, steps }: StageState): string {
+/** `[build  2/13] `, `[linux/arm64 build  2/13] `: the number is as wide as the count. */
+export function stepPrefix(build: Build, { stage, platform, env, step, steps }: StageState): string {
   const number = String(step).padStart(String(steps).length);
-  return `[${stage.label === '' ? '' : `${stage.label} `}${number}/${steps}] `;
+  const shown = build.context.manyPlatforms === true ? `${platformText(build, platform, env)} ` : '';
+  return `[${shown}${stage.label === '' ? '' : `${stage.label} `}${number}/${steps}] `;
+}
+
+/** `linux/amd64->arm64` where a stage that runs here asked what it is to make. */
+function platformText({ context }: Build, platform: Platform, env: ReadonlyMap<string, string>): string {
+  const { os, architecture, variant } = context.targetPlatform;
+  const declared = ['TARGETPLATFORM', 'TARGETOS', 'TARGETARCH'].some((name) => env.has(name));
+  const other =
+    os !== platform.os
+      ? formatPlatform(context.targetPlatform)
+      : [architecture, ...(variant === undefined ? [] : [variant])].join('/');
+  const isSame = formatPlatform(context.targetPlatform) === formatPlatform(platform);
+  return `${formatPlatform(platform)}${declared && !isSame ? `->${other}` : ''}`;
 }
 
 export function sourceOf({ stage, step, steps }: StageState, { raw }: Instruction): SourceRef {
@@ -113,7 +127,7 @@ function shownText({ escapeChar }: Build, { env }: StageState, { raw, kind }: In
     if (!(error instanceof LexError)) throw error;
   }
   const [inline] = raw.heredocs;
-  if (kind !== 'RUN' || inline === undefined || !/^\d*<<\S+$/.test(raw.rest)) return shown;
+  if (kind !== 'RUN' || inline === undefined || !/^\d*<<\s*\S+$/.test(raw.rest)) return shown;
   const lines = inline.content.trim().split(/\r?\n/);
   return `${shown} (${lines[0] ?? ''}${lines.length > 1 ? '...' : ''})`;
 }
