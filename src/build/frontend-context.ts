@@ -1,4 +1,6 @@
-import type { FrontendContext } from '../frontend/types.ts';
+import { OcibuildError } from '../errors/error.ts';
+import { didYouMean } from '../errors/suggest.ts';
+import type { Entitlement, FrontendContext } from '../frontend/types.ts';
 import { formatPlatform } from '../image/platform.ts';
 import { readIgnoreFile } from './definition-files.ts';
 import type { ImageSources } from './image-resolver.ts';
@@ -14,7 +16,12 @@ export function createFrontendContext(
     images,
     steps,
     signal,
-  }: { options: NormalOptions; images: ImageSources; steps: InternalSteps; signal: AbortSignal },
+  }: {
+    options: NormalOptions;
+    images: Pick<ImageSources, 'resolve'>;
+    steps: InternalSteps;
+    signal: AbortSignal;
+  },
 ): Omit<FrontendContext, 'target' | 'targetPlatform' | 'manyPlatforms'> {
   return {
     dockerfile: files.dockerfile,
@@ -32,6 +39,7 @@ export function createFrontendContext(
     imageContexts: Object.keys(options.buildContexts ?? {}).filter(
       (name) => !(name in options.contextDirs) && !(name in options.remoteContexts),
     ),
+    allow: readEntitlements(options.allow ?? []),
     network: options.network ?? 'default',
     extraHosts: options.addHosts ?? [],
     ulimits: options.ulimits ?? [],
@@ -47,4 +55,20 @@ export function createFrontendContext(
     },
     signal,
   };
+}
+
+const ENTITLEMENTS = ['network.host', 'security.insecure', 'device'] as const;
+
+function readEntitlements(allow: readonly string[]): Entitlement[] {
+  return allow.map((text): Entitlement => {
+    const known = ENTITLEMENTS.find((each) => each === text);
+    if (known !== undefined) return known;
+    if (text.startsWith('device=') && text.length > 'device='.length) return text as Entitlement;
+    const hint = didYouMean(text, ENTITLEMENTS);
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      `Cannot allow "${text}": expected ${ENTITLEMENTS.join(', ')} or device=NAME`,
+      hint === undefined ? {} : { hint },
+    );
+  });
 }

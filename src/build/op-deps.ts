@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createCacheMounts } from '../cache/cache-mounts.ts';
 import type { StoreRoot } from '../cache/types.ts';
 import { treeDigest } from '../layer/tree.ts';
 import type { OpDeps } from '../solver/ops/types.ts';
@@ -12,6 +13,7 @@ import type { LocalSources } from './local-files.ts';
 import type { NormalOptions } from './normalise.ts';
 import { proxyEnvironment } from './proxy-env.ts';
 import type { RemoteSources } from './remote-sources.ts';
+import { createSecrets } from './secrets.ts';
 
 export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers'> {
   readonly options: NormalOptions;
@@ -45,6 +47,28 @@ export function createOpDeps(parts: OpParts): OpDeps {
     async hashTree(tree, source) {
       const { hashTree } = await import('../layer/hash-tree.ts');
       return hashTree(tree, source.content, { signal });
+    },
+    cacheMounts: createCacheMounts(engine.root, engine.db),
+    secret: createSecrets(options.secrets ?? {}, options).get,
+    async sshAgent(id, owner) {
+      const { createSshAgents } = await import('./ssh-agent.ts');
+      return createSshAgents(options.ssh ?? {}, { cwd: options.cwd, tempPath: engine.root.tempPath }).open(
+        id,
+        owner,
+      );
+    },
+    async devices(wanted) {
+      const { resolveDevices } = await import('../executor/cdi.ts');
+      return resolveDevices(wanted);
+    },
+    async writeTree(dir, tree, about) {
+      const { writeTree } = await import('../layer/write-tree.ts');
+      // Not a layer: no whiteout or opaque mark can be in what a seed shows.
+      await writeTree(dir, tree, {
+        ...about,
+        opaqueXattr: 'user.overlay.opaque',
+        ignoreDevices: engine.rootless,
+      });
     },
     proxyEnv: proxyEnvironment(options.env, options.buildArgs),
     newRunId: () => engine.root.bundle().id,

@@ -5,7 +5,7 @@ import { errnoOf } from '../util/atomic-fs.ts';
 import { storeError } from './store-error.ts';
 import type { Database, SqlValue } from './types.ts';
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 const SCHEMA = `
 CREATE TABLE records(
   key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, layers TEXT NOT NULL, ingredients TEXT NOT NULL,
@@ -19,7 +19,19 @@ CREATE INDEX layers_by_diff_id ON layers(diff_id);
 CREATE TABLE locks(
   key TEXT PRIMARY KEY, pid INTEGER NOT NULL, start_time TEXT NOT NULL, token TEXT NOT NULL,
   taken_ms INTEGER NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = ${SCHEMA_VERSION};`;
+PRAGMA user_version = 1;`;
+/** What each version added to the one before it. */
+const CHANGES: Readonly<Record<number, string>> = {
+  1: `
+CREATE TABLE cache_mounts(
+  name TEXT PRIMARY KEY, id TEXT NOT NULL, base TEXT NOT NULL, ready INTEGER NOT NULL DEFAULT 0,
+  stale INTEGER NOT NULL DEFAULT 0, size INTEGER, created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL)
+  WITHOUT ROWID;
+CREATE INDEX cache_mounts_by_id ON cache_mounts(id, base);
+CREATE TABLE cache_mount_users(
+  name TEXT NOT NULL, pid INTEGER NOT NULL, start_time TEXT NOT NULL, token TEXT NOT NULL, kind TEXT NOT NULL);
+PRAGMA user_version = 2;`,
+};
 
 /** Primary result codes: sqlite.org/rescode.html. Extended codes carry them in the low byte. */
 const BUSY = 5;
@@ -151,6 +163,8 @@ function prepareSchema(database: DatabaseSync, file: string): void {
   try {
     // Another process may have made the tables while this one waited.
     if (schemaVersion(database, file) === 0) database.exec(SCHEMA);
+    for (let version = schemaVersion(database, file); version < SCHEMA_VERSION; version++)
+      database.exec(CHANGES[version] ?? '');
     database.exec('COMMIT');
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK');

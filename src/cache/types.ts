@@ -165,9 +165,43 @@ export interface BlobOptions {
   readonly level?: number;
   /** Recompress a layer whose blob has another compression. */
   readonly force?: boolean;
+  /** A base image's layer that is not here and would stay as it is need not be fetched: its `path` leads nowhere. */
+  readonly mayBeRemote?: boolean;
   /** Layers of earlier versions of the step, newest first: their gzip members are reused. */
   readonly previous?: readonly LayerId[];
   readonly onProgress?: (bytes: number) => void;
+}
+
+/** A directory that a step asks for; steps that name the same `id` and `base` mean the same. */
+export interface CacheMountWish {
+  readonly id: string;
+  /** What a new one starts from: seed, owner, mode. */
+  readonly base: string;
+  /** `shared`: together with others; `private`: another one while it is in use; `locked`: wait until it is free. */
+  readonly sharing: 'shared' | 'private' | 'locked';
+}
+
+export interface CacheMounts {
+  /**
+   * Takes the directories of all wishes at once, so that steps which ask for the same ones in another order cannot
+   * wait for each other. The same wish twice is one directory.
+   * @throws CANCELLED, and what `fill` throws
+   */
+  acquire(wishes: readonly CacheMountWish[], options: CacheMountOptions): Promise<CacheMountLease>;
+}
+
+export interface CacheMountOptions {
+  /** Start anew, once in a build for each id. */
+  readonly anew: boolean;
+  /** Fills the new, empty directory of a wish. Nobody else sees it before it is done. */
+  fill(wish: CacheMountWish, dir: string): Promise<void>;
+  readonly signal: AbortSignal;
+}
+
+export interface CacheMountLease {
+  /** Paths, one for each wish. */
+  readonly dirs: readonly string[];
+  release(): void;
 }
 
 /** A place for a RUN to write to. */

@@ -1,11 +1,14 @@
+import { statSync } from 'node:fs';
 import type { BuildOptions, Output } from '../build/options.ts';
 import { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
+import { type CallRequest, readCall } from './call-flag.ts';
 import { COMMAND_NAMES } from './commands.ts';
 import { parseCsv } from './csv.ts';
 import { type OutputFlag, parseOutput } from './output-flag.ts';
 import { flagReader, splitAt } from './parse-args.ts';
 import { parseAddHost, parseSize, parseUlimit } from './run-flags.ts';
+import { parseSecrets, parseSsh } from './secret-flags.ts';
 import type { ParsedArgs } from './types.ts';
 
 /** A build command, read. What only the command line knows stands beside the options of `build()`. */
@@ -21,6 +24,8 @@ export interface BuildRequest {
   readonly iidFile?: string;
   readonly metadataFile?: string;
   readonly debug: boolean;
+  /** Asked for instead of a build. */
+  readonly call?: CallRequest;
 }
 
 const PROGRESS = ['auto', 'tty', 'plain', 'quiet', 'rawjson'] as const;
@@ -36,7 +41,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
   const { bool, text, list } = flagReader(args);
   const context = readContext(args.positional);
-  const outputs = list('output').map(parseOutput);
+  const outputs = readOutputs(list('output'), bool('push'));
   const quiet = bool('quiet');
   const progress = readProgress(quiet ? 'quiet' : text('progress') || env.BUILDKIT_PROGRESS || 'auto');
   const file = text('file') || undefined;
@@ -68,6 +73,9 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     network: readNetwork(text('network')),
     addHosts: list('add-host').map(parseAddHost),
     ulimits: list('ulimit').map(parseUlimit),
+    secrets: parseSecrets(list('secret'), env),
+    ssh: parseSsh(list('ssh'), env, isSocket),
+    allow: list('allow').flatMap(parseCsv),
     explain: bool('explain'),
     ...(bool('locked') ? { locked: true } : {}),
     ...(file === undefined || file === '-' ? {} : { dockerfile: file }),
@@ -83,6 +91,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     ...(text('jobs') === undefined ? {} : { jobs: readJobs(text('jobs') ?? '') }),
     ...(outputs.length === 0 ? {} : { outputs: outputs.map(({ output }): Output => output) }),
   };
+  const call = readCall({ call: text('call'), check: bool('check'), fix: bool('fix') });
   const [iidFile, metadataFile] = [text('iidfile'), text('metadata-file')];
   return {
     options,
@@ -91,6 +100,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     progress,
     printsDigest: quiet,
     debug: bool('debug') || isSet(env.OCIBUILD_DEBUG),
+    ...(call === undefined ? {} : { call }),
     ...(iidFile ? { iidFile } : {}),
     ...(metadataFile ? { metadataFile } : {}),
   };
@@ -179,6 +189,13 @@ function readPairs(flag: string, values: readonly string[]): Record<string, stri
   return pairs;
 }
 
+/** `--push` is one more output, where none pushes yet. */
+function readOutputs(specs: readonly string[], push: boolean): readonly OutputFlag[] {
+  const outputs = specs.map(parseOutput);
+  if (!push || outputs.some(({ output }) => output.type === 'registry')) return outputs;
+  return [...outputs, { output: { type: 'registry' }, names: [], annotations: {} }];
+}
+
 function readAnnotations(values: readonly string[], outputs: readonly OutputFlag[]): Record<string, string> {
   const annotations: Record<string, string> = {};
   for (const value of values) {
@@ -215,4 +232,8 @@ function given<K extends string>(key: K, value: string | undefined): { [P in K]?
 
 export function isSet(value: string | undefined): boolean {
   return value !== undefined && !['', '0', 'false'].includes(value);
+}
+
+function isSocket(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isSocket() === true;
 }

@@ -1,20 +1,12 @@
 import { OcibuildError } from '../errors/error.ts';
+import { splitCsv } from '../util/csv.ts';
 import { splitAt } from './parse-args.ts';
 
 /** Fields of one CSV record, quoted as RFC 4180 says: `a,"b,c"` has two. @throws USAGE_INVALID */
 export function parseCsv(text: string): string[] {
-  const fields: string[] = [];
-  const field = /(?:"((?:[^"]|"")*)"|([^",]*))(,|$)/y;
-  for (let at = 0; at <= text.length; at = field.lastIndex) {
-    field.lastIndex = at;
-    const match = field.exec(text);
-    if (match === null) {
-      throw new OcibuildError('USAGE_INVALID', `Cannot read "${text}": its quotes do not match`);
-    }
-    fields.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? '');
-    if (match[3] === '') break;
-  }
-  return fields;
+  const fields = splitCsv(text);
+  if (fields !== undefined) return fields;
+  throw new OcibuildError('USAGE_INVALID', `Cannot read "${text}": its quotes do not match`);
 }
 
 /** `key=value,key=value` as a map; keys in lower case, a key without a value is empty.

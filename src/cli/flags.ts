@@ -13,7 +13,6 @@ export const GLOBAL_FLAGS: readonly Flag[] = [
   { name: 'help', short: 'h', kind: 'bool', help: 'show the help of a command' },
 ];
 
-const NO_REGISTRY_WRITES = 'this version does not push; export with -o type=oci and push that';
 const NO_ATTESTATIONS = 'this version makes no attestations';
 const NO_RESOURCES = 'this version does not limit the resources of RUN steps';
 const NO_CACHE_TRANSFER = 'this version keeps its cache in the local store only';
@@ -61,19 +60,19 @@ export const BUILD_FLAGS: readonly Flag[] = [
     name: 'secret',
     kind: 'list',
     value: 'id=N,…',
-    help: 'secret for RUN: id=N[,src=FILE|,env=NAME]; bare id=N: variable N, else file N',
+    help: 'secret for RUN: id=N,src=FILE or id=N,env=NAME',
   },
   {
     name: 'ssh',
     kind: 'list',
     value: 'ID[=PATH]',
-    help: 'SSH agent for RUN: default, ID=SOCKET or ID=KEY,KEY',
+    help: 'SSH agent of RUN: default, socket or key files',
   },
   {
     name: 'allow',
     kind: 'list',
     value: 'WHAT',
-    help: 'let RUN have network.host, security.insecure, device[=NAME]',
+    help: 'network.host, security.insecure, device[=NAME]',
   },
   { name: 'shm-size', kind: 'string', value: 'SIZE', help: 'size of /dev/shm in RUN, e.g. 128m' },
   { name: 'no-cache', kind: 'bool', help: 'run every step anew' },
@@ -92,6 +91,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     value: 'SPEC',
     help: 'type=store|oci|local|tar|cacheonly,…; DIR; -',
   },
+  { name: 'push', kind: 'bool', help: 'push to where the names say: -o type=registry' },
   { name: 'progress', kind: 'string', value: 'MODE', help: 'auto, tty, plain, quiet or rawjson' },
   { name: 'quiet', short: 'q', kind: 'bool', help: 'print only the digest' },
   { name: 'iidfile', kind: 'string', value: 'FILE', help: 'write the image id to a file' },
@@ -106,7 +106,6 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
   { name: 'force-rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
   { name: 'isolation', kind: 'string', refused: 'there is one kind of isolation', accepts: ['default'] },
-  { name: 'push', kind: 'bool', refused: NO_REGISTRY_WRITES, accepts: ['false'] },
   {
     name: 'load',
     kind: 'bool',

@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { type CgroupMode, cgroupMode, cgroupsPath, mountCgroupView } from './cgroup.ts';
 import type { Runtime } from './runtime.ts';
@@ -78,18 +78,27 @@ export function boundingCapabilities(status: string): string[] {
   return names.filter((_, bit) => (mask >> BigInt(bit)) & 1n).map((name) => `CAP_${name}`);
 }
 
+/** Type and numbers of a device node. @see makedev(3) */
+export function deviceNumbers(stat: Stats): { type: 'b' | 'c'; major: number; minor: number } {
+  const { rdev } = stat;
+  return {
+    type: stat.isBlockDevice() ? 'b' : 'c',
+    major: (rdev >>> 8) & 0xfff,
+    minor: (rdev & 0xff) | ((rdev >>> 12) & 0xfff00),
+  };
+}
+
 function hostDevices(dir: string): SpecDevice[] {
   return readdirSync(dir, { withFileTypes: true }).flatMap((entry): SpecDevice[] => {
     const path = join(dir, entry.name);
     if (entry.isDirectory()) return FOLDERS_OF_OTHER_MOUNTS.has(entry.name) ? [] : hostDevices(path);
     if (!(entry.isCharacterDevice() || entry.isBlockDevice()) || entry.name === 'console') return [];
-    const { rdev, mode, uid, gid } = lstatSync(path);
+    const stat = lstatSync(path);
+    const { mode, uid, gid } = stat;
     return [
       {
         path,
-        type: entry.isBlockDevice() ? 'b' : 'c',
-        major: (rdev >>> 8) & 0xfff,
-        minor: (rdev & 0xff) | ((rdev >>> 12) & 0xfff00),
+        ...deviceNumbers(stat),
         fileMode: mode & 0o777,
         uid,
         gid,

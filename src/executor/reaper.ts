@@ -36,6 +36,8 @@ for round in 1 2 3 4; do
     [ -d "$run/$id" ] || continue
     left=1
     [ -z "$pid" ] || kill -9 "$pid" 2>/dev/null
+    init=; { read -r init || [ -n "$init" ]; } 2>/dev/null <"$run/$id/pid"
+    [ -z "$init" ] || kill -9 "$init" 2>/dev/null
     for procs in $(find /sys/fs/cgroup -path "*/ocibuild/$id/*cgroup.procs" 2>/dev/null); do
       while read -r p; do kill -9 "$p" 2>/dev/null; done <"$procs"
     done

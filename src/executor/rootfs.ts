@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  chownSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -10,6 +11,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
+import { SYS, sys } from '../layer/sys.ts';
 import { finalPath, locate, makeDirs, makeStub, removeStubs, type Stub, type StubKind } from './in-root.ts';
 import { bindMount, errnoOf, mountOverlay, unmount } from './mounts.ts';
 import { hostsFile, resolvConf } from './network.ts';
@@ -22,6 +24,8 @@ export interface PreparedRoot {
   readonly user: ResolvedUser;
   readonly cwd: string;
   readonly mounts: readonly SpecMount[];
+  /** Where `config.json` belongs, and the runtime's state: in memory where the step has secrets. */
+  readonly configDir: string;
   /** Unmounts everything, takes the mount points away again and removes the bundle directory. */
   release(): void;
 }
@@ -54,7 +58,8 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
     mkdirSync(root, { recursive: true });
     for (const dir of [bundle, root]) chmodSync(dir, 0o711);
     const files = writeNetworkFiles(spec, bundle);
-    const stepMounts = prepareMounts({ spec, bundle, rootless, mounted });
+    const configDir = hasSecrets(spec) ? mountMemory(bundle, mounted) : bundle;
+    const stepMounts = prepareMounts({ spec, bundle, rootless, mounted, configDir });
     const targets: Target[] = [
       ...files.map((mount): Target => ({ path: mount.destination, kind: 'file' })),
       ...stepMounts.map((mount): Target => ({ path: mount.destination, kind: kindOf(mount) })),
@@ -73,7 +78,7 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
           !isBelowOwnMount(target.path, [...LASTING_POINTS, ...stepMounts.map((m) => m.destination)]),
       )
       .flatMap((target) => makeStub(root, locate(root, target.path), target.kind));
-    return { user, cwd, mounts: [...files, ...stepMounts], release };
+    return { user, cwd, mounts: [...files, ...stepMounts], configDir, release };
   } catch (error) {
     release();
     throw error;
@@ -144,15 +149,31 @@ function writeNetworkFiles(spec: ProcessSpec, bundle: string): SpecMount[] {
   return mounts.map((mount) => ({ ...mount, type: 'bind', options }));
 }
 
+export function hasSecrets(spec: ProcessSpec): boolean {
+  return (spec.secretEnv ?? []).length > 0 || spec.mounts.some(({ type }) => type === 'secret');
+}
+
+/** A tmpfs that only this thread and the runtime see: nothing of it is left when they are gone. */
+function mountMemory(bundle: string, mounted: string[]): string {
+  const target = join(bundle, 'private');
+  mkdirSync(target, { mode: 0o700 });
+  const flags = SYS.MS_NOSUID | SYS.MS_NODEV | SYS.MS_NOEXEC;
+  sys().mount({ source: 'tmpfs', target, type: 'tmpfs', flags, data: 'mode=0700' });
+  mounted.push(target);
+  return target;
+}
+
 function prepareMounts(context: {
   spec: ProcessSpec;
   bundle: string;
   rootless: boolean;
   mounted: string[];
+  configDir: string;
 }): SpecMount[] {
   // Parents first; the sort is stable, so of two mounts on one place the later one is seen.
   const depth = (mount: SandboxMount): number => mount.target.split('/').filter(Boolean).length;
-  const sorted = context.spec.mounts.toSorted((a, b) => depth(a) - depth(b));
+  const all = [...context.spec.mounts, ...(context.spec.devices?.mounts ?? [])];
+  const sorted = all.toSorted((a, b) => depth(a) - depth(b));
   return sorted.map((mount, index): SpecMount => {
     const destination = join('/', mount.target).replace(/(.)\/$/, '$1');
     const access = mount.readonly ? 'ro' : 'rw';
@@ -169,7 +190,13 @@ function prepareMounts(context: {
       case 'bind': {
         if (mount.source === undefined)
           throw new TypeError(`Cannot bind on "${destination}": it has no source`);
-        return { destination, type: 'bind', source: mount.source, options: ['rbind', access] };
+        const options = mount.options ?? ['rbind', access];
+        return { destination, type: 'bind', source: mount.source, options };
+      }
+      case 'secret': {
+        const source = join(context.configDir, `secret-${index}`);
+        writeSecret(source, mount);
+        return { destination, type: 'bind', source, options: ['rbind', 'ro', 'nosuid', 'nodev', 'noexec'] };
       }
       case 'overlay': {
         const source = mountLayers(mount, index, context);
@@ -178,6 +205,22 @@ function prepareMounts(context: {
     }
     throw new TypeError(`Cannot mount on "${destination}": unknown type "${String(mount.type)}"`);
   });
+}
+
+function writeSecret(path: string, { file, target }: SandboxMount): void {
+  if (file === undefined) throw new TypeError(`Cannot mount a secret on "${target}": it has no value`);
+  writeFileSync(path, file.data, { mode: 0o600, flag: 'wx' });
+  try {
+    chownSync(path, file.uid, file.gid);
+  } catch (cause) {
+    if (errnoOf(cause) !== 'EINVAL') throw cause;
+    throw new OcibuildError(
+      'MOUNT_INVALID',
+      `Cannot give the secret on "${target}" to ${file.uid}:${file.gid}: the user namespace has no such owner`,
+      { cause, hint: 'give the user more ids in /etc/subuid and /etc/subgid, or build as root' },
+    );
+  }
+  chmodSync(path, file.mode);
 }
 
 /** Shows layers as one directory; gives the path of `subpath` in it. A writable one gets an upper that is dropped. */
@@ -202,7 +245,7 @@ function mountLayers(
   const location = locate(target, mount.subpath ?? '/');
   if (location.missing.length > 0) {
     throw new OcibuildError(
-      'RUN_START_FAILED',
+      'MOUNT_INVALID',
       `Cannot mount "${mount.subpath}" on "${mount.target}": there is no such path in its source`,
       { details: { target: mount.target, subpath: mount.subpath } },
     );

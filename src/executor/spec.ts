@@ -92,28 +92,51 @@ const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/pro
 export function runtimeSpec(input: SpecInput): Record<string, unknown> {
   const { process, user, machine } = input;
   const insecure = process.security === 'insecure';
+  const { nodes = [], hooks = {}, additionalGids: gids = [] } = process.devices ?? {};
+  const additionalGids = [...new Set([...user.additionalGids, ...gids])];
+  const devices = [
+    ...(insecure ? machine.devices.filter(({ path }) => nodes.every((node) => node.path !== path)) : []),
+    ...nodes.map(({ access: _, ...node }) => node),
+  ];
   return {
     ociVersion: '1.0.2',
     root: { path: input.rootPath, readonly: false },
     hostname: process.hostname,
     process: {
       terminal: false,
-      user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids, umask: UMASK },
+      user: { uid: user.uid, gid: user.gid, additionalGids, umask: UMASK },
       args: process.args,
-      env: environment(process.env, user.home),
+      env: environment(
+        [...process.env, ...(process.devices?.env ?? []), ...(process.secretEnv ?? [])],
+        user.home,
+      ),
       cwd: input.cwd,
       capabilities: capabilities(user.uid, insecure, machine),
       ...(process.ulimits.length === 0 ? {} : { rlimits: rlimits(process.ulimits) }),
       noNewPrivileges: false,
     },
     mounts: allMounts(input),
+    ...(Object.keys(hooks).length === 0 ? {} : { hooks }),
     linux: {
       namespaces: namespaces(process, machine),
       ...(machine.cgroupsPath === undefined ? {} : { cgroupsPath: machine.cgroupsPath }),
       ...(machine.cgroupsPath === undefined
         ? {}
-        : { resources: { devices: [{ allow: insecure, access: 'rwm' }] } }),
-      ...(insecure && machine.devices.length > 0 ? { devices: machine.devices } : {}),
+        : {
+            resources: {
+              devices: [
+                { allow: insecure, access: 'rwm' },
+                ...nodes.map(({ type, major, minor, access }) => ({
+                  allow: true,
+                  type,
+                  major,
+                  minor,
+                  access,
+                })),
+              ],
+            },
+          }),
+      ...(devices.length > 0 ? { devices } : {}),
       ...(insecure
         ? {}
         : {

@@ -22,6 +22,9 @@ export interface ProcessSpec {
   readonly args: readonly string[];
   /** `K=V` in order, last wins; PATH and HOME are added when absent. */
   readonly env: readonly string[];
+  /** Set last of all, and never written to a disk. */
+  readonly secretEnv?: readonly string[];
+  readonly devices?: DeviceEdits;
   /** Absolute path in the root; made (0755, owned by the user) when it is not there. */
   readonly cwd: string;
   /** `user[:group]`, names or numbers; empty = root. */
@@ -46,16 +49,48 @@ export interface OverlayRootfs {
 }
 
 export interface SandboxMount {
-  readonly type: 'bind' | 'tmpfs' | 'overlay';
+  readonly type: 'bind' | 'tmpfs' | 'overlay' | 'secret';
   readonly target: string;
   readonly readonly: boolean;
   /** bind: a directory or file outside the root. */
   readonly source?: string;
+  /** bind: options of mount(8), in place of `rbind`. */
+  readonly options?: readonly string[];
+  /** secret: a file that is kept in memory only. */
+  readonly file?: {
+    readonly data: Uint8Array;
+    readonly mode: number;
+    readonly uid: number;
+    readonly gid: number;
+  };
   /** overlay: layers to show read-only, and the path in them. */
   readonly lower?: readonly string[];
   readonly subpath?: string;
   /** tmpfs: bytes. */
   readonly size?: number;
+}
+
+/** What the devices of a step change in its sandbox. @see CDI SPEC.md, "OCI Edits" */
+export interface DeviceEdits {
+  readonly env: readonly string[];
+  readonly nodes: readonly DeviceNode[];
+  readonly mounts: readonly SandboxMount[];
+  readonly additionalGids: readonly number[];
+  /** By name of the phase, as in runtime-spec config.md §POSIX-platform Hooks. */
+  readonly hooks: Readonly<Record<string, readonly Readonly<Record<string, unknown>>[]>>;
+}
+
+/** A device node that the runtime makes. */
+export interface DeviceNode {
+  readonly path: string;
+  readonly type: 'b' | 'c' | 'p' | 'u';
+  readonly major: number;
+  readonly minor: number;
+  readonly fileMode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  /** Letters of `rwm`. */
+  readonly access: string;
 }
 
 export interface ExitStatus {

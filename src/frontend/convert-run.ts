@@ -1,10 +1,14 @@
 import { posix } from 'node:path';
+import { formatPlatform } from '../image/platform.ts';
 import type { Digest } from '../image/types.ts';
 import type { ExecMount, ExecOp } from '../llb/ops.ts';
 import { withShell } from './convert-meta.ts';
+import { convertMounts } from './convert-mount.ts';
+import { instructionError } from './flags.ts';
 import type { RunInstruction } from './instructions.ts';
 import { chompTabs, parseHeredocWord } from './lines.ts';
 import { type Build, commit, nextStep, type StageState } from './state.ts';
+import type { Entitlement } from './types.ts';
 
 /** Where a here-document that starts with `#!` is found while it runs. */
 const SCRIPT_FOLDER = '/dev/pipes';
@@ -15,7 +19,8 @@ export function convertRun(build: Build, state: StageState, instruction: RunInst
   const meta = nextStep(build, state, instruction);
   const inputs: Digest[] = state.root === undefined ? [] : [state.root];
   const { args, script } = commandLine(state, instruction);
-  const mounts: ExecMount[] = [];
+  checkEntitlements(build, instruction);
+  const mounts: ExecMount[] = convertMounts(build, state, { instruction, inputs });
   if (script !== undefined) {
     const { name, content } = script;
     const data = Buffer.from(content, 'utf8').toString('base64');
@@ -35,11 +40,13 @@ export function convertRun(build: Build, state: StageState, instruction: RunInst
     cwd: posix.resolve('/', state.config.WorkingDir ?? ''),
     user: state.config.User ?? '',
     network: instruction.network ?? context.network,
-    security: 'sandbox',
+    security: instruction.security ?? 'sandbox',
     mounts,
+    ...(instruction.devices.length === 0 ? {} : { devices: instruction.devices }),
     ...(context.extraHosts.length === 0 ? {} : { extraHosts: context.extraHosts }),
     ...(context.ulimits.length === 0 ? {} : { ulimits: context.ulimits }),
     ...(context.shmSize === undefined ? {} : { shmSize: context.shmSize }),
+    ...platformOf(build, state),
     ...hostnameOf(build),
   };
   const used = usedArgs(state);
@@ -50,11 +57,38 @@ export function convertRun(build: Build, state: StageState, instruction: RunInst
   commit(state, `RUN ${[...prefix, ...args].join(' ')} # buildkit`, true);
 }
 
+/** What a step may have only with the caller's consent. */
+function checkEntitlements({ context }: Build, { raw, network, security, devices }: RunInstruction): void {
+  const allow: readonly string[] = context.allow ?? [];
+  const need = (flag: string, entitlement: Entitlement): void => {
+    throw instructionError(raw, 'ENTITLEMENT_MISSING', {
+      message: `Cannot use "--${flag}": the build is not allowed to`,
+      hint: `build with --allow ${entitlement}`,
+      range: raw.flags.find((each) => `${each.name}=${each.value}` === flag)?.range ?? raw.range,
+    });
+  };
+  // A build whose default is the host's network has consented to it.
+  if (network === 'host' && context.network !== 'host' && !allow.includes('network.host'))
+    need('network=host', 'network.host');
+  if (security === 'insecure' && !allow.includes('security.insecure'))
+    need('security=insecure', 'security.insecure');
+  for (const { name } of devices) {
+    const [kind = ''] = name.split('=');
+    const names = ['device', `device=${name}`, `device=${kind}`];
+    if (!names.some((each) => allow.includes(each))) need(`device=${name}`, `device=${name}`);
+  }
+}
+
 /** Declared ARGs and the values that the step sees, each at its first place. */
 function usedArgs({ args, env }: StageState): [string, string][] {
   const keys = new Set(args.map(({ key }) => key));
   const last = new Map(args.map(({ key, value }) => [key, value]));
   return [...keys].map((key) => [key, env.get(key) ?? last.get(key) ?? '']);
+}
+
+/** Named only where it is not that of this machine. */
+function platformOf({ context }: Build, { platform }: StageState): Pick<ExecOp, 'platform'> {
+  return formatPlatform(platform) === formatPlatform(context.buildPlatform) ? {} : { platform };
 }
 
 function hostnameOf({ context }: Build): Pick<ExecOp, 'hostname'> {

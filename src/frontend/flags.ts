@@ -4,14 +4,17 @@ import type { SourceRange } from '../errors/source.ts';
 import { didYouMean } from '../errors/suggest.ts';
 import type { RawFlag, RawInstruction } from './parser.ts';
 
-/** How a flag is written: with a text, with one or bare, or as a switch. `unsupported`: part of the language, not
- * built yet. */
-export type FlagKind = 'text' | 'optional' | 'switch' | 'unsupported';
+/** How a flag is written: with a text, many times with one, with one or bare, or as a switch. `unsupported`: part of
+ * the language, not built yet. */
+export type FlagKind = 'text' | 'list' | 'optional' | 'switch' | 'unsupported';
 
 /** Flags that an instruction takes; names of undefined flags are absent. */
 export interface Flags {
   text(name: string): string | undefined;
   switch(name: string): boolean;
+  has(name: string): boolean;
+  /** All values of a repeatable flag, in order. */
+  list(name: string): readonly string[];
 }
 
 /** An error at an instruction, or at a part of it. */
@@ -35,12 +38,17 @@ export function readFlags(raw: RawInstruction, known: Readonly<Record<string, Fl
   const values = new Map<string, string | undefined>();
   for (const flag of raw.flags) {
     checkFlag(raw, flag, known);
-    if (values.has(flag.name)) throw flagError(raw, flag, `Cannot use flag "--${flag.name}" twice`);
+    if (values.has(flag.name) && known[flag.name] !== 'list') {
+      throw flagError(raw, flag, `Cannot use flag "--${flag.name}" twice`);
+    }
     values.set(flag.name, flag.value);
   }
   return {
     text: (name) => values.get(name),
-    switch: (name) => values.has(name) && values.get(name) !== 'false',
+    switch: (name) => values.has(name) && values.get(name)?.toLowerCase() !== 'false',
+    has: (name) => values.has(name),
+    list: (wanted) =>
+      raw.flags.flatMap(({ name, value }) => (name === wanted && value !== undefined ? [value] : [])),
   };
 }
 
@@ -61,13 +69,14 @@ function checkFlag(raw: RawInstruction, flag: RawFlag, known: Readonly<Record<st
     case 'optional':
       return;
     case 'text':
+    case 'list':
       if (flag.value === undefined) {
         const message = `Cannot use flag "--${flag.name}" without a value`;
         throw flagError(raw, flag, message, `write it as "--${flag.name}=VALUE"`);
       }
       return;
     case 'switch':
-      if (flag.value !== undefined && flag.value !== 'true' && flag.value !== 'false') {
+      if (flag.value !== undefined && !/^(?:true|false)$/i.test(flag.value)) {
         const message = `Cannot set flag "--${flag.name}" to "${flag.value}": it is "true" or "false"`;
         throw flagError(raw, flag, message);
       }

@@ -1,6 +1,8 @@
 import type { Healthcheck } from '../image/types.ts';
+import type { ExecDevice } from '../llb/ops.ts';
 import type { RawInstruction } from './parser.ts';
 import type { ResetName } from './reset.ts';
+import type { RunMount } from './run-mount.ts';
 
 /** What all instructions have: where they come from. */
 interface Common {
@@ -59,6 +61,9 @@ export interface RunInstruction extends Common {
   readonly args: readonly string[];
   readonly shell: boolean;
   readonly network?: 'default' | 'none' | 'host';
+  readonly security?: 'sandbox' | 'insecure';
+  readonly devices: readonly ExecDevice[];
+  readonly mounts: readonly RunMount[];
 }
 
 export interface HealthcheckInstruction extends Common {
@@ -78,6 +83,14 @@ export interface CopyInstruction extends Common {
   readonly chown?: string;
   readonly chmod?: string;
   readonly link: boolean;
+  readonly parents?: boolean;
+  /** Patterns as written; variables are not expanded in them. */
+  readonly exclude?: readonly string[];
+  readonly ifExists?: boolean;
+  readonly checksum?: string;
+  /** Undefined where the flag is not there: archives are unpacked, downloads are not. */
+  readonly unpack?: boolean;
+  readonly keepGitDir?: boolean;
   /** Without here-documents. */
   readonly sources: readonly string[];
   readonly dest: string;

@@ -1,10 +1,11 @@
 import { didYouMean } from '../errors/suggest.ts';
-import { type FlagKind, flagError, instructionError, readFlags } from './flags.ts';
+import { type FlagKind, instructionError, readFlags } from './flags.ts';
 import { parseHealthcheck } from './healthcheck.ts';
-import type { CopyInstruction, FromInstruction, Instruction, Pair, RunInstruction } from './instructions.ts';
+import type { CopyInstruction, FromInstruction, Instruction, Pair } from './instructions.ts';
 import { parseHeredocWord } from './lines.ts';
 import type { RawInstruction } from './parser.ts';
 import { parseReset } from './reset.ts';
+import { parseRunFlags } from './run-flags.ts';
 import { readJsonForm, splitBlanks, splitQuoted } from './words.ts';
 
 const KEYWORDS = [
@@ -32,23 +33,24 @@ type Keyword = (typeof KEYWORDS)[number];
 
 const FLAGS: Readonly<Partial<Record<Keyword, Readonly<Record<string, FlagKind>>>>> = {
   FROM: { platform: 'text', reset: 'optional' },
-  RUN: { mount: 'unsupported', network: 'text', security: 'unsupported', device: 'unsupported' },
+  RUN: { mount: 'list', network: 'text', security: 'text', device: 'list' },
   COPY: {
     from: 'text',
     chown: 'text',
     chmod: 'text',
     link: 'switch',
-    parents: 'unsupported',
-    exclude: 'unsupported',
+    parents: 'switch',
+    exclude: 'list',
+    'if-exists': 'switch',
   },
   ADD: {
     chown: 'text',
     chmod: 'text',
     link: 'switch',
-    checksum: 'unsupported',
-    exclude: 'unsupported',
-    'keep-git-dir': 'unsupported',
-    unpack: 'unsupported',
+    checksum: 'text',
+    exclude: 'list',
+    'keep-git-dir': 'switch',
+    unpack: 'switch',
   },
   HEALTHCHECK: {
     interval: 'text',
@@ -96,7 +98,7 @@ export function parseInstruction(raw: RawInstruction, escapeChar: string): Instr
     case 'ENTRYPOINT':
       return { kind: keyword, raw, ...parseCommand(raw) };
     case 'RUN':
-      return { kind: keyword, raw, ...parseCommand(raw), ...parseNetwork(raw, flags.text('network')) };
+      return { kind: keyword, raw, ...parseCommand(raw), ...parseRunFlags(raw, flags) };
     case 'HEALTHCHECK':
       return { kind: keyword, raw, check: parseHealthcheck(raw, flags) };
     case 'ONBUILD':
@@ -107,7 +109,13 @@ export function parseInstruction(raw: RawInstruction, escapeChar: string): Instr
         ...optional('from', flags.text('from')),
         ...optional('chown', flags.text('chown')),
         ...optional('chmod', flags.text('chmod')),
+        ...optional('checksum', flags.text('checksum')),
+        exclude: flags.list('exclude'),
         link: flags.switch('link'),
+        parents: flags.switch('parents'),
+        ifExists: flags.switch('if-exists'),
+        ...(flags.has('unpack') ? { unpack: flags.switch('unpack') } : {}),
+        ...(flags.has('keep-git-dir') ? { keepGitDir: flags.switch('keep-git-dir') } : {}),
       });
   }
 }
@@ -219,19 +227,11 @@ function parseCommand(raw: RawInstruction): { args: readonly string[]; shell: bo
   return items === undefined ? { args: [raw.rest], shell: true } : { args: items, shell: false };
 }
 
-function parseNetwork(raw: RawInstruction, network: string | undefined): Pick<RunInstruction, 'network'> {
-  if (network === undefined) return {};
-  if (network === 'default' || network === 'none' || network === 'host') return { network };
-  const flag = raw.flags.find(({ name }) => name === 'network') ?? raw;
-  const choices = ['default', 'none', 'host'];
-  const message = `Cannot use network "${network}" for RUN: expected "default", "none" or "host"`;
-  throw flagError(raw, flag, message, didYouMean(network, choices));
-}
-
 function parseOnbuild(raw: RawInstruction): string {
   const trigger = needText(raw, 'an instruction');
   const [word = ''] = splitBlanks(trigger);
-  const keyword = knownKeyword(raw, word.toUpperCase(), word);
+  // Everything else about a trigger is looked at when it fires: the child may be built by another version.
+  const keyword = word.toUpperCase();
   if (NO_TRIGGERS.includes(keyword)) throw invalid(raw, `Cannot use ${keyword} in ONBUILD`);
   return trigger + raw.heredocs.map(({ content, name }) => `\n${content}${name}`).join('');
 }
@@ -239,7 +239,7 @@ function parseOnbuild(raw: RawInstruction): string {
 function parseCopy(
   raw: RawInstruction,
   kind: CopyInstruction['kind'],
-  flags: Pick<CopyInstruction, 'from' | 'chown' | 'chmod' | 'link'>,
+  flags: Omit<CopyInstruction, 'kind' | 'raw' | 'sources' | 'dest' | 'trigger'>,
 ): CopyInstruction {
   const words = jsonItems(raw, needText(raw, 'sources and a destination')) ?? splitBlanks(raw.rest);
   const dest = words.at(-1);
@@ -249,6 +249,13 @@ function parseCopy(
   }
   if (raw.heredocs.length > 0 && parseHeredocWord(dest) !== undefined) {
     throw invalid(raw, `Cannot ${kind} to the here-document "${dest}": it can only be a source`);
+  }
+  const path = raw.heredocs.find(({ name }) => name.includes('/'))?.name;
+  if (path !== undefined) {
+    throw invalid(
+      raw,
+      `Cannot ${kind} the here-document "${path}": its name is that of the file, and holds a "/"`,
+    );
   }
   const isInline = (word: string) => raw.heredocs.length > 0 && parseHeredocWord(word) !== undefined;
   return { kind, raw, ...flags, sources: words.slice(0, -1).filter((word) => !isInline(word)), dest };

@@ -6,14 +6,16 @@ import { createFileStages, type FileStages, placeOf } from './file-stages.ts';
 import { instructionError } from './flags.ts';
 import type { ArgInstruction, Instruction } from './instructions.ts';
 import { parseInstruction } from './parse-instruction.ts';
-import { parseTrigger, type RawInstruction } from './parser.ts';
+import { parseTrigger, type RawFlag, type RawInstruction } from './parser.ts';
+import type { RunMount } from './run-mount.ts';
 import { type BaseRef, type FileRef, findSource, type Stage, type StagePlan } from './stages.ts';
+import { expandFrom } from './static-scope.ts';
 import type { FrontendContext, ResolvedImage } from './types.ts';
 
 /** A stage with all its instructions, those of its base's triggers first, and where each `--from` leads. */
 export interface ReadyStage extends Omit<Stage, 'base'> {
   readonly base: BaseRef;
-  readonly sources: ReadonlyMap<Instruction, BaseRef>;
+  readonly sources: ReadonlyMap<Instruction | RunMount, BaseRef>;
 }
 
 export interface ResolvedPlan {
@@ -110,7 +112,7 @@ function collectStages(round: Round): Map<number, ReadyStage> {
     }
     ready.set(index, { ...stage, ...parts });
   };
-  visit(plan.target, []);
+  for (const index of [plan.target, ...(plan.also ?? [])]) visit(index, []);
   const [first] = forward;
   if (first === undefined) return ready;
   const shown = stages[first.edge.to]?.name ?? String(first.edge.to);
@@ -132,15 +134,32 @@ function readyStage(
   if (base.kind === 'image') want({ name: base.name, platform, raw: from.raw });
   if (base.kind === 'stage') edges.push({ to: base.index, raw: from.raw });
   const instructions = [...firedTriggers(round, stage, base), ...stage.instructions];
-  const sources = new Map<Instruction, BaseRef>();
-  for (const instruction of instructions) {
-    if (instruction.kind !== 'COPY' || instruction.from === undefined) continue;
-    const { raw } = instruction;
-    const found = findSource(context, files.stages, { from: instruction.from, at: stage, raw });
+  const sources = new Map<Instruction | RunMount, BaseRef>();
+  const addSource = (
+    user: Instruction | RunMount,
+    written: string,
+    at: { raw: RawInstruction; flag?: RawFlag; before: readonly Instruction[] },
+  ) => {
+    // An empty name is the main context.
+    if (written === '') return;
+    const { raw } = at;
+    const from = expandFrom(written, { context, stages: files.stages, stage, ...at });
+    const found = findSource(context, files.stages, { from, at: stage, ...at });
     const source = inFiles(files, found, raw);
-    sources.set(instruction, source);
+    sources.set(user, source);
     if (source.kind === 'stage') edges.push({ to: source.index, raw });
     if (source.kind === 'image') want({ name: source.name, platform: context.targetPlatform, raw });
+  };
+  for (const [index, instruction] of instructions.entries()) {
+    const { raw } = instruction;
+    const before = instructions.slice(0, index);
+    if (instruction.kind === 'COPY' && instruction.from !== undefined) {
+      addSource(instruction, instruction.from, { raw, before });
+    } else if (instruction.kind === 'RUN') {
+      for (const mount of instruction.mounts) {
+        if (mount.from !== undefined) addSource(mount, mount.from, { raw, flag: mount.flag, before });
+      }
+    }
   }
   return { base, instructions, sources, edges };
 }

@@ -58,6 +58,8 @@ export interface Stage {
 export interface StagePlan {
   readonly stages: readonly Stage[];
   readonly target: number;
+  /** Stages that are wanted beside the target, as for a check of the whole file. */
+  readonly also?: readonly number[];
   readonly scope: FileScope;
 }
 
@@ -130,13 +132,6 @@ export function findSource(
   const stages = all.filter(({ scope }) => scope === at.scope);
   const flag = wanted.flag ?? raw.flags.find(({ name }) => name === 'from');
   const range = flag?.range ?? raw.range;
-  if (from.includes('$')) {
-    throw instructionError(raw, 'DOCKERFILE_FLAG_INVALID', {
-      message: `Cannot use "--from=${from}": variables are not expanded here`,
-      hint: 'name a stage by "FROM ... AS name" and use that name',
-      range,
-    });
-  }
   const numbered = numberedStage(stages, from, { raw, range });
   if (numbered !== undefined) return { kind: 'stage', index: numbered.index };
   const named = stages.filter(({ name }) => name === from.toLowerCase());

@@ -4,8 +4,10 @@ import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeRootfs } from './base/rootfs.ts';
-import { writeFiles } from './context.ts';
+import { bodyOf, writeFiles } from './context.ts';
+import { startEmptyAgent } from './empty-agent.ts';
 import { toRecord } from './json.ts';
+import { type Services, startServices } from './services.ts';
 import type { Case, CaseOptions, Outcome } from './types.ts';
 
 const CORPUS = join(import.meta.dirname, 'dockerfile');
@@ -13,10 +15,21 @@ const BASE = join(import.meta.dirname, 'base');
 
 /** A case, or the base image, laid out in a temporary directory; disposing of it deletes everything. */
 export type Workspace = AsyncDisposable & {
+  /** The directory that the case is laid out in. */
   context: string;
+  /** What the command line names as the context, and what goes to its stdin. */
+  given: { context: string; dockerfile: string | undefined; stdin?: Buffer };
   dockerfile: string;
+  /** Puts the names of servers in place of their addresses. */
+  hide<T>(value: T): T;
   /** Directories of the named contexts. */
   contexts: Record<string, string>;
+  /** Named contexts that are given by their value. */
+  values: Record<string, string>;
+  /** Secret id → file. */
+  secrets: Record<string, string>;
+  /** Id → socket of an agent. */
+  agents: Record<string, string>;
   /** Where the build is to put its OCI layout. */
   output: string;
 };
@@ -31,18 +44,69 @@ export async function loadCases(names: readonly string[] = []): Promise<Case[]> 
 
 /** Lays out the context of a case. */
 export async function prepareCase(one: Case): Promise<Workspace> {
-  const workspace = await makeWorkspace(one.options.dockerfile ?? 'Dockerfile');
-  await writeFiles(workspace.context, one.options.files ?? []);
-  await writeFiles(workspace.context, [
-    { path: one.options.dockerfile ?? 'Dockerfile', content: one.dockerfileText },
-  ]);
+  const { options } = one;
+  const made = await makeWorkspace(options.dockerfile ?? 'Dockerfile');
+  const needsServices = [options.http, options.git, options.stdin].some((each) => each !== undefined);
+  const services = needsServices ? await startServices(one) : undefined;
+  const fill = services?.fill ?? ((text: string) => text);
+  const content = fill(one.dockerfileText);
+  const workspace: Workspace = {
+    ...made,
+    given: await givenContext(made, options, { content, services }),
+    values: Object.fromEntries(
+      Object.entries(options.contextValues ?? {}).map(([name, value]) => [name, fill(value)]),
+    ),
+    ...(services === undefined ? {} : { hide: services.hide }),
+    async [Symbol.asyncDispose]() {
+      await services?.[Symbol.asyncDispose]();
+      await made[Symbol.asyncDispose]();
+    },
+  };
+  await writeFiles(workspace.context, options.files ?? []);
+  await writeFiles(workspace.context, [{ path: options.dockerfile ?? 'Dockerfile', content }]);
   for (const [name, files] of Object.entries(one.options.contexts ?? {})) {
-    const dir = join(workspace.context, '..', `context-${name}`);
+    const dir = join(workspace.context, '..', `context-${name.replaceAll('/', '_')}`);
     await mkdir(dir);
     await writeFiles(dir, files);
     workspace.contexts[name] = dir;
   }
-  return workspace;
+  for (const [id, value] of Object.entries(one.options.secrets ?? {})) {
+    const file = join(workspace.context, '..', `secret-${id}`);
+    await writeFile(file, value);
+    workspace.secrets[id] = file;
+  }
+  if (one.options.ssh === undefined) return workspace;
+  const agents = new AsyncDisposableStack();
+  for (const id of one.options.ssh) {
+    const socket = join(workspace.context, '..', `agent-${id}`);
+    agents.use(await startEmptyAgent(socket));
+    workspace.agents[id] = socket;
+  }
+  agents.defer(() => workspace[Symbol.asyncDispose]());
+  return { ...workspace, [Symbol.asyncDispose]: () => agents.disposeAsync() };
+}
+
+async function givenContext(
+  made: Workspace,
+  { context, file, stdin }: CaseOptions,
+  { content, services }: { content: string; services: Services | undefined },
+): Promise<Workspace['given']> {
+  const fill = (text: string): string => services?.fill(text) ?? text;
+  const dockerfile = file === undefined ? undefined : fill(file);
+  if (context === undefined) return { ...made.given, dockerfile: dockerfile ?? made.given.dockerfile };
+  const named = { context: fill(context), dockerfile };
+  if (context !== '-') return named;
+  const [archive] = stdin === undefined ? [] : (services?.filled([stdin]) ?? []);
+  return { ...named, stdin: archive === undefined ? Buffer.from(content) : await bodyOf(archive) };
+}
+
+/** All named contexts of a case, the image `base` among them. */
+export function namedContexts(
+  { contexts, values }: Pick<Workspace, 'contexts' | 'values'>,
+  bases: { base: string; multi: string },
+): Record<string, string> {
+  const given = Object.entries(values).map(([name, value]) => [name, value.replace('{base}', bases.base)]);
+  return { ...contexts, ...bases, ...Object.fromEntries(given) };
 }
 
 /** Lays out the context of the image `base`; `busybox` must be a static binary. */
@@ -52,6 +116,17 @@ export async function prepareBase(busybox: string): Promise<Workspace> {
   await writeRootfs(join(workspace.context, 'rootfs.tar'), { busybox });
   return workspace;
 }
+
+/** Lays out the image `multi`: `base` for several platforms, each with a file and a label that tell which it is. All
+ * have this machine's busybox, so that they run without an emulator. */
+export async function prepareMulti(base: string): Promise<Workspace> {
+  const workspace = await makeWorkspace('Dockerfile');
+  await copyFile(join(BASE, 'multi.Dockerfile'), workspace.dockerfile);
+  return { ...workspace, contexts: { base } };
+}
+
+/** The platforms of `multi`. */
+export const MULTI_PLATFORMS = 'linux/amd64,linux/arm64,linux/arm/v6,linux/386';
 
 /** What ocibuild is to give: Docker's outcome, or the case's own one where it differs on purpose or without root. */
 export async function readExpected(
@@ -100,7 +175,12 @@ async function makeWorkspace(dockerfile: string): Promise<Workspace> {
   return {
     context,
     dockerfile: join(context, dockerfile),
+    given: { context, dockerfile: join(context, dockerfile) },
+    hide: (value) => value,
     contexts: {},
+    values: {},
+    secrets: {},
+    agents: {},
     output: join(root, 'output'),
     [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }),
   };

@@ -1,8 +1,16 @@
 /** Builds with real Docker (BuildKit) through the command named by `peers`, called as `PEERS docker ARG...`. */
 import { spawn } from 'node:child_process';
 import { type FlatImage, flattenLayout } from '../support/flatten.ts';
-import { prepareBase, prepareCase, type Workspace } from './cases.ts';
-import { outcomeOf } from './outcome.ts';
+import {
+  MULTI_PLATFORMS,
+  namedContexts,
+  prepareBase,
+  prepareCase,
+  prepareMulti,
+  type Workspace,
+} from './cases.ts';
+import { describedOutcome } from './described.ts';
+import { outcomeOfLayout } from './layout-outcome.ts';
 import type { Case, CaseOptions, FailedOutcome, Outcome } from './types.ts';
 
 export type Oracle = AsyncDisposable & {
@@ -18,16 +26,27 @@ export async function createOracle(options: { peers: string; busybox: string }):
   const { status, stderr } = await dockerBuild(peers, workspace, {});
   if (status !== 0) throw new Error(`Cannot build the base image with Docker: ${stderr}`);
   const base = await flattenLayout(workspace.output);
+  const baseContext = `oci-layout://${workspace.output}:base`;
+  const several = await prepareMulti(baseContext);
+  const multi = await dockerBuild(peers, several, { platform: MULTI_PLATFORMS });
+  if (multi.status !== 0) throw new Error(`Cannot build the image "multi" with Docker: ${multi.stderr}`);
+  const bases = { base: baseContext, multi: `oci-layout://${several.output}:base` };
   return {
     base,
     async build(one) {
       await using prepared = await prepareCase(one);
-      const withBase = { ...prepared.contexts, base: `oci-layout://${workspace.output}:base` };
-      const run = await dockerBuild(peers, { ...prepared, contexts: withBase }, one.options);
-      if (run.status !== 0) return parseFailure(run.stderr);
-      return outcomeOf(await flattenLayout(prepared.output), base);
+      const contexts = namedContexts(prepared, bases);
+      const run = await dockerBuild(peers, { ...prepared, contexts }, one.options);
+      // A check that finds something fails, and prints all the same.
+      const { call } = one.options;
+      if (call !== undefined && run.stdout !== '') return describedOutcome(call, run.stdout);
+      if (run.status !== 0) return prepared.hide(parseFailure(run.stderr));
+      return prepared.hide(await outcomeOfLayout(prepared.output, base));
     },
-    [Symbol.asyncDispose]: () => workspace[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await several[Symbol.asyncDispose]();
+      await workspace[Symbol.asyncDispose]();
+    },
   };
 }
 
@@ -42,10 +61,14 @@ async function dockerBuild(
   peers: string,
   workspace: Omit<Workspace, typeof Symbol.asyncDispose>,
   options: CaseOptions,
-): Promise<{ status: number | null; stderr: string }> {
+): Promise<{ status: number | null; stdout: string; stderr: string }> {
   const args = ['docker', 'buildx', 'build', '--network', 'host', '--progress', 'plain'];
-  args.push('--provenance=false', '--sbom=false', '--file', workspace.dockerfile);
-  args.push('--output', `type=oci,tar=false,name=base:base,dest=${workspace.output}`);
+  const { given } = workspace;
+  args.push('--provenance=false', '--sbom=false');
+  if (given.dockerfile !== undefined) args.push('--file', given.dockerfile);
+  if (options.call === undefined) {
+    args.push('--output', `type=oci,tar=false,name=base:base,dest=${workspace.output}`);
+  } else args.push('--call', `${options.call},format=json`);
   for (const [key, value] of Object.entries(options.buildArgs ?? {}))
     args.push('--build-arg', `${key}=${value}`);
   for (const [key, value] of Object.entries(options.labels ?? {})) args.push('--label', `${key}=${value}`);
@@ -53,14 +76,22 @@ async function dockerBuild(
     args.push('--build-context', `${key}=${value}`);
   if (options.target !== undefined) args.push('--target', options.target);
   if (options.platform !== undefined) args.push('--platform', options.platform);
-  const child = spawn(peers, [...args, workspace.context], { stdio: ['ignore', 'ignore', 'pipe'] });
+  for (const [id, file] of Object.entries(workspace.secrets)) args.push('--secret', `id=${id},src=${file}`);
+  for (const [id, socket] of Object.entries(workspace.agents)) args.push('--ssh', `${id}=${socket}`);
+  for (const entitlement of options.allow ?? []) args.push('--allow', entitlement);
+  const child = spawn(peers, [...args, given.context], { stdio: ['pipe', 'pipe', 'pipe'] });
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(given.stdin ?? '');
+  const output: Buffer[] = [];
   const chunks: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => output.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => chunks.push(chunk));
   const status = await new Promise<number | null>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', resolve);
   });
-  return { status, stderr: Buffer.concat(chunks).toString('utf8') };
+  const textOf = (parts: Buffer[]): string => Buffer.concat(parts).toString('utf8');
+  return { status, stdout: textOf(output), stderr: textOf(chunks) };
 }
 
 function parseFailure(log: string): FailedOutcome {
@@ -70,6 +101,8 @@ function parseFailure(log: string): FailedOutcome {
     .replace(/^ERROR: (failed to build: )?(failed to solve: )?(failed to run Build function: )?/, '')
     .replace(/failed to compute cache key: /, '')
     .replace(/failed to calculate checksum of ref [^ ]+: /, '')
+    // The machine's own network says the rest.
+    .replace(/: failed to do request: .*/, ': failed to do request')
     // The daemon's temporary mount of the root file system.
     .replaceAll(/\/\S*\/cachemounts\/buildkit\d+/g, '');
   const marked = [...log.matchAll(/^ +(\d+) \| >>> /gm)].map((match) => Number(match[1]));

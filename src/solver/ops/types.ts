@@ -1,11 +1,11 @@
-import type { BlobOptions, LayerStore } from '../../cache/types.ts';
-import type { Executor } from '../../executor/types.ts';
+import type { BlobOptions, CacheMounts, LayerStore } from '../../cache/types.ts';
+import type { DeviceEdits, Executor } from '../../executor/types.ts';
 import type { Digest } from '../../image/types.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
-import type { Tree, TreeEntry } from '../../layer/types.ts';
-import type { ExternalSource } from '../../llb/ops.ts';
+import type { FileContent, Tree, TreeEntry } from '../../layer/types.ts';
+import type { ExecDevice, ExternalSource } from '../../llb/ops.ts';
 import type { Ingredient } from '../types.ts';
-import type { PlanSource } from './file-plan.ts';
+import type { OpenedArchive, PlanSource } from './file-plan.ts';
 
 /** What the ops of one build work with; made by the composition root. */
 export interface OpDeps {
@@ -26,6 +26,23 @@ export interface OpDeps {
   readonly treeDigest: (tree: Tree) => Digest;
   /** Digests for files that lack one. */
   readonly hashTree: (tree: Tree, source: PlanSource) => Promise<Tree>;
+  readonly cacheMounts: CacheMounts;
+  /** The value of a secret; undefined where it was not given. @throws SECRET_INVALID */
+  readonly secret: (id: string) => Uint8Array | undefined;
+  /** A socket that leads to an SSH agent, until it is disposed of; undefined where none was given.
+   * @throws SSH_AGENT_NOT_FOUND, SSH_KEY_INVALID */
+  readonly sshAgent: (
+    id: string,
+    owner: { readonly mode: number; readonly uid: number; readonly gid: number },
+  ) => Promise<(AsyncDisposable & { readonly socket: string }) | undefined>;
+  /** @throws DEVICE_NOT_FOUND, DEVICE_INVALID */
+  readonly devices: (wanted: readonly ExecDevice[]) => Promise<DeviceEdits>;
+  /** Writes plain files and directories into an empty directory. */
+  readonly writeTree: (
+    dir: string,
+    tree: Tree,
+    options: { readonly content: (entry: TreeEntry) => FileContent; readonly signal: AbortSignal },
+  ) => Promise<void>;
   /** `K=V` for every RUN, outside of all keys (proxies). */
   readonly proxyEnv: readonly string[];
   /** Unique name for a container; starts with the owner of this process. */
@@ -54,5 +71,5 @@ export interface LocalFiles extends PlanSource {
 /** Unpacks the archives that ADD meets. */
 export interface ArchiveReader {
   /** Undefined when the file is no archive by content. */
-  open(file: string | Buffer, signal: AbortSignal): Promise<PlanSource | undefined>;
+  open(file: string | Buffer, signal: AbortSignal): Promise<OpenedArchive | undefined>;
 }

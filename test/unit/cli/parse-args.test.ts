@@ -129,6 +129,5 @@ describe('helpText()', () => {
     for (const { name, help } of BUILD_FLAGS) {
       if (help !== undefined) expect(helpText('build')).toContain(`--${name}`);
     }
-    expect(helpText('build')).not.toContain('--secret');
   });
 });

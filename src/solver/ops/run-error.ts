@@ -1,0 +1,50 @@
+import { OcibuildError } from '../../errors/error.ts';
+import type { ExitStatus } from '../../executor/types.ts';
+import type { ExecOp } from '../../llb/ops.ts';
+import type { ExecContext } from '../types.ts';
+
+/** A command as a person would type it: shell form loses its `/bin/sh -c`. */
+function commandOf(args: readonly string[]): string {
+  const [shell, flag, text] = args;
+  return args.length === 3 && flag === '-c' && shell?.endsWith('sh') ? (text ?? '') : args.join(' ');
+}
+
+/** The error of a RUN that did not end with 0. */
+export function runError(
+  op: ExecOp,
+  status: ExitStatus,
+  logTail: readonly string[],
+  { meta }: ExecContext,
+): OcibuildError {
+  const command = commandOf(op.args);
+  const details = { exitCode: status.code, command, step: meta.name, signal: status.signal };
+  if (status.oomKilled === true) {
+    return new OcibuildError('RUN_SIGNALLED', `Cannot finish RUN ${command}: it was killed, out of memory`, {
+      details: { ...details, oomKilled: true },
+      logTail,
+      hint: 'give the machine or its control group more memory, or run fewer steps at a time with `--jobs 1`',
+    });
+  }
+  if (status.signal !== undefined) {
+    return new OcibuildError(
+      'RUN_SIGNALLED',
+      `Cannot finish RUN ${command}: killed by signal ${status.signal}`,
+      {
+        details,
+        logTail,
+      },
+    );
+  }
+  return new OcibuildError('RUN_EXIT_NONZERO', `Cannot finish RUN ${command}: exit code ${status.code}`, {
+    details,
+    logTail,
+    hint: exitHint(status.code),
+  });
+}
+
+/** What a shell's own exit codes mean. @see POSIX.1-2024 XCU 2.8.2 */
+function exitHint(code: number): string {
+  if (code === 127) return 'the command was not found: check its name and the PATH of the image';
+  if (code === 126) return 'the command cannot be executed: check its mode, its `#!` line and its platform';
+  return 'build again with `--progress plain` to see all that the step prints';
+}
