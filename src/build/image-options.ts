@@ -4,6 +4,7 @@ import { formatPlatform, hostPlatform, parsePlatform } from '../image/platform.t
 import { familiarName, normalName, parseReference, withDefaultTag } from '../image/reference.ts';
 import type { Platform } from '../image/types.ts';
 import { type Annotation, checkAnnotations, parseAnnotations } from './annotations.ts';
+import { isImageOutput } from './image-outputs.ts';
 import type { BuildOptions } from './options.ts';
 
 /** A name of an image, normalised and as people write it. */
@@ -39,10 +40,14 @@ export function readImageOptions(options: BuildOptions, env: Env): ImageOptions 
   const indexed = readMultiPlatform(options.buildArgs?.BUILDKIT_MULTI_PLATFORM, platforms);
   const annotations = parseAnnotations(options.annotations ?? {});
   const outputs = options.outputs ?? [{ type: 'store' }];
-  if (outputs.some(({ type }) => type === 'store' || type === 'oci')) {
-    checkAnnotations(annotations, { platforms, indexed });
+  if (outputs.some(isImageOutput)) checkAnnotations(annotations, { platforms, indexed });
+  const targets = readTargets(options);
+  if (outputs.some(({ type }) => type === 'registry') && targets.some(({ names }) => names.length === 0)) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot push an image without a name', {
+      hint: 'name it with `-t registry.example/team/app:v0`',
+    });
   }
-  return { targets: readTargets(options), platforms, buildPlatform, indexed, annotations };
+  return { targets, platforms, buildPlatform, indexed, annotations };
 }
 
 function readPlatforms(text: string, buildPlatform: Platform): Platform[] {

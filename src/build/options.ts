@@ -5,17 +5,19 @@ import type { EventSink } from '../solver/types.ts';
 export type Output =
   | { readonly type: 'store' }
   | { readonly type: 'cacheonly' }
-  | {
+  | ({
       readonly type: 'oci';
       /** `-` is stdout (needs `stdout` in the options). */
       readonly dest: string;
       /** Default true: one archive file; false: a layout directory that is merged into. */
       readonly tar?: boolean;
-      readonly compression?: 'gzip' | 'zstd' | 'uncompressed';
-      readonly compressionLevel?: number;
-      /** Also recompress layers that exist in another form. Default false. */
-      readonly forceCompression?: boolean;
-    }
+    } & CompressionOptions)
+  | ({
+      /** Pushes to where each name says. */
+      readonly type: 'registry';
+      /** No tags: the image can be had by its digest. */
+      readonly byDigest?: boolean;
+    } & CompressionOptions)
   | {
       readonly type: 'local' | 'tar';
       /** Directory, or file; `-` is stdout, for `tar` only. */
@@ -23,6 +25,13 @@ export type Output =
       /** A directory for each platform (`linux_arm64`). Default: when there are several. */
       readonly platformSplit?: boolean;
     };
+
+export interface CompressionOptions {
+  readonly compression?: 'gzip' | 'zstd' | 'uncompressed';
+  readonly compressionLevel?: number;
+  /** Also recompress layers that exist in another form. Default false. */
+  readonly forceCompression?: boolean;
+}
 
 /** The value of a secret. Paths may be relative to `cwd`. */
 export type SecretSource =

@@ -41,6 +41,8 @@ async function writeOutput(
       return toStore(target, context);
     case 'oci':
       return toOci(target, output, context);
+    case 'registry':
+      return toRegistry(target, output, context);
     case 'local':
     case 'tar':
       await toFiles(target, output, context);
@@ -65,15 +67,9 @@ async function toStore(target: TargetGraph, context: OutputContext): Promise<Exp
   return context.steps.run(stepName('exporting to the store', target, context), async (step) => {
     const set = await makeSet(target, { type: 'store' }, context);
     step.done('exporting layers');
-    for (const { configBytes, manifest, manifestBytes } of set.images) {
-      engine.content.putBytes(configBytes);
-      engine.content.putBytes(manifestBytes);
-      step.done(`exporting manifest ${manifest.digest}`);
-    }
-    if (set.index !== undefined) {
-      engine.content.putBytes(set.index);
-      step.done(`exporting index ${set.top.digest}`);
-    }
+    keepDocuments(set, engine);
+    for (const { manifest } of set.images) step.done(`exporting manifest ${manifest.digest}`);
+    if (set.index !== undefined) step.done(`exporting index ${set.top.digest}`);
     for (const { familiar, normal } of target.target.names) {
       // A name that is right already is not written again: index.json unchanged means nothing to look at.
       if (engine.index.resolve(familiar)?.digest !== set.top.digest) engine.index.set(familiar, set.top);
@@ -81,6 +77,39 @@ async function toStore(target: TargetGraph, context: OutputContext): Promise<Exp
     }
     return set;
   });
+}
+
+async function toRegistry(
+  target: TargetGraph,
+  output: Output & { type: 'registry' },
+  context: OutputContext,
+): Promise<ExportSet> {
+  const { engine, signal } = context;
+  return context.steps.run(stepName('pushing to the registry', target, context), async (step) => {
+    const set = await makeSet(target, output, context);
+    step.done('exporting layers');
+    keepDocuments(set, engine);
+    const { pushEverywhere } = await import('./push.ts');
+    const names = target.target.names.map(({ normal }) => normal);
+    await pushEverywhere(engine, set.top, {
+      ...{ names, signal },
+      byDigest: output.byDigest === true,
+      onEvent({ descriptor: { digest, size }, current }) {
+        step.status(digest, current, size);
+      },
+      onPushed: (name) => step.done(`pushing ${name}`),
+    });
+    return set;
+  });
+}
+
+/** Documents that no name leads to yet; the layers are in the store already. */
+function keepDocuments(set: ExportSet, { content }: OutputContext['engine']): void {
+  for (const { configBytes, manifestBytes } of set.images) {
+    content.putBytes(configBytes);
+    content.putBytes(manifestBytes);
+  }
+  if (set.index !== undefined) content.putBytes(set.index);
 }
 
 async function toOci(

@@ -3,8 +3,8 @@ import type { LayerId } from '../layer/layer-id.ts';
 import type { BlobOptions, LayerBlob, LayerRow } from './types.ts';
 
 /** Names one way to ask for a layer's blob. */
-export function formKey(id: LayerId, { compression, level, force }: BlobOptions): string {
-  return `blob ${id} ${compression} ${level ?? ''} ${force ?? ''}`;
+export function formKey(id: LayerId, { compression, level, force, mayBeRemote }: BlobOptions): string {
+  return `blob ${id} ${compression} ${level ?? ''} ${force ?? ''} ${mayBeRemote ?? ''}`;
 }
 
 /** Layers of base images are named by their diffID, those made here are not. */

@@ -12,13 +12,14 @@ export interface OutputFlag {
 
 const REFUSED_TYPES: Readonly<Record<string, string>> = {
   docker: 'this version writes OCI archives only: use type=oci, which `docker load` reads since Docker 25',
-  registry: 'this version does not push: use type=oci and push that',
 };
 
 const IMAGE_ATTRIBUTES = ['name', 'oci-mediatypes'];
+const COMPRESSION_ATTRIBUTES = ['compression', 'compression-level', 'force-compression'];
 const ATTRIBUTES: Readonly<Record<Output['type'], readonly string[]>> = {
   store: [...IMAGE_ATTRIBUTES, 'push', 'store'],
-  oci: [...IMAGE_ATTRIBUTES, 'dest', 'tar', 'compression', 'compression-level', 'force-compression'],
+  oci: [...IMAGE_ATTRIBUTES, 'dest', 'tar', ...COMPRESSION_ATTRIBUTES],
+  registry: [...IMAGE_ATTRIBUTES, 'push', 'push-by-digest', ...COMPRESSION_ATTRIBUTES],
   local: ['dest', 'platform-split', 'mode'],
   tar: ['dest', 'platform-split'],
   cacheonly: [],
@@ -43,12 +44,14 @@ export function parseOutput(spec: string): OutputFlag {
     return plainOutput({ type: 'local', dest: spec });
   }
   const attributes = parseAttributes(spec);
-  const type = readType(spec, attributes.get('type'));
+  const pushes = readBool('push', attributes.get('push'), false);
+  const type = readType(spec, attributes.get('type'), pushes);
   const annotations: Record<string, string> = {};
   for (const [key, value] of attributes) {
     if (key === 'type') continue;
     const annotation = readAnnotation(key);
-    if (annotation !== undefined && (type === 'oci' || type === 'store')) annotations[annotation] = value;
+    if (annotation !== undefined && (type === 'oci' || type === 'store' || type === 'registry'))
+      annotations[annotation] = value;
     else checkAttribute(type, key, value);
   }
   const names = parseCsv(attributes.get('name') ?? '').filter((name) => name !== '');
@@ -69,14 +72,14 @@ function plainOutput(output: Output): OutputFlag {
   return { output, names: [], annotations: {} };
 }
 
-function readType(spec: string, type: string | undefined): Output['type'] {
+function readType(spec: string, type: string | undefined, pushes: boolean): Output['type'] {
   if (type === undefined || type === '') {
     throw new OcibuildError('USAGE_INVALID', `Cannot use output "${spec}": its type is missing`, {
-      hint: 'write type=store, oci, local, tar or cacheonly, or only a directory',
+      hint: 'write type=store, registry, oci, local, tar or cacheonly, or only a directory',
     });
   }
-  // BuildKit's "image" is what "store" is here.
-  if (type === 'image') return 'store';
+  // BuildKit's "image" is what "store" is here, and pushed it is "registry".
+  if (type === 'image') return pushes ? 'registry' : 'store';
   const refused = REFUSED_TYPES[type];
   if (refused !== undefined) {
     throw new OcibuildError('USAGE_UNSUPPORTED', `Cannot use output type "${type}": ${refused}`);
@@ -101,7 +104,7 @@ function checkAttribute(type: Output['type'], key: string, value: string): void 
       hint: near ?? `it takes ${ATTRIBUTES[type].join(', ') || 'no attributes'}`,
     });
   }
-  const fixed = FIXED[key];
+  const fixed = type === 'registry' && key === 'push' ? 'true' : FIXED[key];
   if (fixed !== undefined && value !== fixed && !(value === '' && fixed === 'true')) {
     throw new OcibuildError(
       'USAGE_UNSUPPORTED',
@@ -116,6 +119,12 @@ function makeOutput(type: Output['type'], attributes: ReadonlyMap<string, string
     case 'store':
     case 'cacheonly':
       return { type };
+    case 'registry':
+      return {
+        type,
+        ...(readBool('push-by-digest', attributes.get('push-by-digest'), false) ? { byDigest: true } : {}),
+        ...readCompression(attributes),
+      };
     case 'local':
       if (!dest || dest === '-') throw missingDest(spec, 'a directory');
       return { type, dest, ...readSplit(attributes) };

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startCountingProxy } from '../support/counting-proxy.ts';
 import { makeLayout } from '../support/layout.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { PASSWORD, USER } from '../support/token-server.ts';
@@ -147,5 +148,43 @@ describe('ocibuild tag, rmi and history', () => {
     const images = await project.run(['images']);
     expect(images.stdout.toString()).toContain('registry.example/team/app:v1');
     expect(images.stdout.toString()).not.toMatch(/^app:v0/m);
+  });
+});
+
+describe('ocibuild build --push', () => {
+  it('pushes every name, and tags nothing in the store', async () => {
+    const project = createProject(FILES);
+    const names = ['team/one:v1', 'team/one:v2', 'other/two:v1'];
+    const result = await project.run([
+      ...['build', '-q', '--push'],
+      ...names.flatMap((name) => ['-t', `${open.host}/${name}`]),
+      '.',
+    ]);
+    expect(result).toMatchObject({ code: 0 });
+    for (const name of names) expect(await digestIn(open, name)).toBe(result.stdout.toString().trim());
+    expect((await project.run(['images', '-q'])).stdout.toString()).toBe('');
+  });
+
+  it('fetches no layer of a base that its registry keeps', async () => {
+    const layout = join(dir, 'lazy');
+    await makeLayout(layout, 'one', { layers: [{ big: Buffer.alloc(1_000_000, 'y') }, { small: 'y' }] });
+    await open.push(layout, 'one', 'team/lazy:v1');
+    await using proxy = await startCountingProxy(open.host);
+    const project = createProject({ Dockerfile: `FROM ${proxy.host}/team/lazy:v1\nLABEL a=b\nCMD ["x"]\n` });
+    const result = await project.run(['build', '-q', '--push', '-t', `${proxy.host}/child/lazy`, '.']);
+    expect(result).toMatchObject({ code: 0 });
+    expect(await digestIn(open, 'child/lazy:latest')).toBe(result.stdout.toString().trim());
+    // The config is all that was read; the layers were mounted.
+    const read = proxy.seen.filter((line) => line.startsWith('GET team/lazy/blobs/'));
+    expect(read).toHaveLength(1);
+    expect(proxy.seen.filter((line) => line.includes('mount='))).toHaveLength(2);
+  });
+
+  it('is refused before anything is built when the image has no name', async () => {
+    const project = createProject(FILES);
+    expect(await project.run(['build', '--push', '.'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/Cannot push an image without a name/),
+    });
   });
 });

@@ -128,6 +128,11 @@ describe('parseOutput()', () => {
     ['-', { type: 'tar', dest: '-' }],
     ['type=store', { type: 'store' }],
     ['type=image,push=false', { type: 'store' }],
+    ['type=image,push=true', { type: 'registry' }],
+    [
+      'type=registry,push-by-digest=true,compression=zstd',
+      { type: 'registry', byDigest: true, compression: 'zstd' },
+    ],
     ['type=cacheonly', { type: 'cacheonly' }],
     ['type=tar', { type: 'tar', dest: '-' }],
     ['type=tar,dest=x.tar', { type: 'tar', dest: 'x.tar' }],
@@ -165,8 +170,9 @@ describe('parseOutput()', () => {
 
   it.each<[string, string, RegExp]>([
     ['type=docker', 'USAGE_UNSUPPORTED', /"docker"/],
-    ['type=registry,name=x', 'USAGE_UNSUPPORTED', /"registry"/],
-    ['type=image,push=true', 'USAGE_UNSUPPORTED', /push=true/],
+    ['type=store,push=true', 'USAGE_UNSUPPORTED', /push=true/],
+    ['type=registry,push=false', 'USAGE_UNSUPPORTED', /push=false/],
+    ['type=registry,dest=x', 'USAGE_UNSUPPORTED', /dest/],
     ['type=occi', 'USAGE_INVALID', /"occi"/],
     ['dest=x', 'USAGE_INVALID', /type is missing/],
     ['', 'USAGE_INVALID', /empty/],
