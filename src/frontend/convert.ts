@@ -1,5 +1,6 @@
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import type { SourceFile, SourceRef } from '../errors/source.ts';
+import { didYouMean } from '../errors/suggest.ts';
 import { normalizePlatform } from '../image/platform.ts';
 import type { ContainerConfig, Digest, ImageConfig, Platform } from '../image/types.ts';
 import { createGraph } from '../llb/definition.ts';
@@ -315,10 +316,12 @@ function finishedConfig(
 function unusedWarnings(context: FrontendContext, declared: readonly ArgInstruction[]): LintWarning[] {
   const unused = unusedBuildArgs(context, declared);
   if (unused.length === 0) return [];
+  const names = declared.flatMap(({ args }) => args.map(({ key }) => key));
+  const near = unused.flatMap((name) => didYouMean(name, names) ?? []);
   return [
     {
       rule: 'UnusedBuildArgs',
-      message: `One or more build-args [${unused.join(' ')}] were not consumed`,
+      message: [`One or more build-args [${unused.join(' ')}] were not consumed`, ...near].join('; '),
       url: '',
       range: lineRange(1, 1, 1),
     },

@@ -1,15 +1,8 @@
 import { OcibuildError } from '../errors/error.ts';
 import type { SourceFile, SourceRange } from '../errors/source.ts';
+import { type Directive, readDirectives } from './directives.ts';
 import { type Heredoc, joinLines, type LinePart, type LogicalLine, lineRange, splitLines } from './lines.ts';
 import { isBlank } from './shell-lex.ts';
-
-/** `# key=value` at the top of the file. */
-export interface Directive {
-  /** Lower case. */
-  readonly name: 'syntax' | 'escape' | 'check';
-  readonly value: string;
-  readonly range: SourceRange;
-}
 
 /** An instruction as it is written: keyword, flags, and the text behind them. */
 export interface RawInstruction {
@@ -99,33 +92,6 @@ export function parseTrigger(
       keywordRange: at.range,
     };
   });
-}
-
-const DIRECTIVE = /^#[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(\S.*?)\s*$/;
-
-function readDirectives(file: SourceFile, lines: readonly string[]): Directive[] {
-  const found: Directive[] = [];
-  const afterShebang = lines[0]?.startsWith('#!') === true;
-  for (const [index, line] of lines.entries()) {
-    if (index === 0 && afterShebang) continue;
-    const match = DIRECTIVE.exec(index === 0 ? line.replace(/^\uFEFF/, '') : line);
-    const name = match?.[1]?.toLowerCase();
-    const value = match?.[2] ?? '';
-    if (name !== 'syntax' && name !== 'escape' && name !== 'check') break;
-    // Behind a `#!` line only the choice of the language counts.
-    if (afterShebang && name !== 'syntax') break;
-    const range = lineRange(index + 1, 1, line.trimEnd().length + 1);
-    const fail = (message: string, hint: string) =>
-      new OcibuildError('DOCKERFILE_DIRECTIVE_INVALID', message, { hint, source: { file, ranges: [range] } });
-    if (found.some((directive) => directive.name === name)) {
-      throw fail(`Cannot use directive "${name}" twice`, 'remove one of the two lines');
-    }
-    if (name === 'escape' && value !== '\\' && value !== '`') {
-      throw fail(`Cannot use "${value}" as escape character`, 'it can be "\\" or "`"');
-    }
-    found.push({ name, value, range });
-  }
-  return found;
 }
 
 interface Place {

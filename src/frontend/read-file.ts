@@ -1,9 +1,10 @@
 import { OcibuildError } from '../errors/error.ts';
 import type { SourceFile } from '../errors/source.ts';
+import type { Directive } from './directives.ts';
 import { createFaults, type Faults } from './faults.ts';
 import type { Instruction } from './instructions.ts';
 import { parseInstruction } from './parse-instruction.ts';
-import { type Directive, type ParsedFile, parseFile } from './parser.ts';
+import { type ParsedFile, parseFile } from './parser.ts';
 import type { FrontendContext } from './types.ts';
 
 /** A Dockerfile, read: its instructions with variables unexpanded, and in which language it is. */
