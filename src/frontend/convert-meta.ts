@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import type { FileOp } from '../llb/ops.ts';
 import { type ArgEntry, buildArg, isExported } from './args.ts';
-import { parseOwner } from './convert-copy.ts';
+import { parseOwner } from './copy-values.ts';
 import { expandWith } from './expand.ts';
 import { instructionError } from './flags.ts';
 import { quoteGo } from './go-text.ts';
@@ -119,12 +119,12 @@ function convertWorkdir(build: Build, state: StageState, instruction: TextInstru
   }
   const meta = nextStep(build, state, instruction);
   const user = state.config.User ?? '';
+  // Nobody wrote this user for the directory's sake: an image without such a name may still be meant.
+  const owner = user === '' ? {} : { owner: { ...parseOwner(user), orRoot: true } };
   const op: FileOp = {
     kind: 'file',
     base: state.root === undefined ? -1 : 0,
-    actions: [
-      { type: 'mkdir', path: joined, mode: 0o755, ...(user === '' ? {} : { owner: parseOwner(user) }) },
-    ],
+    actions: [{ type: 'mkdir', path: joined, mode: 0o755, ...owner }],
   };
   state.root = build.graph.add(op, state.root === undefined ? [] : [state.root], meta);
   commit(state, `WORKDIR ${shown}`, true);

@@ -1,7 +1,9 @@
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { withSource } from '../errors/source.ts';
+import { didYouMean } from '../errors/suggest.ts';
 import { formatPlatform } from '../image/platform.ts';
 import type { Platform } from '../image/types.ts';
+import { createFaults } from './faults.ts';
 import { createFileStages, type FileStages, placeOf } from './file-stages.ts';
 import { instructionError } from './flags.ts';
 import type { ArgInstruction, Instruction } from './instructions.ts';
@@ -47,9 +49,30 @@ export async function resolvePlan(context: FrontendContext, plan: StagePlan): Pr
       const image: ResolvedPlan['image'] = (name, platform) => known(images, imageKey(name, platform));
       return { stages, fileArgs: files.args, image };
     }
-    const found = await Promise.all([...wanted].map(([key, image]) => resolveImage(context, key, image)));
-    for (const [key, image] of found) images.set(key, image);
+    for (const [key, image] of await resolveImages(context, files.stages, wanted)) images.set(key, image);
   }
+}
+
+/** All images of a round; those that cannot be had are named together. */
+async function resolveImages(
+  context: FrontendContext,
+  stages: readonly Stage[],
+  wanted: ReadonlyMap<string, WantedImage>,
+): Promise<(readonly [string, ResolvedImage])[]> {
+  const settled = await Promise.allSettled(
+    [...wanted].map(async ([key, image]) => [key, await resolveImage(context, stages, image)] as const),
+  );
+  throwIfAborted(context.signal);
+  const faults = createFaults();
+  const found = settled.flatMap((each) => {
+    if (each.status === 'fulfilled') return [each.value];
+    faults.attempt(() => {
+      throw each.reason;
+    });
+    return [];
+  });
+  faults.check();
+  return found;
 }
 
 interface WantedImage {
@@ -78,14 +101,27 @@ function known(images: ReadonlyMap<string, ResolvedImage>, key: string): Resolve
 
 async function resolveImage(
   context: FrontendContext,
-  key: string,
+  stages: readonly Stage[],
   { name, platform, raw }: WantedImage,
-): Promise<[string, ResolvedImage]> {
+): Promise<ResolvedImage> {
   try {
-    return [key, await context.resolver.resolve(name, platform, context.signal)];
+    return await context.resolver.resolve(name, platform, context.signal);
   } catch (error) {
-    throw withSource(error, { file: raw.file, ranges: [raw.range] });
+    const near = didYouMean(
+      name,
+      stages.flatMap((stage) => stage.name ?? []),
+    );
+    throw withSource(near === undefined ? error : withHint(error, `${near}, which is a stage`), {
+      file: raw.file,
+      ranges: [raw.range],
+    });
   }
+}
+
+function withHint(error: unknown, hint: string): unknown {
+  if (!(error instanceof OcibuildError) || error.category === 'internal') return error;
+  const { code, message, details, logTail, cause } = error;
+  return new OcibuildError(code, message, { hint, details, logTail, cause });
 }
 
 /** One edge of the stage graph and the instruction that made it. */
@@ -113,14 +149,18 @@ function collectStages(round: Round): Map<number, ReadyStage> {
     ready.set(index, { ...stage, ...parts });
   };
   for (const index of [plan.target, ...(plan.also ?? [])]) visit(index, []);
-  const [first] = forward;
-  if (first === undefined) return ready;
-  const shown = stages[first.edge.to]?.name ?? String(first.edge.to);
-  throw instructionError(first.edge.raw, 'DOCKERFILE_STAGE_INVALID', {
-    message: `Cannot copy from stage "${shown}": it is defined after the stage that uses it`,
-    hint: `move its FROM above the stage ${first.from.name ?? first.from.index}`,
-    range: first.edge.raw.flags.find(({ name }) => name === 'from')?.range ?? first.edge.raw.range,
-  });
+  const faults = createFaults();
+  for (const { edge, from } of forward) {
+    faults.add(
+      instructionError(edge.raw, 'DOCKERFILE_STAGE_INVALID', {
+        message: `Cannot copy from stage "${stages[edge.to]?.name ?? edge.to}": it is defined after the stage that uses it`,
+        hint: `move its FROM above the stage ${from.name ?? from.index}`,
+        range: edge.raw.flags.find(({ name }) => name === 'from')?.range ?? edge.raw.range,
+      }),
+    );
+  }
+  faults.check();
+  return ready;
 }
 
 function readyStage(

@@ -237,7 +237,9 @@ function findBase(
   if (name.trim() === '') {
     throw instructionError(from.raw, 'DOCKERFILE_STAGE_INVALID', {
       message: `Cannot use "${from.base}" as base image: it is empty after expansion`,
-      hint: 'give the ARG before the first FROM a default, or pass it with --build-arg',
+      hint:
+        didYouMean(from.base.replace(/[${}]/g, ''), globals.keys()) ??
+        'give the ARG before the first FROM a default, or pass it with --build-arg',
     });
   }
   const stage = earlier.findLast((candidate) => candidate.name === name.toLowerCase());
