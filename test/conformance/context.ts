@@ -39,7 +39,8 @@ async function writeFileAt(root: string, file: ContextFile): Promise<void> {
   if (file.symlink !== undefined) return symlink(file.symlink, path);
   if (file.hardlink !== undefined) return link(join(root, file.hardlink), path);
   if (file.dir === true) await mkdir(path, { recursive: true });
-  else if (file.fifo === true) makeFifo(path);
+  else if (file.fifo === true) makeNode('mkfifo', [path]);
+  else if (file.socket === true) makeNode('python3', ['-c', BIND, path]);
   else await writeFile(path, await bodyOf(file));
   if (file.uid !== undefined || file.gid !== undefined) await chown(path, file.uid ?? 0, file.gid ?? 0);
   await chmod(path, modeOf(file));
@@ -47,11 +48,11 @@ async function writeFileAt(root: string, file: ContextFile): Promise<void> {
     setXattr(path, name, Buffer.from(value, 'hex'));
 }
 
-async function bodyOf(file: ContextFile): Promise<Buffer> {
+/** The content of a file of a case. */
+export async function bodyOf(file: ContextFile): Promise<Buffer> {
   if (file.tar !== undefined) {
     const archive = await packFiles(file.tar);
-    if (file.compress === 'gzip') return gzipSync(archive);
-    return file.compress === 'zstd' ? zstdCompressSync(archive) : archive;
+    return compress(archive, file.compress);
   }
   return Buffer.from(file.content ?? file.base64 ?? '', file.base64 === undefined ? 'utf8' : 'base64');
 }
@@ -86,9 +87,21 @@ function paxOf(xattrs: Record<string, string>): Record<string, string> {
   );
 }
 
-function makeFifo(path: string): void {
-  const { status, stderr } = spawnSync('mkfifo', [path], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`Cannot make the fifo "${path}": ${stderr}`);
+function compress(archive: Buffer, how: ContextFile['compress']): Buffer {
+  if (how === undefined) return archive;
+  if (how === 'gzip') return gzipSync(archive);
+  if (how === 'zstd') return zstdCompressSync(archive);
+  const { status, stdout, stderr } = spawnSync(how, ['-c'], { input: archive });
+  if (status !== 0) throw new Error(`Cannot pack with ${how}: ${stderr}`);
+  return stdout;
+}
+
+// Node removes the socket of a server that it closes.
+const BIND = 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])';
+
+function makeNode(command: string, args: readonly string[]): void {
+  const { status, stderr } = spawnSync(command, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`Cannot make "${args.at(-1)}": ${stderr}`);
 }
 
 function setXattr(path: string, name: string, value: Buffer): void {
