@@ -21,6 +21,7 @@ const PROGRAMS = {
   pasta: 'passt',
   slirp4netns: 'slirp4netns',
   setcap: 'libcap2-bin',
+  'qemu-aarch64-static': 'qemu-user-static',
   setfattr: 'attr',
   curl: 'curl',
   git: 'git',
@@ -37,7 +38,7 @@ const PURPOSES = {
   bench: ['runc', 'busybox', 'time'],
   test: [
     ...['runc', 'busybox', 'mmdebstrap', 'skopeo', 'umoci', 'docker-registry', 'newuidmap', 'pasta'],
-    ...['slirp4netns', 'setcap', 'setfattr', 'curl', 'git', 'openssl', 'xz', 'zstd'],
+    ...['slirp4netns', 'setcap', 'qemu-aarch64-static', 'setfattr', 'curl', 'git', 'openssl', 'xz', 'zstd'],
   ],
 };
 

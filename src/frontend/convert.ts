@@ -192,7 +192,7 @@ function startStage(build: Build, stage: ReadyStage): StageState {
   const history = [...(parent?.history ?? resolved?.config.history ?? [])];
   const state: StageState = {
     stage,
-    platform: parent?.platform ?? (base.kind === 'scratch' ? build.context.targetPlatform : platform),
+    platform: parent?.platform ?? platform,
     root: parent?.root,
     env: stage.reset.includes('env') ? argsOnly(parent, env) : new Map(parent?.env),
     args: [...(parent?.args ?? [])],
