@@ -78,7 +78,8 @@ function archiveError(error: unknown, file: string | Buffer): unknown {
   const { details } = error;
   const hint =
     details.unsupported === true ? { hint: 'pack it anew with `xz`, or copy it as it is with COPY' } : {};
-  return new OcibuildError('ARCHIVE_INVALID', `Cannot unpack "${String(file)}": ${error.message}`, {
+  const why = error.message.replace(/^Cannot read the layer archive: /, '');
+  return new OcibuildError('ARCHIVE_INVALID', `Cannot unpack "${String(file)}": ${why}`, {
     cause: error,
     ...hint,
   });
