@@ -146,8 +146,18 @@ export function chompTabs(content: string): string {
   return content.replace(/^\t+/gm, '');
 }
 
-/** The delimiter if the whole text is a here-document, as in a RUN that is nothing else. */
+/** The delimiter if the whole text is a here-document, as in a RUN that is nothing else. A word whose quotes do not
+ * match is none: where it could have been one, its line is reported as a whole. */
 export function parseHeredocWord(word: string): Omit<Heredoc, 'content'> | undefined {
+  try {
+    return readHeredocWord(word);
+  } catch (error) {
+    if (!(error instanceof LexError)) throw error;
+    return undefined;
+  }
+}
+
+function readHeredocWord(word: string): Omit<Heredoc, 'content'> | undefined {
   const match = HEREDOC_WORD.exec(word);
   const rest = match?.[3];
   if (match === null || rest === undefined || rest === '') return undefined;
@@ -201,7 +211,7 @@ function heredocsOf(text: string): Omit<Heredoc, 'content'>[] {
   return words.flatMap((word, index) => {
     // Without a dash the delimiter may stand apart, as in a shell.
     const text = /^\d*<<$/.test(word) ? `${word} ${words[index + 1] ?? ''}` : word;
-    return parseHeredocWord(text) ?? [];
+    return readHeredocWord(text) ?? [];
   });
 }
 

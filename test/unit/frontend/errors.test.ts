@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MultiError, type OcibuildError } from '../../../src/errors/error.ts';
+import { MultiError, OcibuildError } from '../../../src/errors/error.ts';
 import type { FrontendContext } from '../../../src/frontend/types.ts';
 import { convert } from './support.ts';
 
@@ -69,6 +69,12 @@ const CASES: readonly [text: string, line: number, code: string, message: RegExp
   ['FROM base\nONBUILD FROM x', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /FROM in ONBUILD/],
   ['FROM base\nUSER', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /without arguments/],
   ['# syntax=my/frontend\nFROM base', 1, 'DOCKERFILE_UNSUPPORTED', /"my\/frontend"/],
+  [
+    'FROM base\nCOPY <<EOF <<"E F" /x/\nEOF\nE F\n',
+    2,
+    'DOCKERFILE_EXPANSION_INVALID',
+    /double quote is not closed/,
+  ],
   ['# syntax=ocibuilder\nFROM base', 1, 'DOCKERFILE_UNSUPPORTED', /"docker\/dockerfile" and "ocibuild"/],
 ];
 
@@ -86,6 +92,66 @@ describe('convertDockerfile() refuses', () => {
     expect(error).toBeInstanceOf(MultiError);
     const { errors } = error as MultiError;
     expect(errors.map(({ source }) => source?.ranges[0]?.start.line)).toEqual([2, 3, 5]);
+  });
+
+  it('faults that show up after parsing together when they are independent', async () => {
+    const error = await failure(
+      'FROM base AS a\nWORKDIR ${x:?}\nEXPOSE 99999\nFROM base\nCOPY --from=a / /\nSTOPSIGNAL no\nENV b=${c:?}\nENV d=${b:?}',
+    );
+    const { errors } = error as MultiError;
+    // The last line is wrong only because the one before it is.
+    expect(errors.map(({ source }) => source?.ranges[0]?.start.line)).toEqual([2, 3, 6, 7]);
+  });
+
+  it('stages with all their faults when several FROM lines and indexes are wrong', async () => {
+    const error = await failure('FROM $A\nCOPY --from=9 / /\nFROM --platform=$B base\nFROM base');
+    const { errors } = error as MultiError;
+    expect(errors.map(({ code, source }) => [code, source?.ranges[0]?.start.line])).toEqual([
+      ['DOCKERFILE_STAGE_INVALID', 1],
+      ['DOCKERFILE_STAGE_NOT_FOUND', 2],
+      ['DOCKERFILE_STAGE_INVALID', 3],
+    ]);
+  });
+
+  it('images that cannot be had together, with the stage that may have been meant', async () => {
+    const error = await failure(
+      'FROM nope1 AS build\nFROM nope2\nCOPY --from=biuld / /\nCOPY --from=build / /',
+      {
+        resolver: {
+          resolve: async (name) => {
+            throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find "${name}"`);
+          },
+        },
+      },
+    );
+    const { errors } = error as MultiError;
+    expect(errors.map(({ message, hint }) => [message, hint])).toEqual([
+      ['Cannot find "nope1"', undefined],
+      ['Cannot find "nope2"', undefined],
+      ['Cannot find "biuld"', 'did you mean "build"?'],
+    ]);
+  });
+
+  it('a base that is empty, with the argument that may have been meant', async () => {
+    expect((await failure('ARG BASE=base\nFROM ${BAES}')).hint).toBe('did you mean "BASE"?');
+  });
+
+  it('a trigger only when it fires, at the FROM that fires it', async () => {
+    expect((await convert('FROM base\nONBUILD FOO x')).config.config?.OnBuild).toEqual(['FOO x']);
+    const error = await failure('FROM base AS p\nONBUILD FOO x\nFROM p');
+    expect([error.code, error.source?.ranges[0]?.start.line]).toEqual(['DOCKERFILE_INSTRUCTION_UNKNOWN', 3]);
+  });
+
+  it.each([
+    ['#!/usr/bin/env x\n# syntax=my/a\nFROM base', 2],
+    ['//syntax=my/a\nFROM base', 1],
+    ['#!/bin/x\n// key=v\n// syntax = my/a --opt\nx', 3],
+    ['{\n"syntax": "my/a", "x": 1}', 1],
+    ['\uFEFF# SYNTAX = my/a\nFROM base', 1],
+  ])('another language when the file is %j', async (text, line) => {
+    const error = await failure(text);
+    expect([error.code, error.source?.ranges[0]?.start.line]).toEqual(['DOCKERFILE_UNSUPPORTED', line]);
+    expect(error.message).toContain('"my/a"');
   });
 
   it('a target when no stage has its name', async () => {
