@@ -44,7 +44,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     name: 'annotation',
     kind: 'list',
     value: 'K=V',
-    help: 'annotation of the manifest; index:K=V: of the index',
+    help: 'annotation of the manifest; index:K=V: the index',
   },
   { name: 'platform', kind: 'list', value: 'OS/ARCH', help: 'platform to build for; A,B: an index of both' },
   {
@@ -153,7 +153,7 @@ const LOCK_HELP: Readonly<Record<string, string>> = {
   target: 'only what this stage needs (default: all stages)',
   platform: 'platforms of the builds',
   'build-context': 'named context, as for a build',
-  secret: 'credentials of URLs and git remotes, as for a build',
+  secret: 'credentials of URLs and git remotes',
   ssh: 'SSH agent or keys, as for a build',
   pull: 'newer (default): registry, else store; missing, always, never',
 };
