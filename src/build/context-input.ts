@@ -11,7 +11,7 @@ export type ContextInput =
   | GitSource
   | HttpSource;
 
-/** The name that a download has as a context; archives are unpacked. */
+/** The name of a download that is the main context and no archive, as in Docker. */
 const CONTEXT_FILE = 'context';
 
 /**
@@ -21,7 +21,11 @@ const CONTEXT_FILE = 'context';
  */
 export function readContextInput(
   text: string,
-  { cwd, keepGitDir }: { readonly cwd: string; readonly keepGitDir?: boolean },
+  {
+    cwd,
+    keepGitDir,
+    named,
+  }: { readonly cwd: string; readonly keepGitDir?: boolean; readonly named?: boolean },
 ): ContextInput {
   if (text === '-') return { type: 'stdin' };
   const dir = resolve(cwd, text);
@@ -31,7 +35,8 @@ export function readContextInput(
     return keepGitDir === true && git.keepGitDir === undefined ? { ...git, keepGitDir } : git;
   const http = parseHttpRef(text);
   if (http !== undefined) {
-    return { type: 'http', url: http.url, filename: CONTEXT_FILE, mode: 0o600, unpack: true };
+    const filename = named === true ? http.filename : CONTEXT_FILE;
+    return { type: 'http', url: http.url, filename, mode: 0o600, unpack: true };
   }
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text) ?? [];
   if (scheme === undefined) return { type: 'directory', dir };

@@ -100,7 +100,7 @@ function readNamedContexts(
   const remoteContexts: Record<string, GitSource | HttpSource> = {};
   for (const [name, text] of Object.entries(contexts)) {
     if (/^(oci-layout|docker-image):\/\//.test(text)) continue;
-    const input = readContextInput(text, { cwd });
+    const input = readContextInput(text, { cwd, named: true });
     if (input.type === 'stdin') {
       throw new OcibuildError(
         'USAGE_INVALID',

@@ -34,8 +34,9 @@ export function chooseRef(output: string, ref: string | undefined): GitCommit | 
     `refs/tags/${withoutPrefix(ref, 'refs/tags/')}`,
   ];
   for (const name of names) {
-    const commit = commits.get(`${name}^{}`) ?? commits.get(name);
-    if (commit !== undefined) return { commit, ref: name };
+    const [object, commit] = [commits.get(name), commits.get(`${name}^{}`)];
+    if (object === undefined) continue;
+    return { commit: commit ?? object, ref: name, ...(commit === undefined ? {} : { tagObject: object }) };
   }
   return undefined;
 }

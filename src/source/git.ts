@@ -75,10 +75,12 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
 
   async function findCommit(source: GitSource, signal: AbortSignal): Promise<GitCommit> {
     const { ref, checksum } = source;
-    const byCommit = source.fetchByCommit === true || ref === undefined ? checksum : undefined;
+    const byCommit = source.fetchByCommit === true ? checksum : undefined;
     const whole = [ref, byCommit].find((each) => each !== undefined && isWholeCommit(each));
     const found = whole === undefined ? await askRemote(source, signal) : { commit: whole, ref: undefined };
-    if (checksum === undefined || found.commit.startsWith(checksum)) return found;
+    // An annotated tag is an object of its own, and may be what was checked.
+    const known = [found.commit, found.tagObject ?? ''];
+    if (checksum === undefined || known.some((each) => each.startsWith(checksum))) return found;
     throw new OcibuildError(
       'CHECKSUM_MISMATCH',
       `Cannot use "${shownRemote(source)}": ${ref ?? 'HEAD'} is commit "${found.commit}", expected "${checksum}"`,
@@ -208,10 +210,7 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
         // Submodules may be named relative to the remote.
         await inside('config', 'remote.origin.url', source.remote);
         await inside('config', 'remote.origin.fetch', '+refs/heads/*:refs/remotes/origin/*');
-        const branch = commit.ref?.startsWith('refs/heads/')
-          ? commit.ref.slice('refs/heads/'.length)
-          : undefined;
-        await inside('checkout', '-q', '-f', ...(branch ? ['-B', branch] : ['--detach']), commit.commit);
+        await inside('checkout', '-q', '-f', '--detach', commit.commit);
         if (source.submodules !== false && existsSync(join(dest, '.gitmodules'))) {
           const update = ['submodule', '-q', 'update', '--init', '--recursive'];
           const shallow = await call({ ...about, args: ['-C', dest, ...update, '--depth=1'] });

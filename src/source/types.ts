@@ -44,6 +44,8 @@ export interface GitCommit {
   readonly commit: string;
   /** The full name of the branch or tag that leads there; undefined for a bare commit. */
   readonly ref: string | undefined;
+  /** The object of an annotated tag. */
+  readonly tagObject?: string;
 }
 
 export interface GitRepositories {

@@ -101,7 +101,7 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
         );
         const attributes = {
           mode: typeof action.mode === 'string' ? compileMode(action.mode) : action.mode,
-          owner: owner ?? (external === undefined ? undefined : ROOT),
+          owner: owner ?? (external?.type === 'local' ? ROOT : undefined),
           directoryOwner: owner,
         };
         const rest = action.unpack === true ? await unpackArchives(selected, action, source) : selected;

@@ -1,0 +1,87 @@
+/** What a case reads from elsewhere: files of an HTTP server, git repositories. */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { git, startGitServer } from '../support/git-server.ts';
+import { startWebServer } from '../support/web-server.ts';
+import { writeFiles } from './context.ts';
+import type { Case, ContextFile, RepositoryCommit } from './types.ts';
+
+export type Services = AsyncDisposable & {
+  /** Puts addresses in place of `@HTTP@` and `@GIT@`, and `@COMMIT:NAME:REF@` commits. */
+  fill(text: string): string;
+  /** The same for files; `@DOCKERFILE@` is the Dockerfile. */
+  filled(files: readonly ContextFile[]): ContextFile[];
+  /** Puts the names back, in anything that is JSON. */
+  hide<T>(value: T): T;
+};
+
+/** Starts what the case needs; disposing of it stops and deletes everything. */
+export async function startServices({ options, dockerfileText }: Case): Promise<Services> {
+  const { http = [], git: repositories = {} } = options;
+  const dir = await mkdtemp(join(tmpdir(), 'ocibuild-services-'));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(dir, { recursive: true, force: true }));
+  const web = stack.use(await startWebServer(dir));
+  const daemon = stack.use(await startGitServer(dir));
+  const commits = new Map<string, string>();
+  const fill = (text: string): string =>
+    text
+      .replaceAll('@HTTP@', web.url)
+      .replaceAll('@GIT@', daemon.url)
+      .replaceAll(/@COMMIT:([^@]+)@/g, (all, name: string) => commits.get(name) ?? all);
+  const filled = (files: readonly ContextFile[]): ContextFile[] =>
+    JSON.parse(
+      fill(JSON.stringify(files)).replaceAll('@DOCKERFILE@', () =>
+        JSON.stringify(fill(dockerfileText)).slice(1, -1),
+      ),
+    ) as ContextFile[];
+  for (const [name, history] of Object.entries(repositories)) {
+    const bare = join(dir, `${name}.git`);
+    await makeRepository(
+      bare,
+      history.map((commit) => ({ ...commit, files: filled(commit.files ?? []) })),
+    );
+    const refs = git(bare, 'for-each-ref', '--format=%(refname:short) %(objectname)').split('\n');
+    for (const [ref = '', commit = ''] of refs.map((line) => line.split(' '))) {
+      commits.set(`${name}:${ref}`, commit);
+    }
+  }
+  await writeFiles(dir, filled(http));
+  const kept = stack.move();
+  return {
+    fill,
+    filled,
+    hide(value) {
+      let text = JSON.stringify(value).replaceAll(web.url, '@HTTP@').replaceAll(daemon.url, '@GIT@');
+      // A commit holds the Dockerfile, and so the address of this run.
+      for (const [name, commit] of commits) text = text.replaceAll(commit, `@COMMIT:${name}@`);
+      return JSON.parse(text) as typeof value;
+    },
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+/** A bare repository that both kinds of server can give. */
+async function makeRepository(bare: string, history: readonly RepositoryCommit[]): Promise<void> {
+  const work = `${bare}.work`;
+  await mkdir(work);
+  git(work, 'init', '-q', '.');
+  for (const { files = [], branch, tag, annotated, submodule } of history) {
+    if (branch !== undefined) git(work, 'checkout', '-q', '-B', branch);
+    await writeFiles(work, files);
+    if (submodule !== undefined) {
+      // The submodule's address is that of the servers; what is committed comes from the disk.
+      const source = join(bare, '..', `${submodule.repository}.git`);
+      git(work, 'submodule', '-q', 'add', source, submodule.path);
+      git(work, 'config', '-f', '.gitmodules', `submodule.${submodule.path}.url`, submodule.url);
+    }
+    git(work, 'add', '-A');
+    git(work, 'commit', '-q', '--allow-empty', '-m', 'a commit');
+    if (tag !== undefined) git(work, 'tag', ...(annotated === true ? ['-a', '-m', 'a tag'] : []), tag);
+  }
+  git(work, 'checkout', '-q', 'main');
+  git(work, 'clone', '-q', '--bare', '.', bare);
+  git(bare, 'update-server-info');
+  await rm(work, { recursive: true, force: true });
+}
