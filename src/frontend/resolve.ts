@@ -111,7 +111,7 @@ async function resolveImage(
       name,
       stages.flatMap((stage) => stage.name ?? []),
     );
-    throw withSource(near === undefined ? error : withHint(error, `${near}, which is a stage`), {
+    throw withSource(near === undefined ? error : withHint(error, near), {
       file: raw.file,
       ranges: [raw.range],
     });

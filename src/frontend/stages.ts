@@ -284,10 +284,9 @@ export function findContext(context: FrontendContext, name: string, platform: Pl
     ...(context.imageContexts ?? []).map((each) => ({ kind: 'image' as const, name: each })),
   ];
   const find = (test: (key: string) => boolean) => contexts.find((each) => 'name' in each && test(each.name));
-  return (
-    find((key) => key.endsWith(suffix) && matches(key.slice(0, -suffix.length))) ??
-    find((key) => matches(key))
-  );
+  const own = find((key) => key.endsWith(suffix) && matches(key.slice(0, -suffix.length)));
+  // The resolver of images adds the platform by itself.
+  return own?.kind === 'image' ? { ...own, name: own.name.slice(0, -suffix.length) } : (own ?? find(matches));
 }
 
 function fullName(name: string): string | undefined {

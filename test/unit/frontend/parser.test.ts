@@ -62,6 +62,38 @@ describe('parseFile()', () => {
     expect(instructions).toHaveLength(2);
   });
 
+  it('keeps comments above and blank lines inside when instructions have them', async () => {
+    const { instructions } = await parse(
+      '# syntax=docker/dockerfile:1\n# first\n\n  #  second \nARG a \\\n# inside\n\n  b\nRUN c\n#d\nRUN e \\\n\n',
+    );
+    expect(instructions.map(({ comment }) => comment)).toEqual([
+      ['syntax=docker/dockerfile:1', 'first', 'second'],
+      undefined,
+      ['d'],
+    ]);
+    expect(instructions.map(({ blankLines }) => blankLines?.map(show))).toEqual([
+      ['7:1-7:1'],
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it.each([
+    ['RUN cat << E >x\na\nE\nRUN b', ['E']],
+    ['RUN 3<<   "E" cat\na\nE\nRUN b', ['E']],
+    ['RUN << E\na\nE\nRUN b', ['E']],
+    ['RUN cat <<-\nRUN b', []],
+    ['RUN cat <<- E\nRUN b', []],
+    ["RUN echo '<<' E\nRUN b", []],
+    ['RUN cat <<a\\ b\nx\na b\nRUN b', ['a b']],
+    ['COPY <<a\\b /x\n$v\nab\nRUN b', ['ab']],
+  ])('finds the here-documents of %j', async (text, names) => {
+    const { instructions, errors } = await parse(text);
+    expect(errors).toEqual([]);
+    expect(instructions[0]?.heredocs.map(({ name }) => name)).toEqual(names);
+    expect(instructions.at(-1)?.text).toBe('RUN b');
+  });
+
   it('reads here-documents when they belong to a trigger', async () => {
     const { instructions } = await parse('ONBUILD RUN <<E\nx\nE\nRUN b');
     expect(instructions.map((each) => each.heredocs.length)).toEqual([1, 0]);
