@@ -119,14 +119,19 @@ export function createCacheMounts(root: Pick<StoreRoot, 'mountsDir' | 'discard'>
       return taken;
     });
 
+  /** What nobody uses and nobody will find, or was never finished. */
+  const clear = (): void => {
+    const gone = db.transaction(() => drop(namesWhere('stale = 1 OR ready = 0')));
+    for (const name of gone) root.discard(dirOf(name));
+  };
+
   const release = (taken: readonly Taken[], token: string): void => {
-    const gone = db.transaction(() => {
+    db.transaction(() => {
       db.run('DELETE FROM cache_mount_users WHERE token = ?', token);
       for (const { name } of taken)
         db.run('UPDATE cache_mounts SET used_ms = ? WHERE name = ?', Date.now(), name);
-      return drop(namesWhere('stale = 1 OR ready = 0'));
     });
-    for (const name of gone) root.discard(dirOf(name));
+    clear();
   };
 
   const makeNew = async ({ wish, name }: Taken, options: CacheMountOptions): Promise<void> => {
@@ -139,6 +144,9 @@ export function createCacheMounts(root: Pick<StoreRoot, 'mountsDir' | 'discard'>
       db.run("UPDATE cache_mount_users SET kind = 'shared' WHERE name = ? AND kind = 'filling'", name);
     });
   };
+
+  const left = db.all('SELECT DISTINCT name FROM cache_mount_users').map(({ name }) => String(name));
+  if (left.some((name) => usesOf(name).length === 0)) clear();
 
   return {
     async acquire(wishes, options) {

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -14,7 +15,7 @@ const SEED = 20_240_611;
 const DOCKERFILE = `${SHELL.replace('scratch', 'scratch AS shell')}
 FROM shell AS one
 ARG ROUND
-RUN : $ROUND; /bin/busybox yes one | /bin/busybox head -c 3000000 >/one; /bin/busybox sleep 0.3
+RUN --mount=type=cache,id=seed,target=/cache --mount=type=secret,id=key,required --mount=type=ssh,required : $ROUND >>/cache/rounds; /bin/busybox cat /run/secrets/key >/dev/null; /bin/busybox yes one | /bin/busybox head -c 3000000 >/one; /bin/busybox sleep 0.3
 RUN /bin/busybox ln /bin/busybox /bin/hard; /bin/busybox sleep 0.3
 FROM shell AS two
 COPY --chown=5:6 big /big
@@ -37,7 +38,9 @@ function random(seed: number): () => number {
 }
 
 function createBig(): Project {
-  const project = createProject({ Dockerfile: DOCKERFILE, 'big/round': '-' });
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  const project = createProject({ Dockerfile: DOCKERFILE, 'big/round': '-', key });
   const next = random(1);
   writeFileSync(
     join(project.dir, 'big/data'),
@@ -55,7 +58,7 @@ function held({ store, leftovers }: Project): string[] {
     '--quiet',
   ]);
   const db = new DatabaseSync(join(store, 'cache.db'), { readOnly: true });
-  const locks = db.prepare('SELECT key FROM locks').all();
+  const locks = db.prepare('SELECT key FROM locks UNION ALL SELECT name FROM cache_mount_users').all();
   db.close();
   return [
     ...leftovers(),
@@ -79,7 +82,10 @@ function processesOf(store: string): string[] {
   });
 }
 
-const build = (round: string): string[] => ['-q', '-t', 'app', '--build-arg', `ROUND=${round}`, '.'];
+const build = (round: string): string[] => [
+  ...['-q', '-t', 'app', '--build-arg', `ROUND=${round}`],
+  ...['--secret', 'id=key', '--ssh', 'default=key', '.'],
+];
 
 describe('a build that is killed', () => {
   it(`leaves a next build right when SIGKILL comes at ${KILLS} moments`, async () => {
