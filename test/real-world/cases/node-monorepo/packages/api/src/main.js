@@ -1,0 +1,3 @@
+const { price } = require('@shop/shared');
+
+console.log(`api: ${price(process.argv.slice(2))}`);

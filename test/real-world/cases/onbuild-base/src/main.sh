@@ -1,0 +1,1 @@
+echo "@GREETING@ from @VERSION@ as $(id -u) in $PWD"

@@ -1,0 +1,2 @@
+require_relative '../lib/greeter'
+abort 'wrong' unless Greeter.text('/ruby') == "Hello Ruby\n"
