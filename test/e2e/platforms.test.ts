@@ -1,13 +1,26 @@
 /** Builds for several platforms, with steps of another processor under an emulator that the build itself registers. */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { registerLine } from '../../src/executor/elf.ts';
 import { validateImage } from '../../src/image/validate.ts';
 import { build } from '../../src/index.ts';
 import { flattenLayout, platformsOfLayout } from '../support/flatten.ts';
 import { foreignBusybox, whyNoEmulation } from '../support/foreign-busybox.ts';
+import { createNormalUser, whyNoNormalUser } from '../support/normal-user.ts';
 import { createProject, type Project } from './cli-support.ts';
 
 const why = whyNoEmulation();
@@ -32,6 +45,22 @@ async function run(project: Project, ...args: string[]): Promise<string> {
   expect(code, stderr).toBe(0);
   return stdout.toString();
 }
+
+/** Runs `sh -ec "$1" sh ARG…` as root of a user namespace, which is the machine for all that happens in it. */
+const IN_NAMESPACE = `old=$(readlink /proc/self/ns/user)
+unshare -U sh -c 'until read -r _ </proc/self/uid_map; do sleep 0.01; done; exec unshare -m sh -ec "$@"' sh "$@" &
+while [ "$(readlink /proc/$!/ns/user)" = "$old" ]; do sleep 0.01; done
+echo 0 0 65536 >/proc/$!/uid_map
+echo 0 0 65536 >/proc/$!/gid_map
+wait $!
+`;
+
+/** The handler has its interpreter open, and no build finds another emulator. */
+const HANDLER_OF_MACHINE = `mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+printf %s "$HANDLER" >/proc/sys/fs/binfmt_misc/register
+for f in /usr/bin/qemu-*; do mount --bind /dev/null "$f"; done
+exec "$@"
+`;
 
 /** What the whole machine runs: no build may change it. */
 function machineHandlers(): string[] {
@@ -120,6 +149,63 @@ RUN busybox sh -c 'exit 7'
     expect(text).toContain('error[EMULATOR_MISSING]: Cannot run "/bin/busybox": it is a program for arm64');
     expect(text).toContain('apt-get install qemu-user-static');
     expect(text).toContain('Dockerfile:5');
+  });
+});
+
+const noUser = whyNoNormalUser() ?? why;
+describe.skipIf(noUser !== undefined)(
+  `emulation without root${noUser === undefined ? '' : ` (skipped: ${noUser})`}`,
+  () => {
+    it('build registers emulators in its own user namespace', () => {
+      using user = createNormalUser('ocibuild-emulation');
+      const context = join(user.home, 'context');
+      mkdirSync(context);
+      copyFileSync(foreignBusybox('arm64'), join(context, 'busybox'));
+      chmodSync(join(context, 'busybox'), 0o755);
+      writeFileSync(
+        join(context, 'Dockerfile'),
+        `FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "sh", "-c", "busybox uname -m >/arch; busybox touch /own; busybox chown 7:8 /own"]
+`,
+      );
+      chownSync(context, user.uid, user.gid);
+      const before = machineHandlers();
+      const cli = [
+        join(user.checkout, 'bin/ocibuild'),
+        '--platform',
+        'linux/arm64',
+        '-o',
+        'type=tar,dest=out.tar',
+        '.',
+      ];
+      const [file, args] = user.command(cli);
+      execFileSync(file, args, {
+        cwd: context,
+        env: { PATH: process.env.PATH, HOME: user.home, XDG_DATA_HOME: join(user.home, 'data') },
+        stdio: 'pipe',
+      });
+      const tar = (...words: string[]) =>
+        execFileSync('tar', ['--numeric-owner', ...words], { cwd: context, encoding: 'utf8' });
+      expect(tar('-xOf', 'out.tar', 'arch')).toBe('aarch64\n');
+      expect(tar('-tvf', 'out.tar', 'own')).toContain(' 7/8 ');
+      expect(machineHandlers()).toEqual(before);
+    });
+  },
+);
+
+describe.skipIf(why !== undefined)('emulation of the machine', () => {
+  it('build uses a handler that is registered already', () => {
+    const project = projectOf(`${SHELL}RUN busybox uname -m >/arch\n`);
+    const out = join(project.store, '../out');
+    const cli = [process.execPath, '--disable-warning=ExperimentalWarning', 'dist/cli.js'];
+    const args = ['--root', project.store, '--platform', 'linux/arm64', '-o', out, project.dir];
+    const handler = registerLine({ architecture: 'arm64', qemu: 'aarch64' }, '/usr/bin/qemu-aarch64-static');
+    execFileSync('sh', ['-ec', IN_NAMESPACE, 'sh', HANDLER_OF_MACHINE, 'sh', ...cli, ...args], {
+      stdio: 'pipe',
+      env: { ...process.env, HANDLER: handler.replace(':ocibuild-', ':machine-') },
+    });
+    expect(readFileSync(join(out, 'arch'), 'utf8')).toBe('aarch64\n');
   });
 });
 
