@@ -51,7 +51,7 @@ const lazyCommonJs = {
       return {
         resolveDir: pluginData,
         contents: `import * as all from ${JSON.stringify(path)};
-export default all.default;
+export default all.default ?? all;
 export const { ${named.join(', ')} } = all;`,
       };
     });

@@ -91,6 +91,12 @@ async function isTar(file: string | Buffer, signal: AbortSignal): Promise<boolea
   return sniffArchive(await readHead(file, kind, signal)) === 'tar';
 }
 
+/** What a decompressor says to bytes that are not its own. */
+function isDamage(error: unknown): boolean {
+  if (isOcibuildError(error)) return error.code === 'LAYER_INVALID';
+  return error instanceof Error && 'code' in error && /^(?:Z_|ZSTD_|ERR_ZSTD)/.test(String(error.code));
+}
+
 /** The first bytes of a file, or of what it unpacks to. A file that only begins like a compressed one has none. */
 async function readHead(
   file: string | Buffer,
@@ -113,7 +119,8 @@ async function readHead(
     else await pipeline(stream, decompressor, take, { signal });
   } catch (error) {
     throwIfAborted(signal);
-    if (kind === undefined) throw error;
+    // A pipeline whose end is reached early calls the rest of it aborted.
+    if (length < HEAD_BYTES && !isDamage(error)) throw error;
     if (isOcibuildError(error) && error.details.unsupported === true) throw archiveError(error, file);
   } finally {
     stream.destroy();

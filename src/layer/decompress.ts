@@ -41,8 +41,8 @@ async function* unxz(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
       throw error;
     }
   };
+  const stream = new XzReadableStream(Readable.toWeb(Readable.from(input(), { objectMode: false })));
   try {
-    const stream = new XzReadableStream(Readable.toWeb(Readable.from(input(), { objectMode: false })));
     for await (const chunk of stream) yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   } catch (error) {
     if (failure !== undefined) throw failure;

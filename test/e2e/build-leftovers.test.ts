@@ -89,6 +89,7 @@ COPY --from=slow /bin /y
   it.each<[string, string]>([
     ['a COPY', `${SHELL}COPY noise /noise\n`],
     ['a COPY below a RUN', `${SHELL}COPY noise /noise\nRUN echo never\n`],
+    ['an archive that unpacks to much more', `${SHELL}ADD bomb /\n`],
     ['a RUN', `${SHELL}RUN /bin/busybox dd if=/dev/urandom of=/noise bs=1M count=40\n`],
     ['the packing of a RUN', `${SHELL}RUN /bin/busybox dd if=/dev/urandom of=/noise bs=1M count=10\n`],
   ])('leaves nothing behind when %s fills the disk of the store', async (_what, dockerfile) => {
@@ -96,6 +97,7 @@ COPY --from=slow /bin /y
     const noise = Buffer.alloc(30_000_000);
     for (let at = 0; at < noise.length; at += 4) noise.writeUInt32LE((at * 2_654_435_761) % 2 ** 32, at);
     writeFileSync(join(project.dir, 'noise'), noise);
+    writeFileSync(join(project.dir, 'bomb'), gzipSync(tarOf({ zeros: Buffer.alloc(60_000_000) })));
     const store = join(mountTmpfs('size=18m'), 'store');
     await expectFailure(project, /^error\[(DISK_FULL|RUN_EXIT_NONZERO)\]: Cannot /m, { store });
   });

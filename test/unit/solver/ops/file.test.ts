@@ -77,10 +77,26 @@ describe('bindFile() definition key', () => {
     ['group', fileOp({ owner: { user: 1, group: 2 } })],
     ['mode', fileOp({ mode: 0o700 })],
     ['destination', fileOp({ dest: '/app' })],
+    ['symbolic mode', fileOp({ mode: 'u+x' })],
+    ['keeping of parents', fileOp({ parents: true })],
     ['unpacking', fileOp({ unpack: true })],
     ['base', fileOp({}, { base: -1 })],
   ])('counts the %s that the instruction says', async (_, op) => {
     expect(await localKey(op)).not.toEqual(await localKey());
+  });
+
+  it('counts what an exclusion leaves, not how it is written', async () => {
+    const of = (...exclude: string[]) =>
+      localKey(fileOp({ sources: [{ path: '', wildcard: false }], exclude }));
+    expect(await of('*.md')).toEqual(await of('c.*', 'none'));
+    expect(await of('*.md')).not.toEqual(await of('a.*'));
+  });
+
+  it('counts no path that may be missing and is', async () => {
+    const of = (...paths: string[]) =>
+      localKey(fileOp({ sources: paths.map((path) => ({ path, wildcard: false })), ifExists: true }));
+    expect(await of('a.ts', 'none')).toEqual(await of('a.ts'));
+    expect(await of('a.ts', 'b.ts')).not.toEqual(await of('a.ts'));
   });
 
   it('counts the time that directories get', async () => {
