@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { EMPTY_LAYER } from '../../../../src/layer/layer-id.ts';
-import type { ExecMount, ExecOp } from '../../../../src/llb/ops.ts';
+import type { ExecMount, ExecOp, Owner } from '../../../../src/llb/ops.ts';
 import type { SolvedInputs } from '../../../../src/solver/types.ts';
 import { bound, execContext, keyParts, opDeps, resultParts, stepOp, treeOf, type World } from './fixture.ts';
 
@@ -89,6 +89,159 @@ describe('bindExec() keys', () => {
     };
     expect(await of('same')).toEqual(await of('one'));
     expect(await of('other')).not.toEqual(await of('one'));
+  });
+});
+
+describe('bindExec() keys of mounts', () => {
+  const cache = { type: 'cache', target: '/c', readonly: false, id: 'a', sharing: 'shared' } as const;
+  const secret = {
+    type: 'secret',
+    id: 's',
+    target: '/s',
+    required: false,
+    mode: 0o400,
+    uid: 0,
+    gid: 0,
+  } as const;
+
+  it('do not count which cache it is, nor how it is shared', async () => {
+    const one = await key({ mounts: [cache] });
+    expect(await key({ mounts: [{ ...cache, id: 'b', sharing: 'locked', mode: 0o700 }] })).toEqual(one);
+    expect(await key({ mounts: [{ ...cache, target: '/d' }] })).not.toEqual(one);
+    expect(await key({ mounts: [{ ...cache, readonly: true }] })).not.toEqual(one);
+  });
+
+  it('count the id of a secret, but not its value', async () => {
+    const one = await key({ mounts: [secret] }, { secrets: { s: 'hunter2' } });
+    expect(await key({ mounts: [secret] }, { secrets: { s: 'other' } })).toEqual(one);
+    expect(JSON.stringify(one)).not.toContain('hunter2');
+    expect(await key({ mounts: [{ ...secret, id: 't' }] })).not.toEqual(one);
+  });
+});
+
+describe('bindExec().exec() with mounts', () => {
+  const below: SolvedInputs = [{ layers: ['low'] }, { layers: ['m'] }];
+  const owned = { required: false, mode: 0o400, uid: 3, gid: 4 };
+  const layers = {
+    low: treeOf('etc/', 'home/', 'home/app/', 'etc/passwd', 'etc/group').map((each) =>
+      each.path === 'home/app' ? { ...each, uid: 70, gid: 71 } : each,
+    ),
+    m: treeOf('d/', 'd/f=1', 'beside=1'),
+  };
+  const texts = {
+    '/snapshots/low/etc/passwd': 'app:x:50:51::/:/bin/sh\n',
+    '/snapshots/low/etc/group': 'staff:x:60:\n',
+  };
+  const specOf = async (facts: Partial<ExecOp>, world: World = {}) => {
+    const { op, recorded } = bind(facts, { layers, texts, ...world });
+    await op.exec(below, execContext());
+    return { spec: recorded.specs[0], recorded };
+  };
+
+  it('gives secrets as files and variables, apart from the other variables', async () => {
+    const mounts: ExecMount[] = [
+      { type: 'secret', id: 's', target: '/s', env: 'S', ...owned },
+      { type: 'secret', id: 'only-env', env: 'E', ...owned },
+      { type: 'secret', id: 'none', target: '/n', env: 'N', ...owned },
+    ];
+    const { spec } = await specOf({ mounts }, { secrets: { s: 'value', 'only-env': 'e' } });
+    expect(spec?.env).toEqual(['A=1', 'B=2']);
+    expect(spec?.secretEnv).toEqual(['S=value', 'E=e', 'N=']);
+    expect(spec?.mounts).toEqual([
+      {
+        type: 'secret',
+        target: '/s',
+        readonly: true,
+        file: { data: Buffer.from('value'), mode: 0o400, uid: 3, gid: 4 },
+      },
+    ]);
+  });
+
+  it('hides secrets in the end of the log that an error shows', async () => {
+    const { op } = bind(
+      { mounts: [{ type: 'secret', id: 's', env: 'S', ...owned }] },
+      {
+        layers,
+        secrets: { s: 'first line\nsecond line\n' },
+        run(_, { onOutput }) {
+          onOutput('stdout', Buffer.from('got second line\n'));
+          return { code: 1 };
+        },
+      },
+    );
+    await expect(op.exec(below, execContext())).rejects.toMatchObject({ logTail: ['got ***'] });
+  });
+
+  it('forwards agents that are there, names the first and closes all', async () => {
+    const ssh = (id: string): ExecMount => ({ type: 'ssh', id, target: `/agent/${id}`, ...owned });
+    const { spec, recorded } = await specOf(
+      { mounts: [ssh('none'), ssh('a'), ssh('b')] },
+      { agents: ['a', 'b'] },
+    );
+    expect(spec?.env).toEqual(['A=1', 'B=2', 'SSH_AUTH_SOCK=/agent/a']);
+    expect(spec?.mounts).toMatchObject([
+      { target: '/agent/a', source: '/agents/a' },
+      { target: '/agent/b', source: '/agents/b' },
+    ]);
+    expect(recorded.ended).toEqual(['commit', 'agent b', 'agent a']);
+    const own = await specOf({ mounts: [ssh('a')], env: ['SSH_AUTH_SOCK=/image'] }, { agents: ['a'] });
+    expect(own.spec?.env).toEqual(['SSH_AUTH_SOCK=/image']);
+  });
+
+  it.each<[ExecMount, string]>([
+    [{ type: 'secret', id: 'x', target: '/s', ...owned, required: true }, 'SECRET_NOT_FOUND'],
+    [{ type: 'ssh', id: 'x', target: '/s', ...owned, required: true }, 'SSH_AGENT_NOT_FOUND'],
+    [
+      { type: 'cache', id: 'x', target: '/s', readonly: false, sharing: 'shared', input: 1, source: 'none' },
+      'MOUNT_INVALID',
+    ],
+    [
+      {
+        type: 'cache',
+        id: 'x',
+        target: '/s',
+        readonly: false,
+        sharing: 'shared',
+        input: 1,
+        source: 'beside',
+      },
+      'MOUNT_INVALID',
+    ],
+    [
+      { type: 'cache', id: 'x', target: '/s', readonly: false, sharing: 'shared', input: -1, source: 'x' },
+      'MOUNT_INVALID',
+    ],
+  ])('throws when there is nothing for %j', async (mount, code) => {
+    const { op, recorded } = bind({ mounts: [mount] }, { layers, texts });
+    await expect(op.exec(below, execContext())).rejects.toMatchObject({ code });
+    expect(recorded.specs).toEqual([]);
+  });
+
+  const cache = {
+    type: 'cache',
+    id: 'x',
+    sharing: 'shared',
+    readonly: false,
+    target: '/home/app/c',
+  } as const;
+
+  it('starts a new cache from what its source holds', async () => {
+    const { recorded } = await specOf({ mounts: [{ ...cache, input: 1, source: 'd' }] });
+    expect(recorded.seeds).toEqual([
+      [expect.objectContaining({ path: '' }), expect.objectContaining({ path: 'f' })],
+    ]);
+    expect(recorded.ended).toEqual(['commit', 'release']);
+  });
+
+  it.each<[Owner, string, object]>([
+    [{ user: 'app' }, '/c', { uid: 50, gid: 0 }],
+    [{ user: 'app', group: 'staff' }, '/c', { uid: 50, gid: 60 }],
+    [{ user: 'inherit', group: 'inherit' }, '/home/app', { uid: 70, gid: 71 }],
+    [{ user: 'inherit', group: 'inherit' }, '/nowhere', { uid: 50, gid: 51 }],
+    [{ user: 5 }, '/c', { uid: 5, gid: 0 }],
+  ])('gives a new cache to %j when it is on %s', async (owner, target, expected) => {
+    const { recorded } = await specOf({ user: 'app', mounts: [{ ...cache, owner, target }] });
+    expect(recorded.seeds).toEqual([[expect.objectContaining({ type: 'dir', mode: 0o755, ...expected })]]);
   });
 });
 
