@@ -72,7 +72,7 @@ export async function solveAndExport(context: SolveContext, graph: BuildGraph): 
         onResult: (vertex, result) => prefetch.start(vertex, result),
       },
     );
-    const results = roots.length === 0 ? [] : await solver.solveAll(roots, signal);
+    const results = await solver.solve(roots, signal);
     const layersOf = new Map(roots.map((root, i) => [root, results[i]?.layers ?? []]));
     local.save();
     const targets = await writeOutputs(graph.targets, {

@@ -37,12 +37,10 @@ export interface SolverOptions {
 
 export interface Solver {
   /**
-   * Gives the result of a vertex; runs only what no record has. The first failure cancels what still runs and
-   * is thrown after all of it has stopped; what was finished stays recorded.
+   * Gives the results of vertices; runs only what no record has, and what several need once. The first failure
+   * cancels what still runs and is thrown after all of it has stopped; what was finished stays recorded.
    */
-  solve(target: Digest, signal: AbortSignal): Promise<Result>;
-  /** Several at once, in one go: the failure of one cancels all. */
-  solveAll(targets: readonly Digest[], signal: AbortSignal): Promise<readonly Result[]>;
+  solve(targets: readonly Digest[], signal: AbortSignal): Promise<readonly Result[]>;
 }
 
 /** File and network work waits on disks, not on cores. */
@@ -204,24 +202,18 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
     });
   }
 
-  async function solveAll(targets: readonly Digest[], signal: AbortSignal): Promise<readonly Result[]> {
-    const failure = new AbortController();
-    const both = AbortSignal.any([signal, failure.signal]);
-    try {
-      return await Promise.all(targets.map((target) => solveVertex(target, both)));
-    } catch (error) {
-      const first = firstFailure === undefined ? error : firstFailure.error;
-      failure.abort(new OcibuildError('CANCELLED', 'Cannot finish the step: another step failed'));
-      await Promise.allSettled([...results.values(), ...definitionKeys.values()]);
-      throw signal.aborted ? cancelledError(signal) : first;
-    }
-  }
-
   return {
-    solveAll,
-    async solve(target, signal) {
-      const [result] = await solveAll([target], signal);
-      return result as Result;
+    async solve(targets, signal) {
+      const failure = new AbortController();
+      const both = AbortSignal.any([signal, failure.signal]);
+      try {
+        return await Promise.all(targets.map((target) => solveVertex(target, both)));
+      } catch (error) {
+        const first = firstFailure === undefined ? error : firstFailure.error;
+        failure.abort(new OcibuildError('CANCELLED', 'Cannot finish the step: another step failed'));
+        await Promise.allSettled([...results.values(), ...definitionKeys.values()]);
+        throw signal.aborted ? cancelledError(signal) : first;
+      }
     },
   };
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { assembleImage, indexEntries } from '../../../src/exporter/image-writer.ts';
+import { assembleImage, assembleIndex, indexEntries } from '../../../src/exporter/image-writer.ts';
 import { digestBytes } from '../../../src/image/digest.ts';
 import { type ImageConfig, MEDIA_TYPE } from '../../../src/image/types.ts';
 
@@ -102,6 +102,43 @@ describe('indexEntries()', () => {
   it('indexEntries() gives one entry without ref.name when there is no name', () => {
     expect(indexEntries(manifest, [], undefined)).toEqual([manifest]);
     expect(indexEntries(manifest, [], 'T')[0]?.annotations).toEqual({
+      'org.opencontainers.image.created': 'T',
+    });
+  });
+});
+
+describe('assembleIndex()', () => {
+  const imageFor = (architecture: string) => ({
+    ...assembleImage({
+      layers: [LAYER],
+      config: { ...CONFIG, architecture },
+      platform: { os: 'linux', architecture },
+      descriptorAnnotations: { of: architecture },
+    }),
+    layers: [],
+  });
+
+  it('assembleIndex() lists the images in their order, with platform and annotations', () => {
+    const images = [imageFor('arm64'), imageFor('386')];
+    const { top, index } = assembleIndex(images, { index: { i: '1' }, descriptor: { d: '2' } });
+    expect(JSON.parse(index.toString())).toEqual({
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPE.index,
+      manifests: images.map(({ manifest }) => manifest),
+      annotations: { i: '1' },
+    });
+    expect(images[0]?.manifest).toMatchObject({
+      platform: { os: 'linux', architecture: 'arm64' },
+      annotations: { of: 'arm64' },
+    });
+    expect(top).toEqual({
+      mediaType: MEDIA_TYPE.index,
+      digest: digestBytes(index),
+      size: index.length,
+      annotations: { d: '2' },
+    });
+    expect(indexEntries(top, [], 'T')[0]?.annotations).toEqual({
+      d: '2',
       'org.opencontainers.image.created': 'T',
     });
   });

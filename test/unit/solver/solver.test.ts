@@ -11,6 +11,7 @@ import type {
   CacheStore,
   ExecContext,
   ProgressEvent,
+  Result,
   SolvedInputs,
   SolverOp,
 } from '../../../src/solver/types.ts';
@@ -62,7 +63,7 @@ function memoryCache() {
 
 function solve(
   definition: Definition,
-  target: Digest,
+  target: Digest | readonly Digest[],
   memory: ReturnType<typeof memoryCache>,
   options: FakeOptions & { signal?: AbortSignal; jobs?: number; explain?: boolean } = {},
 ) {
@@ -91,8 +92,11 @@ function solve(
     { cache: memory.cache, bind, emit: (event) => events.push(event), now: () => 0 },
     { jobs: options.jobs ?? 4, explain: options.explain ?? false, salt: 'test' },
   );
-  const result = solver.solve(target, options.signal ?? new AbortController().signal);
-  return { result, ran, events };
+  const all = solver.solve([target].flat(), options.signal ?? new AbortController().signal);
+  const result = all.then(([first]) => first as Result);
+  // A test looks at one of the two.
+  for (const each of [all, result]) each.catch(() => undefined);
+  return { result, all, ran, events };
 }
 
 describe('createSolver()', () => {
@@ -105,6 +109,30 @@ describe('createSolver()', () => {
     expect([...ran].sort()).toEqual(['a', 'b', 'c', 'd']);
     expect(ran[0]).toBe('a');
     expect(ran[3]).toBe('d');
+  });
+
+  it('solves several targets at once, what they share once', async () => {
+    const { definition, digest } = graphOf({ a: [], b: ['a'], c: ['a'] });
+    const { all, ran } = solve(definition, [digest('c'), digest('b'), digest('a')], memoryCache());
+    expect((await all).map(({ layers }) => layers)).toEqual([['a', 'c'], ['a', 'b'], ['a']]);
+    expect([...ran].sort()).toEqual(['a', 'b', 'c']);
+  });
+
+  it('cancels the other targets when one fails, and throws its failure', async () => {
+    const { definition, digest } = graphOf({ slow: [], bad: [], after: ['slow'] });
+    let isCancelled = false;
+    const { all, ran } = solve(definition, [digest('after'), digest('bad')], memoryCache(), {
+      fail: 'bad',
+      run: async (name, { signal }) => {
+        if (name !== 'slow') return;
+        await sleep(5_000, undefined, { signal }).catch(() => {
+          isCancelled = true;
+        });
+        throw new OcibuildError('CANCELLED', 'Cannot finish slow');
+      },
+    });
+    await expect(all).rejects.toMatchObject({ code: 'RUN_EXIT_NONZERO' });
+    expect([isCancelled, ran.includes('after')]).toEqual([true, false]);
   });
 
   it('asks the cache once for the target when everything is cached', async () => {
