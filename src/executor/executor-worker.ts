@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import { SYS, sys } from '../layer/sys.ts';
 import { type Container, startContainer } from './container.ts';
+import { createEmulation } from './emulation.ts';
 import { inspectMachine, type Machine } from './machine.ts';
 import { errnoOf } from './mounts.ts';
 import type { FromWorker, OutputPart, ToWorker, WireError, WorkerSetup } from './protocol.ts';
@@ -17,6 +18,7 @@ function main(port: NonNullable<typeof parentPort>, setup: WorkerSetup): void {
   const running = new Map<string, Container>();
   let machine: Machine | undefined;
   let startError: unknown;
+  const emulation = createEmulation(setup);
   try {
     unshareMounts();
     // Slave: what the host unmounts goes here as well, what we mount never reaches the host.
@@ -41,6 +43,7 @@ function main(port: NonNullable<typeof parentPort>, setup: WorkerSetup): void {
       const container = startContainer(spec, {
         setup,
         machine,
+        emulation,
         onOutput: (parts) => sendOutput(spec.id, parts),
         onStarted: (pid) => send({ kind: 'started', id: spec.id, pid }),
       });

@@ -8,6 +8,8 @@ export interface WorkerSetup {
   readonly runDir: string;
   readonly stateDir: string;
   readonly rootless: boolean;
+  /** PATH, for emulators. */
+  readonly searchPath: string;
 }
 
 export type ToWorker =

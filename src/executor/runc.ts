@@ -40,7 +40,8 @@ export function createRuncExecutor(options: ExecutorOptions): RuncExecutor {
     if (started !== undefined) return started;
     const runtime: Runtime = findRuntime(options.runtime, options.searchPath);
     const stateDir = options.stateDir ?? defaultStateDir(runDir, options.rootless);
-    const setup: WorkerSetup = { runtime, runDir, stateDir, rootless: options.rootless };
+    const { rootless, searchPath = '' } = options;
+    const setup: WorkerSetup = { runtime, runDir, stateDir, rootless, searchPath };
     const worker = new Worker(workerUrl(import.meta.url, 'executor-worker.ts'), {
       workerData: setup,
       name: 'executor',

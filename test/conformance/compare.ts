@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { createCaseBuilder } from './build-case.ts';
 import { loadCases, readExpected } from './cases.ts';
+import { sameDescription } from './described.ts';
 import { createOracle, oracleArguments } from './oracle.ts';
 import type { Case, Outcome } from './types.ts';
 
@@ -53,6 +54,18 @@ function compare(expected: Outcome, actual: Outcome): string[] {
   }
   if ('error' in expected) return [`built, Docker fails: ${expected.error.message}`];
   if ('error' in actual) return [actual.error.message];
+  if ('images' in expected && 'images' in actual) {
+    const [want, got] = [expected, actual].map(({ images }) => images.map(({ platform }) => platform).join());
+    if (want !== got) return [`images of ${got} instead of ${want}`];
+    return expected.images.flatMap((image, i) =>
+      compare(image, actual.images[i] ?? image).map((difference) => `${image.platform} ${difference}`),
+    );
+  }
+  if (!('fs' in expected && 'fs' in actual)) {
+    return sameDescription(actual, expected)
+      ? []
+      : [`${JSON.stringify(actual)} instead of ${JSON.stringify(expected)}`];
+  }
   const keys = ['config', 'history', 'layers', 'fs', 'removed'] as const;
   return keys
     .filter((key) => !isDeepStrictEqual(actual[key], expected[key]))

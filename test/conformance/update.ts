@@ -15,7 +15,14 @@ await Promise.all(
     for (const one of queue) {
       const outcome = await oracle.build(one);
       await writeExpected(one, outcome);
-      const result = 'error' in outcome ? `error: ${outcome.error.message}` : `${outcome.fs.length} paths`;
+      const result =
+        'error' in outcome
+          ? `error: ${outcome.error.message}`
+          : 'fs' in outcome
+            ? `${outcome.fs.length} paths`
+            : 'images' in outcome
+              ? `${outcome.images.length} images`
+              : JSON.stringify(outcome.described);
       process.stdout.write(`${one.name}: ${result}\n`);
     }
   }),

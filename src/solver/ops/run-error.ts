@@ -38,8 +38,16 @@ export function runError(
   return new OcibuildError('RUN_EXIT_NONZERO', `Cannot finish RUN ${command}: exit code ${status.code}`, {
     details,
     logTail,
-    hint: exitHint(status.code),
+    hint: isForeign(logTail) ? FOREIGN_HINT : exitHint(status.code),
   });
+}
+
+const FOREIGN_HINT =
+  'a program in the step is for another processor: install emulators with `sudo apt-get install qemu-user-static`, or make it for this one';
+
+/** The kernel's words (ENOEXEC) as shells pass them on. */
+function isForeign(logTail: readonly string[]): boolean {
+  return logTail.some((line) => /exec format error/i.test(line));
 }
 
 /** What a shell's own exit codes mean. @see POSIX.1-2024 XCU 2.8.2 */
