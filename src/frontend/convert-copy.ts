@@ -1,3 +1,4 @@
+import { redactCredentials } from '../errors/redact.ts';
 import type { Digest } from '../image/types.ts';
 import type { CopyAction, CopySource, FileOp, GitSource, HttpSource } from '../llb/ops.ts';
 import { checkChecksum, remoteSource } from './add-remote.ts';
@@ -56,7 +57,7 @@ export function convertCopy(build: Build, state: StageState, instruction: CopyIn
   const layer = build.graph.add(op, inputs, meta);
   state.root =
     link && state.root !== undefined ? build.graph.add({ kind: 'merge' }, [state.root, layer], meta) : layer;
-  commit(state, `${historyText(instruction, texts)} # buildkit`, true);
+  commit(state, `${historyText(instruction, texts, origins)} # buildkit`, true);
 }
 
 interface Texts {
@@ -145,13 +146,20 @@ function checkSources(
 }
 
 /** As Docker writes it: other flags are not shown. */
-function historyText({ kind, raw, parents }: CopyInstruction, texts: Texts): string {
+function historyText(
+  { kind, raw, parents }: CopyInstruction,
+  texts: Texts,
+  origins: readonly Origin[],
+): string {
   return [
     kind,
     ...(parents === true ? ['--parents'] : []),
     ...(texts.chown ? [`--chown=${texts.chown}`] : []),
     ...(texts.chmod ? [`--chmod=${texts.chmod}`] : []),
-    ...texts.sources,
+    // Credentials in an address would be published with the image.
+    ...texts.sources.map((source, i) =>
+      typeof origins[i] === 'string' ? source : redactCredentials(source),
+    ),
     ...raw.heredocs.map(({ name }) => `<<${name}`),
     texts.dest,
   ].join(' ');

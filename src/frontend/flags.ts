@@ -4,9 +4,8 @@ import type { SourceRange } from '../errors/source.ts';
 import { didYouMean } from '../errors/suggest.ts';
 import type { RawFlag, RawInstruction } from './parser.ts';
 
-/** How a flag is written: with a text, many times with one, with one or bare, or as a switch. `unsupported`: part of
- * the language, not built yet. */
-export type FlagKind = 'text' | 'list' | 'optional' | 'switch' | 'unsupported';
+/** How a flag is written: with a text, many times with one, with one or bare, or as a switch. */
+export type FlagKind = 'text' | 'list' | 'optional' | 'switch';
 
 /** Flags that an instruction takes; names of undefined flags are absent. */
 export interface Flags {
@@ -32,7 +31,7 @@ export function instructionError(
 
 /**
  * Reads the flags of an instruction against the ones that it knows.
- * @throws DOCKERFILE_FLAG_INVALID, DOCKERFILE_UNSUPPORTED
+ * @throws DOCKERFILE_FLAG_INVALID
  */
 export function readFlags(raw: RawInstruction, known: Readonly<Record<string, FlagKind>>): Flags {
   const values = new Map<string, string | undefined>();
@@ -61,11 +60,6 @@ function checkFlag(raw: RawInstruction, flag: RawFlag, known: Readonly<Record<st
       const message = `Cannot use flag "--${flag.name}" with ${raw.keyword}: ${list}`;
       throw flagError(raw, flag, message, didYouMean(`--${flag.name}`, names));
     }
-    case 'unsupported':
-      throw instructionError(raw, 'DOCKERFILE_UNSUPPORTED', {
-        message: `Cannot build ${raw.keyword} with "--${flag.name}": this flag is not supported yet`,
-        range: flag.range,
-      });
     case 'optional':
       return;
     case 'text':

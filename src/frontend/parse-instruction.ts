@@ -66,8 +66,7 @@ const NO_TRIGGERS: readonly string[] = ['ONBUILD', 'FROM', 'MAINTAINER'];
 
 /**
  * Reads one instruction; variables stay unexpanded.
- * @throws DOCKERFILE_INSTRUCTION_UNKNOWN, DOCKERFILE_INSTRUCTION_INVALID, DOCKERFILE_FLAG_INVALID,
- * DOCKERFILE_UNSUPPORTED
+ * @throws DOCKERFILE_INSTRUCTION_UNKNOWN, DOCKERFILE_INSTRUCTION_INVALID, DOCKERFILE_FLAG_INVALID
  */
 export function parseInstruction(raw: RawInstruction, escapeChar: string): Instruction {
   const keyword = knownKeyword(raw, raw.keyword, raw.word);

@@ -109,6 +109,11 @@ describe('convertDockerfile() with ADD', () => {
     expect(history).toBe('+ ADD a b https://x.org/d/c.tar?q=1 e /d/ # buildkit');
   });
 
+  it('keeps credentials out of the history', async () => {
+    const { history } = await copyOf('ADD https://me:hunter22@x.org/a?token=abcdefgh p /d/');
+    expect(history).toBe('+ ADD https://***@x.org/a?token=*** p /d/ # buildkit');
+  });
+
   it('unpacks a download when it is told to, and no path when it is told not to', async () => {
     expect((await copyOf('ADD --unpack https://x.org/a /d/')).actions[0]?.unpack).toBe(true);
     expect((await copyOf('ADD --unpack=false a /d/')).actions[0]?.unpack).toBeUndefined();
