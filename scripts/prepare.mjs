@@ -25,6 +25,7 @@ const PROGRAMS = {
   setfattr: 'attr',
   curl: 'curl',
   git: 'git',
+  sshd: 'openssh-server',
   xz: 'xz-utils',
   openssl: 'openssl',
   zstd: 'zstd',
@@ -38,7 +39,18 @@ const PURPOSES = {
   bench: ['runc', 'busybox', 'time'],
   test: [
     ...['runc', 'busybox', 'mmdebstrap', 'skopeo', 'umoci', 'docker-registry', 'newuidmap', 'pasta'],
-    ...['slirp4netns', 'setcap', 'qemu-aarch64-static', 'setfattr', 'curl', 'git', 'openssl', 'xz', 'zstd'],
+    ...[
+      'slirp4netns',
+      'setcap',
+      'qemu-aarch64-static',
+      'setfattr',
+      'curl',
+      'git',
+      'sshd',
+      'openssl',
+      'xz',
+      'zstd',
+    ],
   ],
 };
 

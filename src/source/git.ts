@@ -261,9 +261,9 @@ function shownRemote({ remote, ssh }: GitSource): string {
   return Object.assign(url, { username: '', password: '' }).href;
 }
 
-/** Failures that often pass by themselves, as git and its helpers tell them. */
-const PASSING =
-  /timed out|Connection reset|error: 5\d\d|HTTP 5\d\d|early EOF|unexpected disconnect|hung up unexpectedly/i;
+/** Failures that often pass by themselves, as git and its helpers tell them. A server that just hangs up has no such
+ * repository. */
+const PASSING = /timed out|Connection reset|error: 5\d\d|HTTP 5\d\d|early EOF|unexpected disconnect/i;
 
 function throwRetriable(error: unknown): never {
   const passes = isOcibuildError(error) && error.code === 'GIT_FAILED' && PASSING.test(error.message);

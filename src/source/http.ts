@@ -219,9 +219,10 @@ function mismatch({ url, checksum = '' }: HttpSource, actual: string): OcibuildE
 }
 
 /** A connection that broke, or never came to be; our own errors pass as they are. */
-function connectionError(error: unknown, shown: string): OcibuildError {
-  if (isOcibuildError(error)) return error;
+function connectionError(error: unknown, shown: string): unknown {
   const code = errnoOf(error) ?? '';
+  // What is no fault of the network stays what it is.
+  if (isOcibuildError(error) || code === '' || code.startsWith('ERR_INVALID')) return error;
   // An answer that breaks off is another fault than none at all.
   const broken = code === 'ECONNRESET' || code === 'HPE_INVALID_EOF_STATE' || code.startsWith('ERR_STREAM');
   const why = error instanceof Error ? redact(error.message || code) : 'unknown reason';

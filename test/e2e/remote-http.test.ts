@@ -1,0 +1,228 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { expect, onTestFinished, test } from 'vitest';
+import { openEngine } from '../../src/build/engine.ts';
+import { createDownloadRows } from '../../src/cache/download-rows.ts';
+import { type BuildOptions, build } from '../../src/index.ts';
+import type { HttpSource } from '../../src/llb/ops.ts';
+import { createDownloads } from '../../src/source/http.ts';
+import type { Download } from '../../src/source/types.ts';
+import { type Handler, startWebServer, type WebServer } from '../support/web-server.ts';
+
+const PLAIN = 'plain\n';
+interface Scene {
+  readonly dir: string;
+  readonly server: WebServer;
+  readonly out: string;
+  /** Builds the text to the directory `out`. */
+  run(dockerfileText: string | undefined, more?: Partial<BuildOptions>): Promise<unknown>;
+  /** One download into the same store. */
+  fetch(source: Partial<HttpSource>, secrets?: Readonly<Record<string, string>>): Promise<Download>;
+}
+
+async function scene(body: (scene: Scene) => Promise<void>, handle?: Handler): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), 'ocibuild-http-'));
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+  writeFileSync(join(dir, 'plain.txt'), PLAIN);
+  await using server = await startWebServer(dir, handle);
+  const [root, out] = [join(dir, 'store'), join(dir, 'out')];
+  await body({
+    ...{ dir, server, out },
+    run: (dockerfileText, more = {}) =>
+      build({
+        ...{ root, context: dir, env: { PATH: process.env.PATH } },
+        ...(dockerfileText === undefined ? {} : { dockerfileText }),
+        outputs: [{ type: 'local', dest: out }],
+        ...more,
+      }).result,
+    async fetch(source, secrets = {}) {
+      const signal = AbortSignal.timeout(20_000);
+      await using engine = await openEngine({ root, env: {}, signal });
+      const downloads = createDownloads({
+        content: engine.content,
+        rows: () => createDownloadRows(engine.db),
+        secret: (id) => (secrets[id] === undefined ? undefined : Buffer.from(secrets[id])),
+        env: {},
+        retryDelayMs: 2,
+        timeoutMs: 2000,
+      });
+      return await downloads.fetch(
+        { type: 'http', url: `${server.url}/plain.txt`, filename: 'f', mode: 0o600, ...source },
+        signal,
+      );
+    },
+  });
+}
+
+function asked(server: WebServer): string[] {
+  return server.seen.splice(0).map(({ method, path, status }) => `${method} ${path} ${status}`);
+}
+
+test('build() asks once for an unchanged file and fetches a changed one when it adds a URL', () =>
+  scene(async ({ server, run, dir, out }) => {
+    const text = `FROM scratch\nADD ${server.url}/plain.txt /a/\nADD ${server.url}/plain.txt /b/\n`;
+    await run(text);
+    expect(asked(server)).toEqual(['GET /plain.txt 200']);
+    await run(text);
+    expect(asked(server)).toEqual(['GET /plain.txt 304']);
+    writeFileSync(join(dir, 'plain.txt'), 'changed\n');
+    await run(text);
+    expect(asked(server)).toEqual(['GET /plain.txt 200']);
+    expect(readFileSync(join(out, 'b/plain.txt'), 'utf8')).toBe('changed\n');
+  }));
+
+test('build() gives the file the time of Last-Modified and mode 0600 when it adds a URL', () =>
+  scene(
+    async ({ server, run, out }) => {
+      await run(`FROM scratch\nADD ${server.url}/any /\n`);
+      const { mtimeMs, mode } = statSync(join(out, 'any'));
+      expect([mtimeMs, mode & 0o7777]).toEqual([1_500_000_000_000, 0o600]);
+    },
+    (_, response) => {
+      response.setHeader('last-modified', new Date(1_500_000_000_000).toUTCString()).end('x');
+      return true;
+    },
+  ));
+
+test.each(['sha256', 'sha384', 'sha512'] as const)(
+  'fetch() asks nobody a second time when the checksum is %s',
+  (name) =>
+    scene(async ({ server, fetch }) => {
+      const checksum = `${name}:${createHash(name).update(PLAIN).digest('hex')}`;
+      await fetch({ checksum });
+      expect(asked(server)).toEqual(['GET /plain.txt 200']);
+      expect(readFileSync((await fetch({ checksum })).path, 'utf8')).toBe(PLAIN);
+      expect(asked(server)).toEqual([]);
+    }),
+);
+
+test.each(['sha256', 'sha512'])('fetch() keeps nothing when the %s checksum is another', (name) =>
+  scene(async ({ server, fetch, dir }) => {
+    const checksum = `${name}:${'0'.repeat(name === 'sha256' ? 64 : 128)}`;
+    await expect(fetch({ checksum })).rejects.toMatchObject({
+      code: 'CHECKSUM_MISMATCH',
+      details: { expected: checksum },
+    });
+    expect(asked(server)).toEqual(['GET /plain.txt 200']);
+    expect([...readdirSync(join(dir, 'store/blobs/sha256')), ...readdirSync(join(dir, 'store/tmp'))]).toEqual(
+      [],
+    );
+  }),
+);
+
+test('fetch() sends the token to its host only when a redirect leads to another', () =>
+  scene(async (other) => {
+    await scene(
+      async ({ server, fetch }) => {
+        const host = new URL(server.url).host;
+        await fetch({}, { [`HTTP_AUTH_TOKEN_${host}`]: 'tok-en\n' });
+        expect(server.seen.map(({ authorization }) => authorization)).toEqual(['Bearer tok-en']);
+        expect(other.server.seen.map(({ authorization }) => authorization)).toEqual([undefined]);
+      },
+      (_, response) => {
+        response.writeHead(302, { location: `${other.server.url}/plain.txt` }).end();
+        return true;
+      },
+    );
+  }));
+
+test('build() takes the whole header of a secret when a server asks for credentials', () =>
+  scene(
+    async ({ server, run, out }) => {
+      const text = `FROM scratch\nADD ${server.url}/plain.txt /\n`;
+      const denied = { code: 'DOWNLOAD_AUTH_FAILED', category: 'network' };
+      await expect(run(text)).rejects.toMatchObject({
+        ...denied,
+        hint: expect.stringContaining('HTTP_AUTH_TOKEN_'),
+      });
+      const id = `HTTP_AUTH_HEADER_${new URL(server.url).hostname}`;
+      await run(text, { secrets: { [id]: { type: 'value', value: 'Basic abc' } } });
+      expect(readFileSync(join(out, 'plain.txt'), 'utf8')).toBe(PLAIN);
+    },
+    (request, response) => {
+      if (request.headers.authorization === 'Basic abc') return false;
+      response.writeHead(401).end();
+      return true;
+    },
+  ));
+
+test('fetch() tries again when a body breaks off, and gives up with DOWNLOAD_FAILED', async () => {
+  let broken = 2;
+  await scene(
+    async ({ server, fetch }) => {
+      expect(readFileSync((await fetch({})).path, 'utf8')).toBe(PLAIN);
+      expect(server.seen).toHaveLength(3);
+      broken = 100;
+      server.seen.length = 0;
+      await expect(fetch({ url: `${server.url}/plain.txt?other` })).rejects.toMatchObject({
+        code: 'DOWNLOAD_FAILED',
+        message: expect.stringContaining('the connection broke'),
+      });
+      expect(server.seen).toHaveLength(5);
+    },
+    (_, response) => {
+      if (broken-- <= 0) return false;
+      response.writeHead(200, { 'content-length': 100 });
+      response.write('part', () => setTimeout(() => response.destroy(), 20));
+      return true;
+    },
+  );
+});
+
+test.each([
+  ['/missing', 'DOWNLOAD_FAILED', 'the server has no such file (HTTP 404)'],
+  ['/loop', 'DOWNLOAD_FAILED', 'more than 10 redirects'],
+  ['/ftp', 'DOWNLOAD_FAILED', 'it is not HTTPS'],
+])('fetch() fails with a reason when the server answers for %s', (path, code, message) =>
+  scene(
+    async ({ server, fetch }) => {
+      await expect(fetch({ url: server.url + path })).rejects.toMatchObject({
+        ...{ code, category: 'network' },
+        message: expect.stringContaining(message),
+      });
+    },
+    (request, response) => {
+      const location =
+        request.url === '/loop' ? '/loop' : request.url === '/ftp' ? 'ftp://h.test/' : undefined;
+      if (location !== undefined) response.writeHead(302, { location }).end();
+      return location !== undefined;
+    },
+  ),
+);
+
+test('fetch() fails with DOWNLOAD_UNREACHABLE when nobody listens, and shows no password', () =>
+  scene(async ({ fetch }) => {
+    const error = await fetch({ url: 'http://user:pass-word@127.0.0.1:9/x' }).catch(
+      (cause: unknown) => cause,
+    );
+    expect(error).toMatchObject({ code: 'DOWNLOAD_UNREACHABLE', category: 'network' });
+    expect(JSON.stringify(error)).not.toContain('pass-word');
+  }));
+
+test('build() stops and leaves nothing when it is cancelled during a download', () =>
+  scene(
+    async ({ server, run, dir }) => {
+      const cancel = new AbortController();
+      const running = run(`FROM scratch\nADD ${server.url}/slow /\n`, { signal: cancel.signal });
+      setTimeout(() => cancel.abort(), 300);
+      await expect(running).rejects.toMatchObject({ code: 'CANCELLED' });
+      expect(readdirSync(join(dir, 'store/tmp'))).toEqual([]);
+    },
+    (_, response) => {
+      response.writeHead(200, { 'content-length': 1000 }).write('slow');
+      return true;
+    },
+  ));
+
+test('build() reads a Dockerfile from stdin, and the same build asks the server again', () =>
+  scene(async ({ server, run, out }) => {
+    const stdin = () => Readable.from([Buffer.from(`FROM scratch\nADD ${server.url}/plain.txt /\n`)]);
+    for (const status of [200, 304]) {
+      await run(undefined, { context: '-', stdin: stdin() });
+      expect(asked(server)).toEqual([`GET /plain.txt ${status}`]);
+    }
+    expect(readFileSync(join(out, 'plain.txt'), 'utf8')).toBe(PLAIN);
+  }));
