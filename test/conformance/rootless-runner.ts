@@ -1,6 +1,6 @@
 /**
  * Builds the corpus as whoever started it, inside a user namespace, and leaves the outcomes in DIR/outcomes.json.
- * Usage: node rootless-runner.ts DIR BUSYBOX
+ * Usage: node rootless-runner.ts DIR BUSYBOX [NAME...]
  */
 import { writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
@@ -13,7 +13,7 @@ import type { Outcome, RootlessOutcomes } from './types.ts';
 
 const IN_FLIGHT = 5;
 
-const [dir = '', busybox = ''] = process.argv.slice(2);
+const [dir = '', busybox = '', ...names] = process.argv.slice(2);
 if (process.env[ROOTLESS_MARKER] === undefined) {
   const { uid, gid, username } = userInfo();
   const { execPath, execArgv } = process;
@@ -25,7 +25,7 @@ if (process.env[ROOTLESS_MARKER] === undefined) {
     execArgv,
   });
 }
-const queue = (await loadCases()).values();
+const queue = (await loadCases(names)).values();
 await using builder = await createCaseBuilder({ root: join(dir, 'store'), busybox });
 const cases: Record<string, Outcome> = {};
 await Promise.all(
