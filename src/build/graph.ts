@@ -38,19 +38,21 @@ export async function createBuildGraph(
 ): Promise<BuildGraph> {
   const { targets: wanted, platforms, indexed } = options;
   const shared = { ...context, resolver: onceForEach(context.resolver) };
-  const one = async (target: NormalTarget, platform: Platform): Promise<PlannedImage> => {
+  const one = async (target: NormalTarget, platform: Platform, index: number): Promise<PlannedImage> => {
     const front = await convertDockerfile({
       ...shared,
       targetPlatform: platform,
       ...(target.stage === undefined ? {} : { target: target.stage }),
       ...(indexed ? { manyPlatforms: true } : {}),
+      // The rules would find the same again for every platform.
+      ...(index > 0 ? { lint: 'off' as const } : {}),
     });
     return { platform, front };
   };
   const targets = await allSettled(
     wanted.map(async (target) => ({
       target,
-      images: await allSettled(platforms.map((platform) => one(target, platform))),
+      images: await allSettled(platforms.map((platform, index) => one(target, platform, index))),
     })),
   );
   throwIfAborted(context.signal);
@@ -81,8 +83,8 @@ async function allSettled<T>(promises: readonly Promise<T>[]): Promise<T[]> {
   return Promise.all(promises);
 }
 
-/** Most findings are the same for every platform. */
-function distinct(warnings: readonly LintWarning[]): LintWarning[] {
+/** Several targets share stages, and what is found in them. */
+export function distinct(warnings: readonly LintWarning[]): LintWarning[] {
   const keyOf = ({ rule, message, range }: LintWarning): string =>
     `${range.start.line} ${range.start.column} ${rule} ${message}`;
   return [...new Map(warnings.map((warning) => [keyOf(warning), warning])).values()];

@@ -1,12 +1,13 @@
 import type { LayerStore, StoreRoot } from '../cache/types.ts';
 import { isOcibuildError } from '../errors/error.ts';
+import type { LintWarning } from '../frontend/types.ts';
 import type { Digest } from '../image/types.ts';
 import type { EventSink } from '../solver/types.ts';
 import { createBaseLayers, type FetchReports } from './base-layers.ts';
 import { type DefinitionFiles, readDefinition } from './definition-files.ts';
 import { openEngine } from './engine.ts';
 import { createFrontendContext } from './frontend-context.ts';
-import { createBuildGraph } from './graph.ts';
+import { createBuildGraph, distinct } from './graph.ts';
 import { createImageSources } from './image-resolver.ts';
 import { createInternalSteps } from './internal-steps.ts';
 import type { LocalSources } from './local-files.ts';
@@ -83,17 +84,14 @@ export async function runBuild(
   const epochSec = await readEpoch(given, { main, images, steps, remote, signal });
   const options: NormalOptions = { ...given, epochSec, contextDir: main.contextDir };
   const frontendContext = createFrontendContext(main, { options, images, steps, signal });
-  const graph = await createBuildGraph(options, frontendContext);
+  const failed: LintWarning[] = [];
+  const graph = await createBuildGraph(options, {
+    ...frontendContext,
+    onFailedWarnings: (warnings) => failed.push(...warnings),
+  }).finally(() => emitWarnings(distinct(failed), emit));
   const baseLayers = createBaseLayers({ images, layers: engine.layers, fetches, emit });
   baseLayers.know(graph.definition);
-  for (const { message, url, rule } of graph.warnings) {
-    emit({
-      kind: 'warning',
-      time: Date.now(),
-      message: `${rule}: ${message}`,
-      ...(url === '' ? {} : { url }),
-    });
-  }
+  emitWarnings(graph.warnings, emit);
   const context: SolveContext = {
     ...{ options, engine, emit, steps, baseLayers, signal },
     remote: locked === undefined ? remote : { ...remote, files: lockedFiles(locked, remote.files) },
@@ -115,6 +113,17 @@ export async function runBuild(
       ...images.used(),
     },
   };
+}
+
+function emitWarnings(warnings: readonly LintWarning[], emit: EventSink): void {
+  for (const { message, url, rule, range } of warnings) {
+    emit({
+      kind: 'warning',
+      time: Date.now(),
+      message: `${rule}: ${message}${url === '' ? '' : ` (line ${range.start.line})`}`,
+      ...(url === '' ? {} : { url }),
+    });
+  }
 }
 
 function devicesLeftOut([first = '', ...more]: readonly string[]): string {

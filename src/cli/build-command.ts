@@ -19,6 +19,9 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   const { cwd, env, signal, stdout } = context;
   const parsed = parseArgs(args, [...BUILD_FLAGS, ...GLOBAL_FLAGS]);
   const request = readBuildRequest(parsed, env);
+  if (request.call !== undefined) {
+    return (await import('./check-command.ts')).callCommand(request, request.call, context);
+  }
   const toStdout =
     request.options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true;
   if (toStdout && stdout.isTTY) {

@@ -1,7 +1,7 @@
 import type { SourceFile, SourceRange } from '../errors/source.ts';
 import type { Digest, ImageConfig, Platform } from '../image/types.ts';
 import type { Definition } from '../llb/definition.ts';
-import type { GitSource, HttpSource } from '../llb/ops.ts';
+import type { ArchiveSource, GitSource, HttpSource } from '../llb/ops.ts';
 
 /** What the frontend knows of the outside: texts, flags and a way to ask for base images. */
 export interface FrontendContext {
@@ -21,6 +21,8 @@ export interface FrontendContext {
   readonly localContexts: Readonly<Record<string, { readonly ignoreFile?: SourceFile }>>;
   /** Names of `--build-context` images, as the resolver takes them: one with a stage's name replaces the stage. */
   readonly imageContexts?: readonly string[];
+  /** What stands for the main context where that is no directory. */
+  readonly mainContext?: GitSource | HttpSource | ArchiveSource;
   /** Git and HTTP `--build-context`s by name. */
   readonly remoteContexts?: Readonly<Record<string, GitSource | HttpSource>>;
   /** Default for RUN (`--network`). */
@@ -38,6 +40,10 @@ export interface FrontendContext {
   /** Seconds; build-arg or environment SOURCE_DATE_EPOCH. */
   readonly sourceDateEpoch?: number;
   readonly resolver: ImageResolver;
+  /** `off`: the rules are not asked, as for every platform but the first. */
+  readonly lint?: 'off';
+  /** Gets what the rules found before a conversion failed. */
+  readonly onFailedWarnings?: (warnings: readonly LintWarning[]) => void;
   readonly signal: AbortSignal;
 }
 
@@ -70,8 +76,24 @@ export interface ResolvedImage {
 export interface LintWarning {
   readonly rule: string;
   readonly message: string;
+  /** The page of the rule; empty for a warning that is no rule's. */
   readonly url: string;
+  /** The part that is at fault. */
   readonly range: SourceRange;
+  /** The lines of the instruction, as Docker tells them. @default `range` */
+  readonly lines?: SourceRange;
+  /** What the rule is about. */
+  readonly description?: string;
+  /** Where `range` points into. @default the Dockerfile */
+  readonly file?: SourceFile;
+  /** Changes to the file that put it right and change nothing else; absent where more than one way is right. */
+  readonly fix?: readonly SourceEdit[];
+}
+
+/** Put `text` in the place of `range`. */
+export interface SourceEdit {
+  readonly range: SourceRange;
+  readonly text: string;
 }
 
 export interface FrontendResult {
@@ -87,4 +109,44 @@ export interface FrontendResult {
   readonly warnings: readonly LintWarning[];
   /** Names of stages in file order, for messages. */
   readonly stageNames: readonly string[];
+}
+
+/** What can be given to a build of one target. Lines are those of the instruction that says so. */
+export interface Outline {
+  /** Name of the target; absent where it has none. */
+  readonly name?: string;
+  readonly description?: string;
+  /** By line. */
+  readonly args: readonly OutlineArg[];
+  readonly secrets: readonly OutlineMount[];
+  readonly ssh: readonly OutlineMount[];
+  /** Ids of cache mounts. */
+  readonly caches: readonly Located[];
+}
+
+export interface Located {
+  readonly name: string;
+  readonly range: SourceRange;
+}
+
+export interface OutlineArg extends Located {
+  readonly description?: string;
+  /** With the build arguments of the caller. */
+  readonly value?: string;
+}
+
+export interface OutlineMount extends Located {
+  readonly required: boolean;
+}
+
+/** A stage, as a target that can be built. */
+export interface TargetInfo {
+  readonly name?: string;
+  readonly description?: string;
+  /** Built where no target is given. */
+  readonly isDefault: boolean;
+  /** As written. */
+  readonly base: string;
+  readonly platform?: string;
+  readonly range: SourceRange;
 }

@@ -36,3 +36,18 @@ export function safeLine(line: string, secrets: readonly string[]): string {
 export function safeText(text: string, secrets: readonly string[]): string {
   return redactCredentials(stripControls(text.replace(/\s*\n\s*/g, ' ')), secrets);
 }
+
+/** A warning on one line, with the page that explains it. */
+export function warningText(
+  { message, url }: { readonly message: string; readonly url?: string },
+  secrets: readonly string[],
+): string {
+  return safeText(url === undefined ? message : `${message}, see ${url}`, secrets);
+}
+
+/** The lines that end a build with warnings. */
+export function warningSummary(warnings: readonly string[]): string[] {
+  if (warnings.length === 0) return [];
+  const count = warnings.length === 1 ? '1 warning' : `${warnings.length} warnings`;
+  return ['', `${count} found:`, ...warnings.map((text) => ` - ${text}`)];
+}

@@ -1,5 +1,5 @@
 import type { ProgressEvent } from '../solver/types.ts';
-import { formatAmount, formatSeconds, safeLine, safeText } from './format.ts';
+import { formatAmount, formatSeconds, safeLine, safeText, warningSummary, warningText } from './format.ts';
 import { lastLine, splitLines } from './log-lines.ts';
 import type { Printer, PrinterDeps } from './types.ts';
 
@@ -102,8 +102,7 @@ export function createPlainPrinter(deps: PrinterDeps, title: string): Printer {
 
   const handle = (event: ProgressEvent): void => {
     if (event.kind === 'warning') {
-      const about = event.url === undefined ? '' : ` (${event.url})`;
-      warnings.push(safeText(`${event.message}${about}`, deps.secrets));
+      warnings.push(warningText(event, deps.secrets));
       return;
     }
     const step = steps.get(event.vertex) ?? newStep(event.vertex, event.time);
@@ -159,10 +158,11 @@ export function createPlainPrinter(deps: PrinterDeps, title: string): Printer {
       finished = true;
       timer?.cancel();
       for (const step of steps.values()) if (step.pending.length > 0) print(step);
-      if (warnings.length > 0) {
-        const count = warnings.length === 1 ? '1 warning' : `${warnings.length} warnings`;
-        deps.write(`\n${count} found:\n${warnings.map((text) => ` - ${text}\n`).join('')}`);
-      }
+      deps.write(
+        warningSummary(warnings)
+          .map((line) => `${line}\n`)
+          .join(''),
+      );
     },
   };
 }

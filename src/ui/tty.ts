@@ -1,4 +1,5 @@
 import type { LiveScreen } from './app.tsx';
+import { warningSummary } from './format.ts';
 import { type ScreenLine, screenLines } from './screen.ts';
 import type { Printer, PrinterDeps } from './types.ts';
 import { emptyView, isWorking, reduceView } from './view-model.ts';
@@ -71,7 +72,7 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
       await opening;
       screen?.close();
       const shown = Object.keys(state.steps).length === 0 ? [] : lines(true);
-      const warnings = state.warnings.map((text) => ({ text: `warning: ${text}`, style: 'output' as const }));
+      const warnings = warningSummary(state.warnings).map((text) => ({ text, style: 'output' as const }));
       deps.write([...shown, ...warnings].map((line) => `${paint(line, deps.color)}\n`).join(''));
     },
   };

@@ -1,5 +1,5 @@
 import type { ProgressEvent } from '../solver/types.ts';
-import { safeLine, safeText } from './format.ts';
+import { safeLine, safeText, warningText } from './format.ts';
 import { lastLine, splitLines } from './log-lines.ts';
 
 /** Last output lines that are kept for each step. */
@@ -43,7 +43,7 @@ export function reduceView(
 ): ViewState {
   const startedMs = state.startedMs ?? event.time;
   if (event.kind === 'warning') {
-    return { ...state, startedMs, warnings: [...state.warnings, safeText(event.message, secrets)] };
+    return { ...state, startedMs, warnings: [...state.warnings, warningText(event, secrets)] };
   }
   const before = state.steps[event.vertex] ?? newStep(event.vertex);
   const changed = reduceStep(before, event, secrets);

@@ -1,5 +1,5 @@
 import type { SourceRange } from '../../errors/source.ts';
-import type { FromInstruction, Instruction } from '../instructions.ts';
+import type { FromInstruction, Instruction, TextInstruction } from '../instructions.ts';
 import { lineRange } from '../lines.ts';
 import type { RawInstruction } from '../parser.ts';
 import type { SourceEdit } from '../types.ts';
@@ -109,8 +109,10 @@ const MAINTAINER_DEPRECATED: Rule = {
   name: 'MaintainerDeprecated',
   description: 'A label should name the author in the place of MAINTAINER',
   *file({ instructions, escapeChar }) {
-    for (const instruction of instructions) {
-      if (instruction.kind !== 'MAINTAINER') continue;
+    const all = instructions.filter((each): each is TextInstruction => each.kind === 'MAINTAINER');
+    // One that stays would be the author beside the label of another.
+    const fixable = all.every(({ raw }) => onOneLine(raw));
+    for (const instruction of all) {
       const { raw, text } = instruction;
       const keyword = raw.word === raw.word.toLowerCase() ? 'label' : 'LABEL';
       const value = text.replace(/["$\\`]/g, (ch) =>
@@ -120,7 +122,7 @@ const MAINTAINER_DEPRECATED: Rule = {
       yield {
         raw,
         detail: 'Maintainer instruction is deprecated in favor of using label',
-        fix: onOneLine(raw) ? [{ range: raw.range, text: label }] : undefined,
+        fix: fixable ? [{ range: raw.range, text: label }] : undefined,
       };
     }
   },

@@ -21,7 +21,7 @@ const SHELL_WORDS: ReadonlySet<string> = new Set(
  * the two forms differ in how CMD and ENTRYPOINT go together.
  */
 export function jsonArgsFix(
-  { stage, config }: StageState,
+  { stage, config, cmdSet }: StageState,
   { kind, raw, args, trigger }: CommandInstruction,
 ): readonly SourceEdit[] | undefined {
   const words = (args[0] ?? '').split(/\s+/).filter((word) => word !== '');
@@ -31,9 +31,9 @@ export function jsonArgsFix(
     return undefined;
   }
   const other = kind === 'CMD' ? 'ENTRYPOINT' : 'CMD';
-  const inherited = kind === 'CMD' ? config.Entrypoint : config.Cmd;
-  if ((inherited ?? []).length > 0 || stage.instructions.some((each) => each.kind === other))
-    return undefined;
+  // ENTRYPOINT takes the command away that its base set, but not one of its own stage.
+  const inherited = kind === 'CMD' ? (config.Entrypoint ?? []).length > 0 : cmdSet;
+  if (inherited || stage.instructions.some((each) => each.kind === other)) return undefined;
   const range = rangeOf(raw, { start: restOffset(raw), end: raw.text.length });
   return range && [{ range, text: `[${words.map((word) => JSON.stringify(word)).join(', ')}]` }];
 }

@@ -37,7 +37,8 @@ const JSON_ARGS_RECOMMENDED: Rule = {
     if (!instruction.shell || (state.config.Shell ?? []).length > 0) return;
     const { kind, raw } = instruction;
     const detail = `JSON arguments recommended for ${kind} to prevent unintended behavior related to OS signals`;
-    yield { raw, detail, fix: jsonArgsFix(state, instruction) };
+    // What the base sets decides how the two forms go together with it.
+    yield { raw, detail, fix: view.unknownBase ? undefined : jsonArgsFix(state, instruction) };
   },
 };
 

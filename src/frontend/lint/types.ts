@@ -1,4 +1,4 @@
-import type { SourceFile, SourceRange } from '../../errors/source.ts';
+import type { SourceRange } from '../../errors/source.ts';
 import type { ArgInstruction, FromInstruction, Instruction } from '../instructions.ts';
 import type { RawInstruction } from '../parser.ts';
 import type { FileProgram } from '../read-file.ts';
@@ -74,10 +74,4 @@ export interface CheckOptions {
   readonly skip: ReadonlySet<string> | 'all';
   readonly experimental: ReadonlySet<string> | 'all';
   readonly error: boolean;
-}
-
-/** A rule's finding, in its file. */
-export interface Finding extends Found {
-  readonly rule: Rule;
-  readonly file: SourceFile;
 }

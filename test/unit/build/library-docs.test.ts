@@ -42,6 +42,9 @@ async function runExample({ code }: Example) {
   const log = (...values: unknown[]): void => void printed.push(values);
   const build = (options: BuildOptions): ocibuild.Build => ocibuild.build({ cwd, root, ...options });
   const lock = (options: ocibuild.LockOptions) => ocibuild.lock({ cwd, root, ...options });
+  const check = (options: ocibuild.CheckOptions) => ocibuild.check({ cwd, root, ...options });
+  const outline = (options: BuildOptions) => ocibuild.outline({ cwd, root, ...options });
+  const targets = (options: BuildOptions) => ocibuild.targets({ cwd, root, ...options });
   const names: string[] = [];
   const body = stripTypeScriptTypes(code).replace(
     /import \{([^}]*)\} from 'ocibuild';/g,
@@ -56,7 +59,7 @@ async function runExample({ code }: Example) {
     },
   );
   for (const name of names) expect(Object.keys(ocibuild)).toContain(name);
-  const args = { ...ocibuild, build, lock, console: { log, warn: log } };
+  const args = { ...ocibuild, build, lock, check, outline, targets, console: { log, warn: log } };
   const run = new Function(...Object.keys(args), `return (async () => {${body}\n})()`) as (
     ...values: unknown[]
   ) => Promise<void>;
@@ -69,7 +72,9 @@ const documented = blocksOf('docs/library.md');
 describe('docs/library.md', () => {
   it('has an example under every heading that tells how to do something', () => {
     const titles = documented.map(({ title }) => title.replace(/.*# /, ''));
-    expect(new Set(titles)).toEqual(new Set(['The library', 'Options', 'Events', 'Stopping', 'Errors']));
+    expect(new Set(titles)).toEqual(
+      new Set(['The library', 'Options', 'Events', 'Checking', 'Stopping', 'Errors']),
+    );
   });
 
   it.each(documented.map((example, i) => [`${example.title} (${i + 1})`, example] as const))(

@@ -175,7 +175,7 @@ describe('createPlainPrinter()', () => {
       a.done(10),
     ]);
     expect(text).toContain('#1 not cached: file src/a.ts changed\n#1 not cached: arg V: 1 → 2\n');
-    expect(text).toMatch(/\n1 warning found:\n - UndefinedVar: \$x \(https:\/\/d\/x\)\n$/);
+    expect(text).toMatch(/\n1 warning found:\n - UndefinedVar: \$x, see https:\/\/d\/x\n$/);
   });
 
   it('plain hides secrets and cursor movements when they are in names or output', async () => {
