@@ -108,7 +108,8 @@ export async function runBuild(
     trace: {
       ...{ startedMs, local, targets, options },
       files: main.files,
-      pinned: isPinnedBuild(options, graph.definition),
+      // The lock file is among the files that were looked at.
+      pinned: locked !== undefined || isPinnedBuild(options, graph.definition),
       root: engine.root,
       ...images.used(),
     },

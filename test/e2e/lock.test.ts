@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -201,11 +201,13 @@ describe('ocibuild lock', () => {
   });
 
   it('is looked at by a build that has nothing to do', async () => {
-    const project = createProject({ Dockerfile: SHELL });
+    const project = createProject({ Dockerfile: `${SHELL}ADD ${url} /tool\n` });
     expect((await project.run(['--locked', '-t', 'x', '.'])).code).toBe(2);
     await project.run(['lock', '.']);
     await sleep(1100);
     for (let i = 0; i < 2; i++) expect((await project.run(['--locked', '-q', '-t', 'x', '.'])).code).toBe(0);
+    // Without the lock the file could be another one at any time.
+    expect(readdirSync(join(project.store, 'last-builds'))).toHaveLength(1);
     project.write({ 'Dockerfile.lock': '{}' });
     const broken = await project.run(['--locked', '-q', '-t', 'x', '.']);
     expect([broken.code, broken.stderr]).toEqual([2, expect.stringContaining('LOCK_INVALID')]);
