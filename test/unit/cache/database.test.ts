@@ -36,6 +36,19 @@ describe('openDatabase', () => {
     });
   });
 
+  it('openDatabase() adds the tables of cache mounts when the file is of the first version', async () => {
+    const file = join(tempDir(), 'cache.db');
+    (await openDatabase(file)).close();
+    const sqlite = new DatabaseSync(file);
+    for (const { name } of sqlite.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all())
+      if (!['records', 'layers', 'locks'].includes(String(name))) sqlite.exec(`DROP TABLE ${String(name)}`);
+    sqlite.exec(`PRAGMA user_version = 1; ${insert.replace('?', "'kept'")}`);
+    sqlite.close();
+    const db = await open(file);
+    expect(db.all('SELECT * FROM cache_mounts')).toEqual([]);
+    expect(db.get('SELECT key FROM locks')).toEqual({ key: 'kept' });
+  });
+
   it('openDatabase() starts empty when the file is no database', async () => {
     const file = join(tempDir(), 'cache.db');
     writeFileSync(file, 'not a database, but long enough to be looked at '.repeat(100));

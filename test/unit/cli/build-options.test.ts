@@ -12,7 +12,7 @@ function read(args: readonly string[], env: Record<string, string> = {}): BuildR
 describe('readBuildRequest()', () => {
   it('readBuildRequest() fills every option when every flag is given', () => {
     const args =
-      '-t a:1 -t b --build-arg X=1=2 --target t --label l=v --annotation manifest:a=b --platform linux/arm64 --build-context n=../d --add-host h=10.0.0.1 --network host --ulimit nofile=1:2 --shm-size 64m --no-cache --pull=newer -o type=oci,dest=o.tar,name=c:2 --jobs 3 --explain --root /r --runtime crun -f d/Dockerfile --iidfile i --metadata-file m --progress rawjson --debug dir';
+      '-t a:1 -t b --build-arg X=1=2 --target t --label l=v --annotation manifest:a=b --platform linux/arm64 --build-context n=../d --add-host h=10.0.0.1 --network host --ulimit nofile=1:2 --shm-size 64m --secret id=s,src=f --ssh k=key --allow network.host,device --no-cache --pull=newer -o type=oci,dest=o.tar,name=c:2 --jobs 3 --explain --root /r --runtime crun -f d/Dockerfile --iidfile i --metadata-file m --progress rawjson --debug dir';
     expect(read(args.split(' '))).toEqual({
       options: {
         context: 'dir',
@@ -28,6 +28,9 @@ describe('readBuildRequest()', () => {
         network: 'host',
         ulimits: [{ name: 'nofile', soft: 1, hard: 2 }],
         shmSize: 64 * 1024 * 1024,
+        secrets: { s: { type: 'file', path: 'f' } },
+        ssh: { k: { type: 'keys', files: ['key'] } },
+        allow: ['network.host', 'device'],
         noCache: true,
         noCacheFilter: [],
         pull: 'newer',
@@ -38,6 +41,7 @@ describe('readBuildRequest()', () => {
         runtime: 'crun',
       },
       dockerfileOnStdin: false,
+      readsStdin: false,
       progress: 'rawjson',
       printsDigest: false,
       iidFile: 'i',
