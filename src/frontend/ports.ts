@@ -1,4 +1,3 @@
-import { isIP } from 'node:net';
 import { instructionError } from './flags.ts';
 import type { RawInstruction } from './parser.ts';
 
@@ -50,7 +49,14 @@ export function expandPorts(raw: RawInstruction, words: readonly string[]): stri
     }
     if (host !== '') range(host);
     const ip = address.replace(/^:/, '').replace(/^\[(.*)\]$/, '$1');
-    if (ip !== '' && isIP(ip) === 0) throw fail(`"${ip}" is no address`);
+    if (ip !== '' && !isAddress(ip)) throw fail(`"${ip}" is no address`);
     return Array.from({ length: count }, (_, index) => `${first + index}/${name}`);
   });
+}
+
+const BYTE = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
+const IPV4 = new RegExp(`^${BYTE}(?:\\.${BYTE}){3}$`);
+
+function isAddress(text: string): boolean {
+  return IPV4.test(text) || (/^[\da-f:.]+$/i.test(text) && URL.canParse(`http://[${text}]/`));
 }
