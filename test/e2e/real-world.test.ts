@@ -7,6 +7,8 @@ import { createOcibuild } from '../real-world/builders.ts';
 import { loadCases } from '../real-world/cases.ts';
 import { type CaseDeps, runCase } from '../real-world/run-case.ts';
 
+const TIMEOUT_MS = 300_000;
+
 const cases = loadCases({ quick: true });
 let work = '';
 let deps: CaseDeps;
@@ -18,13 +20,13 @@ describe('projects as people publish them', () => {
     deps = { bases: createBases(store), store, work, ocibuild: createOcibuild(store) };
     for (const base of new Set(cases.flatMap((one) => Object.values(one.bases))))
       await deps.bases.layout(base);
-  });
+  }, TIMEOUT_MS);
 
   afterAll(() => {
     rmSync(work, { recursive: true, force: true });
   });
 
-  it.each(cases)('$name builds and runs: $about', async (one) => {
+  it.each(cases)('$name builds and runs: $about', { timeout: TIMEOUT_MS }, async (one) => {
     expect((await runCase(one, deps)).problems).toEqual([]);
   });
 });

@@ -21,7 +21,7 @@ export type ImageCheck = {
   /** Path → type, or text that a short file holds; null for a path that must not be there. */
   files?: Record<string, string | null>;
   runs?: RunCheck[];
-  /** Reason → expression over paths whose bytes differ from Docker's image, and from those of another day. */
+  /** Reason → expression over paths that are not compared with Docker's. */
   differs?: Record<string, string>;
 };
 
