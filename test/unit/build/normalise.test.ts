@@ -64,6 +64,18 @@ describe('normaliseOptions()', () => {
     expect(normalise({ env }).epochSec).toBe(7);
     expect(normalise({ env, buildArgs: { SOURCE_DATE_EPOCH: '0' } }).epochSec).toBe(0);
     expect(normalise({ env: { SOURCE_DATE_EPOCH: '' } }).epochSec).toBeUndefined();
+    expect(normalise({ env, buildArgs: { SOURCE_DATE_EPOCH: 'context' } })).toMatchObject({
+      epochSec: undefined,
+      epochName: 'context',
+    });
+  });
+
+  it('tells directories, repositories and images among the named contexts apart', () => {
+    const buildContexts = { d: 'dir', g: 'https://x/y.git', s: 'git@x:y', i: 'docker-image://i' };
+    expect(normalise({ buildContexts })).toMatchObject({
+      contextDirs: { d: '/work/dir' },
+      remoteContexts: { g: { type: 'git', remote: 'https://x/y.git' }, s: { type: 'git', ssh: 'default' } },
+    });
   });
 
   it.each<[string, Partial<BuildOptions>, string]>([
@@ -80,9 +92,7 @@ describe('normaliseOptions()', () => {
       },
       'USAGE_INVALID',
     ],
-    ['an epoch that is no number', { buildArgs: { SOURCE_DATE_EPOCH: '-1' } }, 'USAGE_INVALID'],
-    ['a git context', { buildContexts: { a: 'https://x/y.git' } }, 'USAGE_UNSUPPORTED'],
-    ['a git context by ssh', { buildContexts: { a: 'git@x:y' } }, 'USAGE_UNSUPPORTED'],
+    ['stdin as a named context', { buildContexts: { a: '-' } }, 'USAGE_INVALID'],
     ['a name that is none', { tags: ['UPPER'] }, 'REFERENCE_INVALID'],
     ['a name with a digest', { tags: [`app@sha256:${'a'.repeat(64)}`] }, 'REFERENCE_INVALID'],
     ['a platform that is none', { platform: 'linux/' }, 'PLATFORM_INVALID'],
