@@ -138,6 +138,7 @@ describe.skipIf(!root)('layers on a real overlay', () => {
       'opaque opt/old',
       'file opt/old/new',
       'fifo pipe',
+      'socket socket',
     ]);
     expect(tree.find(({ path }) => path === 'null')).toMatchObject({
       devMajor: 1,
