@@ -282,7 +282,7 @@ function kindOf(mount: SpecMount): StubKind {
   try {
     return statSync(mount.source).isDirectory() ? 'dir' : 'file';
   } catch (cause) {
-    throw new OcibuildError('RUN_START_FAILED', `Cannot mount "${mount.source}" on "${mount.destination}"`, {
+    throw new OcibuildError('MOUNT_INVALID', `Cannot mount "${mount.source}" on "${mount.destination}"`, {
       cause,
     });
   }

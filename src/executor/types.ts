@@ -2,7 +2,7 @@
 export interface Executor {
   /**
    * Mounts the root, runs the process, unmounts, and leaves in `rootfs.upper` only what the process changed.
-   * @throws RUN_START_FAILED, RUN_USER_UNKNOWN, RUN_CWD_INVALID, RUNTIME_NOT_FOUND, RUNTIME_FAILED,
+   * @throws RUN_START_FAILED, MOUNT_INVALID, RUN_USER_UNKNOWN, RUN_CWD_INVALID, RUNTIME_NOT_FOUND, RUNTIME_FAILED,
    *   OVERLAY_UNAVAILABLE; CANCELLED after the container is dead and everything is unmounted.
    */
   run(spec: ProcessSpec, options: RunOptions): Promise<ExitStatus>;

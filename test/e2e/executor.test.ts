@@ -204,8 +204,8 @@ describe.each(KINDS)('executor with $name', (kind) => {
     expect(of('user-unknown').code).toBe('RUN_USER_UNKNOWN');
     expect(of('group-unknown').code).toBe('RUN_USER_UNKNOWN');
     expect(of('cwd-file').code).toBe('RUN_CWD_INVALID');
-    expect(of('bad-mount').code).toBe('RUN_START_FAILED');
-    expect(of('overlay-mount-missing').code).toBe('RUN_START_FAILED');
+    expect(of('bad-mount').code).toBe('MOUNT_INVALID');
+    expect(of('overlay-mount-missing').code).toBe('MOUNT_INVALID');
   });
 
   it('run() sets the environment when variables repeat or are absent', () => {
