@@ -2,7 +2,14 @@ export { type Build, build } from './build/build.ts';
 export { type CheckOptions, type CheckResult, check, outline, targets } from './build/describe.ts';
 export { type LockOptions, type LockResult, lock } from './build/lock.ts';
 export type { Lock, LockChange } from './build/lock-file.ts';
-export type { BuildOptions, BuildResult, Output, SecretSource, SshSource } from './build/options.ts';
+export type {
+  BuildOptions,
+  BuildResult,
+  Output,
+  PlatformResult,
+  SecretSource,
+  SshSource,
+} from './build/options.ts';
 export type { Category, ErrorCode } from './errors/codes.ts';
 export { isOcibuildError, MultiError, OcibuildError } from './errors/error.ts';
 export type { Position, SourceFile, SourceRange, SourceRef } from './errors/source.ts';
