@@ -13,6 +13,7 @@ import { writeFileAtomic } from '../util/atomic-fs.ts';
 import { readDefinition } from './definition-files.ts';
 import { type Engine, openEngine } from './engine.ts';
 import { createFrontendContext } from './frontend-context.ts';
+import { distinct } from './graph.ts';
 import { createImageSources } from './image-resolver.ts';
 import { createInternalSteps } from './internal-steps.ts';
 import { isLocalDefinition, loadMainContext, type MainContext } from './main-context.ts';
@@ -74,10 +75,13 @@ export async function check(options: CheckOptions): Promise<CheckResult> {
 /** What can be given to a build of a target: arguments, secrets, SSH agents, and its cache mounts.
  * @throws OcibuildError */
 export async function outline(options: BuildOptions): Promise<Outline & { readonly dockerfile: SourceFile }> {
-  return describe(options, async (context) => ({
-    ...(await outlineDockerfile(context)),
-    dockerfile: context.dockerfile,
-  }));
+  return describe(options, async (context, { stages: [target, ...more] }) => {
+    if (more.length > 0) {
+      throw new OcibuildError('USAGE_INVALID', 'Cannot outline several targets at once: name one');
+    }
+    const outlined = await outlineDockerfile(target === undefined ? context : { ...context, target });
+    return { ...outlined, dockerfile: context.dockerfile };
+  });
 }
 
 /** The stages of a Dockerfile, each of which can be a target.
@@ -92,11 +96,19 @@ export async function targets(
 }
 
 async function checkOnce(options: CheckOptions): Promise<Omit<CheckResult, 'fixed'> & { path?: string }> {
-  return describe(options, async (context, main) => ({
-    ...(await checkDockerfile(context)),
-    dockerfile: context.dockerfile,
-    ...(main.files.path === undefined ? {} : { path: main.files.path }),
-  }));
+  return describe(options, async (context, { main, stages }) => {
+    const results = [];
+    for (const target of stages) {
+      results.push(await checkDockerfile(target === undefined ? context : { ...context, target }));
+    }
+    const error = results.find((result) => result.error !== undefined)?.error;
+    return {
+      warnings: distinct(results.flatMap(({ warnings }) => warnings)),
+      ...(error === undefined ? {} : { error }),
+      dockerfile: context.dockerfile,
+      ...(main.files.path === undefined ? {} : { path: main.files.path }),
+    };
+  });
 }
 
 /** Through a link, and with mode and owner as they were. */
@@ -107,10 +119,16 @@ function rewrite(path: string, text: string): void {
   if (process.getuid?.() === 0) chownSync(file, uid, gid);
 }
 
-/** Reads the definition and asks about it, for the first platform and target only: the others would tell the same. */
+interface Asked {
+  readonly main: MainContext;
+  /** Targets of the command line; undefined: none was named. */
+  readonly stages: readonly (string | undefined)[];
+}
+
+/** Reads the definition and asks about it, for the first platform only: the others would tell the same. */
 async function describe<T>(
   given: BuildOptions,
-  ask: (context: FrontendContext, main: MainContext) => Promise<T>,
+  ask: (context: FrontendContext, about: Asked) => Promise<T>,
 ): Promise<T> {
   const options = normaliseOptions({ ...given, outputs: [{ type: 'cacheonly' }], tags: [] });
   const signal = given.signal ?? new AbortController().signal;
@@ -134,11 +152,10 @@ async function describe<T>(
   };
   const context = createFrontendContext(main, { options, images, steps, signal });
   const [platform] = options.platforms;
-  const stage = options.targets[0]?.stage;
   if (platform === undefined) throw new OcibuildError('INTERNAL', 'Cannot check for no platform');
   return ask(
-    { ...context, targetPlatform: platform, ...(stage === undefined ? {} : { target: stage }) },
-    main,
+    { ...context, targetPlatform: platform },
+    { main, stages: options.targets.map(({ stage }) => stage) },
   );
 }
 

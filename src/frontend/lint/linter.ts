@@ -1,6 +1,6 @@
 import { OcibuildError } from '../../errors/error.ts';
 import type { SourceRange } from '../../errors/source.ts';
-import { createIgnoreMatcher } from '../../util/ignore-matcher.ts';
+import { createIgnoreMatcher, type IgnoreMatcher } from '../../util/ignore-matcher.ts';
 import { buildArg } from '../args.ts';
 import { parseIgnore } from '../dockerignore.ts';
 import type { Instruction } from '../instructions.ts';
@@ -47,7 +47,18 @@ export function createLinter(
   let options: CheckOptions = NO_CHECK_OPTIONS;
   /** The directives at the top are no comment on the first instruction. */
   let directives: { readonly above: RawInstruction | undefined; readonly count: number } | undefined;
-  const matcher = context.ignoreFile && createIgnoreMatcher(parseIgnore(context.ignoreFile));
+  let matcher: IgnoreMatcher | undefined;
+  const ignores = (path: string): boolean => {
+    if (context.ignoreFile === undefined) return false;
+    try {
+      matcher ??= createIgnoreMatcher(parseIgnore(context.ignoreFile));
+    } catch (error) {
+      // The instruction itself fails at the same pattern, and says where it is.
+      if (error instanceof OcibuildError) return false;
+      throw error;
+    }
+    return matcher.excluded(path, true) && !matcher.mayContainIncluded(path);
+  };
 
   const report = (rule: Rule, one: Found): void => {
     const comment =
@@ -87,8 +98,7 @@ export function createLinter(
         ...{ state, instruction, escapeChar: state.stage.scope.escapeChar },
         ...note,
         isGiven: (arg: string) => buildArg(context, arg) !== undefined,
-        ignores: (path: string) =>
-          matcher?.excluded(path, true) === true && !matcher.mayContainIncluded(path),
+        ignores,
       };
       for (const rule of RULES) for (const one of rule.step?.(view) ?? []) report(rule, one);
       note.earlier.push(instruction);

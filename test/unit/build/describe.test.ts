@@ -75,6 +75,16 @@ describe('check()', () => {
   });
 });
 
+describe('check() of several targets', () => {
+  it('looks at the stages of each, at shared ones once', async () => {
+    const text =
+      'FROM scratch AS a\nENV b c\nFROM a AS x\nENV d e\nFROM a AS y\nENV f g\nFROM a AS z\nENV h i\n';
+    const options = inDir({ Dockerfile: text }, { targets: ['x', 'y'] });
+    expect((await check(options)).warnings.map(({ range }) => range.start.line).sort()).toEqual([2, 4, 6]);
+    await expect(outline(options)).rejects.toMatchObject({ code: 'USAGE_INVALID' });
+  });
+});
+
 describe('outline() and targets()', () => {
   it('need no base image', async () => {
     const options = inDir({ Dockerfile: 'FROM nowhere.invalid/x AS a\nARG B=1\n' }, { pull: 'never' });

@@ -116,6 +116,13 @@ describe('convertDockerfile()', () => {
     expect(before.map(({ rule }) => rule)).toEqual(['LegacyKeyValueFormat']);
   });
 
+  it('does not mind a wrong ignore file that nothing needs', async () => {
+    const ignoreFile = { name: '.dockerignore', text: '[a\n' };
+    await expect(convertDockerfile(anyImage('FROM a\n', { ignoreFile }))).resolves.toBeDefined();
+    const copy = convertDockerfile(anyImage('FROM a\nCOPY b /\n', { ignoreFile }));
+    await expect(copy).rejects.toMatchObject({ code: 'DOCKERIGNORE_INVALID' });
+  });
+
   it('asks no rule when lint is off', async () => {
     expect((await convertDockerfile(anyImage('FROM a\nENV c d\n', { lint: 'off' }))).warnings).toEqual([]);
   });
