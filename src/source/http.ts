@@ -19,8 +19,6 @@ export interface DownloadsDeps {
   readonly secret: SecretValue;
   /** Proxy variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Bytes of a file that have come, for progress. */
-  readonly onProgress?: (url: string, bytes: number, total: number | undefined) => void;
   /** Pause before the second try; it doubles up to eight times that. @default 1000 */
   readonly retryDelayMs?: number;
   /** How long to wait for an answer, or for the next bytes of one. @default 60_000 */
@@ -79,8 +77,6 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
 
   /** Streams the body into the store. */
   async function keep(source: HttpSource, response: HttpResponse, signal: AbortSignal): Promise<DownloadRow> {
-    const length = response.headers['content-length'];
-    const total = length === undefined ? undefined : Number(length);
     const hash = createHash('sha256');
     const wanted = otherHash(source.checksum);
     const temp = content.tempFile();
@@ -94,7 +90,6 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
           wanted?.hash.update(chunk);
           size += chunk.length;
           await file.writeFile(chunk);
-          deps.onProgress?.(source.url, size, total);
         }
       } finally {
         await file.close();
