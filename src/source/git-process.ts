@@ -81,9 +81,6 @@ export async function runGit(args: readonly string[], options: GitProcessOptions
     end('SIGTERM');
     hard = setTimeout(end, KILL_AFTER_MS, 'SIGKILL');
   };
-  // An exit of this process in good order leaves no git behind.
-  const onExit = (): void => end('SIGKILL');
-  process.once('exit', onExit);
   options.signal.addEventListener('abort', cancel, { once: true });
   try {
     const stdout: Buffer[] = [];
@@ -113,7 +110,6 @@ export async function runGit(args: readonly string[], options: GitProcessOptions
     );
   } finally {
     clearTimeout(hard);
-    process.removeListener('exit', onExit);
     options.signal.removeEventListener('abort', cancel);
   }
 }
