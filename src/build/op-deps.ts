@@ -59,7 +59,7 @@ export function createOpDeps(parts: OpParts): OpDeps {
     },
     async devices(wanted) {
       const { resolveDevices } = await import('../executor/cdi.ts');
-      return resolveDevices(wanted);
+      return resolveDevices(wanted, { rootless: engine.rootless });
     },
     async writeTree(dir, tree, about) {
       const { writeTree } = await import('../layer/write-tree.ts');

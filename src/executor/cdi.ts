@@ -50,13 +50,20 @@ interface SpecFile {
   readonly devices?: readonly { readonly name?: string; readonly containerEdits?: Edits }[];
 }
 
+export interface DeviceOptions {
+  /** @default CDI_DIRS */
+  readonly dirs?: readonly string[];
+  /** Inside a user namespace, where no device node can be made. */
+  readonly rootless: boolean;
+}
+
 /**
  * What the devices that a step asks for change in its sandbox, by the CDI specs (JSON and YAML) of this machine.
  * @throws DEVICE_NOT_FOUND for a required one, DEVICE_INVALID
  */
 export async function resolveDevices(
   wanted: readonly WantedDevice[],
-  dirs: readonly string[] = CDI_DIRS,
+  { dirs = CDI_DIRS, rootless }: DeviceOptions,
 ): Promise<DeviceEdits> {
   const known = await readSpecs(dirs);
   const found = wanted.flatMap(({ name, required }) => {
@@ -77,10 +84,21 @@ export async function resolveDevices(
       hooks[hookName] = [...(hooks[hookName] ?? []), hook];
     }
   }
+  const nodes = edits.flatMap(([{ deviceNodes = [] }, file]) => deviceNodes.map((node) => ({ node, file })));
+  // Without root the runtime shows the host's node of the same path; one with another path is mounted.
+  const isMoved = ({ node }: (typeof nodes)[number]) =>
+    rootless && (node.hostPath ?? node.path) !== node.path;
   return {
     env: edits.flatMap(([{ env = [] }]) => env),
-    nodes: edits.flatMap(([{ deviceNodes = [] }, file]) => deviceNodes.map((node) => toNode(node, file))),
-    mounts: edits.flatMap(([{ mounts = [] }, file]) => mounts.map((mount) => toMount(mount, file))),
+    nodes: nodes.filter((each) => !isMoved(each)).map(({ node, file }) => toNode(node, file)),
+    mounts: [
+      ...nodes
+        .filter(isMoved)
+        .map(({ node, file }) =>
+          toMount({ ...node, containerPath: node.path ?? '', options: ['bind', 'rw'], type: 'bind' }, file),
+        ),
+      ...edits.flatMap(([{ mounts = [] }, file]) => mounts.map((mount) => toMount(mount, file))),
+    ],
     additionalGids: edits.flatMap(([{ additionalGids = [] }]) => additionalGids),
     hooks,
   };

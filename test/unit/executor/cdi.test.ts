@@ -20,6 +20,9 @@ function specs(...dirs: readonly Readonly<Record<string, unknown>>[]): string[] 
 }
 
 const env = (...names: readonly string[]) => ({ containerEdits: { env: names } });
+const resolve = (wanted: ReturnType<typeof ask>, dirs: readonly string[], rootless = false) =>
+  resolveDevices(wanted, { dirs, rootless });
+
 const ask = (name: string, required = false) => [{ name, required }];
 
 describe('resolveDevices()', () => {
@@ -33,10 +36,10 @@ describe('resolveDevices()', () => {
         ],
       },
     });
-    expect((await resolveDevices(ask('v.com/c=y'), dirs)).env).toEqual(['Y=1']);
-    expect((await resolveDevices(ask('v.com/c'), dirs)).env).toEqual(['X=1']);
-    expect((await resolveDevices(ask('v.com/c=*'), dirs)).env).toEqual(['X=1', 'Y=1']);
-    expect((await resolveDevices(ask('v.com/d=x'), dirs)).env).toEqual([]);
+    expect((await resolve(ask('v.com/c=y'), dirs)).env).toEqual(['Y=1']);
+    expect((await resolve(ask('v.com/c'), dirs)).env).toEqual(['X=1']);
+    expect((await resolve(ask('v.com/c=*'), dirs)).env).toEqual(['X=1', 'Y=1']);
+    expect((await resolve(ask('v.com/d=x'), dirs)).env).toEqual([]);
   });
 
   it('counts the edits of a file once, before those of its devices', async () => {
@@ -50,7 +53,7 @@ describe('resolveDevices()', () => {
         ],
       },
     });
-    expect((await resolveDevices(ask('v.com/c=*'), dirs)).env).toEqual(['ALL=1', 'X=1', 'Y=1']);
+    expect((await resolve(ask('v.com/c=*'), dirs)).env).toEqual(['ALL=1', 'X=1', 'Y=1']);
   });
 
   it('lets a later directory win, and reads YAML', async () => {
@@ -58,27 +61,37 @@ describe('resolveDevices()', () => {
       { 'a.json': { kind: 'v.com/c', devices: [{ name: 'x', ...env('X=old') }] } },
       { 'a.yaml': 'kind: v.com/c\ndevices:\n- name: x\n  containerEdits:\n    env: [X=new]\n' },
     );
-    expect((await resolveDevices(ask('v.com/c=x'), dirs)).env).toEqual(['X=new']);
+    expect((await resolve(ask('v.com/c=x'), dirs)).env).toEqual(['X=new']);
   });
 
   it('takes numbers and mode of a node from the machine when the spec has none', async () => {
     const node = (facts: object) => ({
       'a.json': { kind: 'v.com/c', devices: [{ name: 'x', containerEdits: { deviceNodes: [facts] } }] },
     });
-    const { nodes } = await resolveDevices(
+    const { nodes } = await resolve(
       ask('v.com/c=x'),
       specs(node({ path: '/dev/mine', hostPath: '/dev/zero', permissions: 'r' })),
     );
     expect(nodes).toMatchObject([{ ...ZERO, path: '/dev/mine', access: 'r' }]);
     const given = { path: '/dev/own', type: 'b', major: 7, minor: 3, uid: 5 };
-    expect((await resolveDevices(ask('v.com/c=x'), specs(node(given)))).nodes).toEqual([
+    expect((await resolve(ask('v.com/c=x'), specs(node(given)))).nodes).toEqual([
       { ...given, access: 'rwm' },
     ]);
-    await expect(
-      resolveDevices(ask('v.com/c=x'), specs(node({ path: '/dev/none-such' }))),
-    ).rejects.toMatchObject({
+    await expect(resolve(ask('v.com/c=x'), specs(node({ path: '/dev/none-such' })))).rejects.toMatchObject({
       code: 'DEVICE_INVALID',
     });
+  });
+
+  it('mounts a node that has another path here when there is no root to make it', async () => {
+    const deviceNodes = [{ path: '/dev/mine', hostPath: '/dev/zero' }, { path: '/dev/null' }];
+    const dirs = specs({
+      'a.json': { kind: 'v.com/c', devices: [{ name: 'x', containerEdits: { deviceNodes } }] },
+    });
+    const { nodes, mounts } = await resolve(ask('v.com/c=x'), dirs, true);
+    expect(nodes).toMatchObject([{ path: '/dev/null' }]);
+    expect(mounts).toEqual([
+      { type: 'bind', target: '/dev/mine', source: '/dev/zero', readonly: false, options: ['bind', 'rw'] },
+    ]);
   });
 
   it('gathers mounts, groups and hooks', async () => {
@@ -88,7 +101,7 @@ describe('resolveDevices()', () => {
       hooks: [{ hookName: 'createContainer', path: '/bin/true', args: ['true'] }],
     };
     const dirs = specs({ 'a.json': { kind: 'v.com/c', devices: [{ name: 'x', containerEdits }] } });
-    expect(await resolveDevices(ask('v.com/c=x'), dirs)).toEqual({
+    expect(await resolve(ask('v.com/c=x'), dirs)).toEqual({
       env: [],
       nodes: [],
       mounts: [
@@ -106,11 +119,11 @@ describe('resolveDevices()', () => {
   });
 
   it('fails when a required device is missing or a spec is damaged', async () => {
-    await expect(resolveDevices(ask('v.com/c=x', true), specs({}))).rejects.toMatchObject({
+    await expect(resolve(ask('v.com/c=x', true), specs({}))).rejects.toMatchObject({
       code: 'DEVICE_NOT_FOUND',
     });
     for (const spec of ['{', '3', '{}', '{"kind":"v.com/c"}']) {
-      await expect(resolveDevices(ask('v.com/c=x'), specs({ 'a.json': spec }))).rejects.toMatchObject({
+      await expect(resolve(ask('v.com/c=x'), specs({ 'a.json': spec }))).rejects.toMatchObject({
         code: 'DEVICE_INVALID',
         message: expect.stringContaining('a.json'),
       });
