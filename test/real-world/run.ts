@@ -24,15 +24,19 @@ try {
   const bases = createBases(store);
   const docker = peers === undefined ? {} : { docker: createDocker(peers, work) };
   const deps = { bases, store, work, ocibuild: createOcibuild(store), ...docker };
-  for (const one of cases) {
-    // Only the first case of a base pays for it, which would say nothing about the case.
+  // Only the first case of a base pays for it, which would say nothing about the case.
+  const buildBases = async (names: Readonly<Record<string, string>>): Promise<void> => {
     const started = performance.now();
-    for (const name of Object.values(one.bases)) await bases.layout(name);
+    for (const name of Object.values(names)) await bases.layout(name);
     const waited = (performance.now() - started) / 1000;
-    if (waited > 1) row('', `${waited.toFixed(1)} s for the bases`, `${Object.values(one.bases).join(', ')}`);
-    const result = await runCase(one, deps).catch(
-      (error: Error): CaseResult => ({ problems: [error.message], buildSeconds: 0, runs: 0, compared: 0 }),
-    );
+    if (waited > 1) row('', `${waited.toFixed(1)} s for the bases`, Object.values(names).join(', '));
+  };
+  for (const one of cases) {
+    const result = await buildBases(one.bases)
+      .then(() => runCase(one, deps))
+      .catch(
+        (error: Error): CaseResult => ({ problems: [error.message], buildSeconds: 0, runs: 0, compared: 0 }),
+      );
     if (result.problems.length > 0) failed += 1;
     const { buildSeconds, runs, compared } = result;
     const parts = [`${buildSeconds.toFixed(1)} s`, `${runs} runs`];
