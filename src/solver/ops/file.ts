@@ -1,10 +1,16 @@
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { canonicalJson, type Definition, type Vertex } from '../../llb/definition.ts';
-import type { CopyAction, ExternalSource, FileOp } from '../../llb/ops.ts';
+import type { ExternalSource, FileOp } from '../../llb/ops.ts';
 import { compileMode } from '../../util/symbolic-mode.ts';
 import type { Ingredient, SolvedInputs, SolverOp } from '../types.ts';
 import { changedFiles } from './changed-files.ts';
-import { createFilePlan, type PlannedLayer, type PlanSource } from './file-plan.ts';
+import {
+  createFilePlan,
+  type OpenedArchive,
+  type PlannedLayer,
+  type PlanOwner,
+  type PlanSource,
+} from './file-plan.ts';
 import { layeredSource } from './layered-source.ts';
 import { resolveOwner } from './owner.ts';
 import { type Selected, selectSources } from './select.ts';
@@ -104,36 +110,28 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
           owner: owner ?? (external?.type === 'local' ? ROOT : undefined),
           directoryOwner: owner,
         };
-        const rest = action.unpack === true ? await unpackArchives(selected, action, source) : selected;
-        plan.copy(rest, source, action.dest, attributes);
+        // One by one: what an archive unpacks counts for the sources after it.
+        for (const one of selected) {
+          const archive = action.unpack === true ? await archiveOf(one, source) : undefined;
+          if (archive === undefined) plan.copy([one], source, action.dest, attributes);
+          else await unpack(archive, action.dest, owner);
+        }
         break;
       }
     }
   }
   return plan.finish();
 
-  async function unpackArchives(
-    all: readonly Selected[],
-    action: CopyAction,
-    source: PlanSource,
-  ): Promise<Selected[]> {
-    const rest: Selected[] = [];
-    const owner = action.owner === undefined ? undefined : await resolveOwner(action.owner, below, deps);
-    for (const one of all) {
-      const archive =
-        one.root.type === 'file' && one.root.size > 0
-          ? await deps.archives.open(source.content(one.root).path, signal)
-          : undefined;
-      if (archive === undefined) {
-        rest.push(one);
-        continue;
-      }
-      const linked = plan.linkTargets(archive, action.dest);
-      await below.ready(linked);
-      const targets = linked.length === 0 ? [] : await deps.hashTree(linked, below);
-      plan.unpack(archive, action.dest, { owner, lower: below, targets });
-    }
-    return rest;
+  async function archiveOf({ root }: Selected, source: PlanSource): Promise<OpenedArchive | undefined> {
+    if (root.type !== 'file' || root.size === 0) return undefined;
+    return deps.archives.open(source.content(root).path, signal);
+  }
+
+  async function unpack(archive: OpenedArchive, dest: string, owner: PlanOwner | undefined): Promise<void> {
+    const linked = plan.linkTargets(archive, dest);
+    await below.ready(linked);
+    const targets = linked.length === 0 ? [] : await deps.hashTree(linked, below);
+    plan.unpack(archive, dest, { owner, lower: below, targets });
   }
 }
 
