@@ -29,7 +29,7 @@ export type Selection = Pick<CopyAction, 'exclude' | 'parents' | 'ifExists'>;
 /**
  * Finds what the sources of a COPY mean in a file system: wildcards by Go's filepath.Match, sorted; a named or
  * matched symlink is followed inside the root; links met inside a directory stay links.
- * @throws COPY_SOURCE_MISSING for a plain path that is not there; a wildcard may match nothing.
+ * @throws COPY_SOURCE_MISSING for a plain path that is not there; a wildcard may match nothing where its directory is.
  */
 export function selectSources(
   view: TreeView,
@@ -151,11 +151,15 @@ function collect(view: TreeView, root: string, rules: Rules): SelectedEntry[] {
 }
 
 /** Paths that match a pattern, component by component. Symlinks are followed above the first wildcard only: from there
- * on the tree is walked, and a link is no directory. */
+ * on the tree is walked, and a link is no directory.
+ * @throws COPY_SOURCE_MISSING where the path above the first wildcard is not there; what lies behind a symlink may be
+ * missing, as in Docker. */
 function expand(view: TreeView, pattern: string): string[] {
   const parts = pattern.split('/');
   const first = parts.findIndex(isWild);
-  const start = resolvePath(view, parts.slice(0, first).join('/'), { followLast: true });
+  const above = parts.slice(0, first).join('/');
+  const start = resolvePath(view, above, { followLast: true });
+  if (start?.path === above && start.entry === undefined) throw missing(view, above);
   if (start?.entry?.type !== 'dir') return [];
   let found: string[] = [start.path];
   for (const part of parts.slice(first)) {
