@@ -42,11 +42,19 @@ describe('selectSources()', () => {
     ['sub/*', ['a.txt<sub/a.txt', 'deep<sub/deep z.txt']],
     ['s*/d*/z.txt', ['z.txt<sub/deep/z.txt']],
     ['*.none', []],
-    ['none/*', []],
+    ['sub/none*/z', []],
+    ['dead/*', []],
     ['a.txt/*', []],
   ])('matches "%s" by the rules of Go', (pattern, expected) => {
     expect(select(pattern)).toEqual(expected);
   });
+
+  it.each(['none/*', 'sub/none/*/z'])(
+    'throws COPY_SOURCE_MISSING when the directory of "%s" is missing',
+    (path) => {
+      expect(() => select(path)).toThrow(expect.objectContaining({ code: 'COPY_SOURCE_MISSING' }));
+    },
+  );
 
   it('takes a name with wildcards in it literally when the source has none', () => {
     expect(select('[x]', false)).toEqual(['[x]<[x]']);
