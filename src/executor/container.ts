@@ -76,7 +76,10 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
     throw error;
   }
   if (child.pid !== undefined) deps.onStarted(child.pid);
-  const output = createOutputBatcher(deps.onOutput);
+  const output = createOutputBatcher(
+    deps.onOutput,
+    () => startFailure(readText(log), spec.args) !== undefined,
+  );
   if (child.stdout) output.attach('stdout', child.stdout);
   if (child.stderr) output.attach('stderr', child.stderr);
   const killer = createKiller({ child, pidFile, id: spec.id, runtime: { ...setup, stateDir } });

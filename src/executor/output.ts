@@ -18,23 +18,34 @@ const FLUSH_BYTES = 256 * 1024;
 /** Above it the pipes are not read, so that a step that writes faster than we do waits. */
 const MAX_UNTAKEN_BYTES = 4 * 1024 * 1024;
 
-export function createOutputBatcher(send: (parts: readonly OutputPart[]) => void): OutputBatcher {
+/** @param hasFailed asked before the first words are sent: those of a runtime that could not start are not the step's */
+export function createOutputBatcher(
+  send: (parts: readonly OutputPart[]) => void,
+  hasFailed: () => boolean,
+): OutputBatcher {
   const sources: Readable[] = [];
   let held: OutputPart[] = [];
   let heldBytes = 0;
   let untaken = 0;
   let timer: NodeJS.Timeout | undefined;
+  let begun = false;
 
   const flush = (): void => {
     clearTimeout(timer);
     timer = undefined;
     if (held.length === 0) return;
+    begun = true;
     const parts = mergeParts(held);
     held = [];
     untaken += heldBytes;
     heldBytes = 0;
     send(parts);
     if (untaken > MAX_UNTAKEN_BYTES) for (const source of sources) source.pause();
+  };
+
+  const flushSoon = (): void => {
+    timer = undefined;
+    if (begun || !hasFailed()) flush();
   };
 
   return {
@@ -44,7 +55,7 @@ export function createOutputBatcher(send: (parts: readonly OutputPart[]) => void
         held.push({ stream, data });
         heldBytes += data.length;
         if (heldBytes >= FLUSH_BYTES) flush();
-        else timer ??= setTimeout(flush, FLUSH_MS);
+        else timer ??= setTimeout(flushSoon, FLUSH_MS);
       });
     },
     taken(bytes) {

@@ -157,9 +157,9 @@ describe('ocibuild', () => {
     [
       'a flag is not there yet',
       {},
-      ['--ssh', 'default', '.'],
+      ['--sbom', '.'],
       2,
-      /^error\[USAGE_UNSUPPORTED\]: Cannot use --ssh/m,
+      /^error\[USAGE_UNSUPPORTED\]: Cannot use --sbom/m,
     ],
     [
       'a command is not there yet',

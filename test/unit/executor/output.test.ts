@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createOutputBatcher } from '../../../src/executor/output.ts';
 import type { OutputPart } from '../../../src/executor/protocol.ts';
 
@@ -11,7 +11,10 @@ describe('createOutputBatcher', () => {
   it('flush() joins neighbours and keeps the order when both streams are written', async () => {
     const sent: string[][] = [];
     const [out, err] = [new PassThrough(), new PassThrough()];
-    const batcher = createOutputBatcher((parts) => sent.push(text(parts)));
+    const batcher = createOutputBatcher(
+      (parts) => sent.push(text(parts)),
+      () => false,
+    );
     batcher.attach('stdout', out);
     batcher.attach('stderr', err);
     for (const [stream, chunk] of [
@@ -31,9 +34,12 @@ describe('createOutputBatcher', () => {
   it('attach() stops reading when 4 MiB are not taken, and goes on when they are', async () => {
     let bytes = 0;
     const source = new PassThrough({ highWaterMark: 1 << 20 });
-    const batcher = createOutputBatcher((parts) => {
-      bytes += parts.reduce((sum, part) => sum + part.data.length, 0);
-    });
+    const batcher = createOutputBatcher(
+      (parts) => {
+        bytes += parts.reduce((sum, part) => sum + part.data.length, 0);
+      },
+      () => false,
+    );
     batcher.attach('stdout', source);
     for (let n = 0; n < 6; n++) {
       source.write(Buffer.alloc(1 << 20));
@@ -50,7 +56,10 @@ describe('createOutputBatcher', () => {
   it('drop() forgets one stream when the runtime repeats itself there', async () => {
     const sent: string[][] = [];
     const [out, err] = [new PassThrough(), new PassThrough()];
-    const batcher = createOutputBatcher((parts) => sent.push(text(parts)));
+    const batcher = createOutputBatcher(
+      (parts) => sent.push(text(parts)),
+      () => false,
+    );
     batcher.attach('stdout', out);
     batcher.attach('stderr', err);
     out.write('keep');
@@ -59,5 +68,23 @@ describe('createOutputBatcher', () => {
     batcher.drop('stderr');
     batcher.flush();
     expect(sent).toEqual([['stdout:keep']]);
+  });
+
+  it('holds the first words back for as long as the runtime says that it failed', async () => {
+    vi.useFakeTimers();
+    const sent: string[][] = [];
+    const batcher = createOutputBatcher(
+      (parts) => sent.push(text(parts)),
+      () => true,
+    );
+    const err = new PassThrough();
+    batcher.attach('stderr', err);
+    err.write('cannot start');
+    await vi.advanceTimersByTimeAsync(100);
+    expect(sent).toEqual([]);
+    batcher.drop('stderr');
+    batcher.flush();
+    expect(sent).toEqual([]);
+    vi.useRealTimers();
   });
 });
