@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../util/atomic-fs.ts';
+import { readText } from '../util/read-text.ts';
 import type { LayerRows, StoreRoot } from './types.ts';
 
 /**
@@ -31,12 +31,4 @@ export function currentIdMap(): string {
   return ['uid', 'gid']
     .map((kind) => (readText(`/proc/self/${kind}_map`) ?? '').trim().replaceAll(/[ \t]+/g, ' '))
     .join('\n\n');
-}
-
-function readText(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return undefined;
-  }
 }

@@ -1,5 +1,6 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { readText } from '../util/read-text.ts';
 
 /** One entry of binfmt_misc: programs that begin so go to an interpreter. */
 export interface BinfmtHandler {
@@ -15,10 +16,10 @@ export interface BinfmtHandler {
 /** The enabled handlers of a mounted binfmt_misc that look at a file's first bytes; none where it is not mounted. */
 export function readHandlers(dir: string): BinfmtHandler[] {
   if (!existsSync(join(dir, 'register'))) return [];
-  if (!readText(join(dir, 'status')).startsWith('enabled')) return [];
+  if (readText(join(dir, 'status'))?.startsWith('enabled') !== true) return [];
   return readdirSync(dir)
     .filter((name) => name !== 'register' && name !== 'status')
-    .flatMap((name) => parseHandler(name, readText(join(dir, name))) ?? []);
+    .flatMap((name) => parseHandler(name, readText(join(dir, name)) ?? '') ?? []);
 }
 
 /** Reads the text of an entry. Undefined for one that is off or that looks at file name extensions. */
@@ -44,12 +45,4 @@ export function handles({ offset, magic, mask }: BinfmtHandler, head: Buffer): b
     const bits = mask[i] ?? 0xff;
     return own !== undefined && (own & bits) === (byte & bits);
   });
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }

@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { readdirSync, rmdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SYS, sys } from '../layer/sys.ts';
+import { readText } from '../util/read-text.ts';
 
 const CGROUP_MOUNT = '/sys/fs/cgroup';
 /** The folder in each hierarchy under which every step has a cgroup named by its id. */
@@ -52,7 +53,7 @@ export function cgroupsPath(mode: CgroupMode, selfCgroup: string, id: string): s
 
 /** Existing cgroup directories of a step, deepest first, in whatever hierarchies are mounted. */
 export function cgroupDirs(id: string): string[] {
-  const self = parseSelfCgroup(readText('/proc/self/cgroup'));
+  const self = parseSelfCgroup(readText('/proc/self/cgroup') ?? '');
   const candidates = self.flatMap((entry) => {
     const name = entry.controllers.join(',').replace(/^name=/, '');
     const bases =
@@ -67,7 +68,7 @@ export function cgroupDirs(id: string): string[] {
 
 /** Sends SIGKILL to every process in the directories; true when there was one. */
 export function killCgroups(dirs: readonly string[]): boolean {
-  const pids = dirs.flatMap((dir) => readText(join(dir, 'cgroup.procs')).split('\n').filter(Boolean));
+  const pids = dirs.flatMap((dir) => readText(join(dir, 'cgroup.procs'))?.split('\n').filter(Boolean) ?? []);
   for (const pid of pids) {
     try {
       process.kill(Number(pid), 'SIGKILL');
@@ -110,10 +111,10 @@ export function mountCgroupView(view: 'unified' | 'empty'): CgroupMode {
 export function oomKills(mode: CgroupMode, selfCgroup: string): number {
   if (mode === 'unified') {
     const events = readText(join(CGROUP_MOUNT, dirname(cgroupsPath(mode, selfCgroup, 'x')), 'memory.events'));
-    const count = /^oom_kill (\d+)$/m.exec(events)?.[1];
+    const count = /^oom_kill (\d+)$/m.exec(events ?? '')?.[1];
     if (count !== undefined) return Number(count);
   }
-  return Number(/^oom_kill (\d+)$/m.exec(readText('/proc/vmstat'))?.[1] ?? 0);
+  return Number(/^oom_kill (\d+)$/m.exec(readText('/proc/vmstat') ?? '')?.[1] ?? 0);
 }
 
 function subDirs(dir: string): string[] {
@@ -122,13 +123,5 @@ function subDirs(dir: string): string[] {
     return [dir, ...entries.flatMap((entry) => subDirs(join(dir, entry.name)))];
   } catch {
     return [];
-  }
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
   }
 }

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
+import { readText } from '../util/read-text.ts';
 import { cgroupDirs, killCgroups, oomKills, removeCgroups } from './cgroup.ts';
 import type { Emulation } from './emulation.ts';
 import { hasCgroups, type Machine, specMachine } from './machine.ts';
@@ -78,7 +79,7 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
   if (child.pid !== undefined) deps.onStarted(child.pid);
   const output = createOutputBatcher(
     deps.onOutput,
-    () => startFailure(readText(log), spec.args) !== undefined,
+    () => startFailure(readText(log) ?? '', spec.args) !== undefined,
   );
   if (child.stdout) output.attach('stdout', child.stdout);
   if (child.stderr) output.attach('stderr', child.stderr);
@@ -126,7 +127,7 @@ function reportStartFailure(run: {
   output: OutputBatcher;
 }): void {
   if (run.code === 0) return;
-  const error = startFailure(readText(run.log), run.spec.args);
+  const error = startFailure(readText(run.log) ?? '', run.spec.args);
   if (error === undefined) return;
   // runc prints the same words on stderr too.
   run.output.drop('stderr');
@@ -156,7 +157,7 @@ function createKiller(run: {
   let isForced = false;
   const attempt = (): void => {
     if (run.child.exitCode !== null || run.child.signalCode !== null) return;
-    const pid = Number(readText(run.pidFile));
+    const pid = Number(readText(run.pidFile) ?? 0);
     if (pid > 1) killQuietly(pid);
     if (++tries >= KILL_TRIES) {
       isForced = true;
@@ -183,13 +184,5 @@ function killQuietly(pid: number): void {
     process.kill(pid, 'SIGKILL');
   } catch {
     // Dead already.
-  }
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8').trim();
-  } catch {
-    return '';
   }
 }

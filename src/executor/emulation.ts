@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { accessSync, constants, existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { hostPlatform } from '../image/platform.ts';
@@ -14,6 +14,7 @@ import {
   readHead,
   registerLine,
 } from './elf.ts';
+import { findProgram, SYSTEM_FOLDERS } from './find-program.ts';
 import { programOf } from './program.ts';
 import type { ProcessSpec } from './types.ts';
 
@@ -37,7 +38,6 @@ export interface EmulationOptions {
 
 /** In every mount namespace that this file mounts it in, it is there, and seen by nobody else. */
 const BINFMT_DIR = '/proc/sys/fs/binfmt_misc';
-const FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/local/sbin', '/usr/sbin', '/sbin'];
 /** Every id but the last, which is none: where all are mapped, runc takes the namespace for the machine's own. */
 const WHOLE_MAP = '0 0 4294967294\n';
 const POLL_MS = 5;
@@ -128,15 +128,10 @@ function mountBinfmt(): void {
 function findEmulators(native: string, searchPath: string): Emulator[] {
   return foreignArchitectures(native).flatMap(({ architecture, qemu }): Emulator[] => {
     const path = [`qemu-${qemu}-static`, `qemu-${qemu}`]
-      .flatMap((name) => findTool(name, searchPath) ?? [])
+      .flatMap((name) => findProgram(name, searchPath) ?? [])
       .find((each) => !isDynamic(readHead(each)));
     return path === undefined ? [] : [{ architecture, qemu, path }];
   });
-}
-
-function findTool(name: string, searchPath: string): string | undefined {
-  const folders = [...searchPath.split(':').filter((folder) => folder.startsWith('/')), ...FOLDERS];
-  return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 
 interface OwnHandlers {
@@ -158,13 +153,13 @@ function registerOwn(
 
 /** Makes a user namespace with every id and the handlers in it, for as long as this process lives. */
 function holdNamespace(lines: readonly string[], searchPath: string): OwnHandlers {
-  const [unshare, nsenter] = ['unshare', 'nsenter'].map((name) => findTool(name, searchPath));
+  const [unshare, nsenter] = ['unshare', 'nsenter'].map((name) => findProgram(name, searchPath));
   if (unshare === undefined || nsenter === undefined)
     throw new Error('unshare and nsenter are not installed');
   const outside = readlinkSync('/proc/self/ns/user');
   const child = spawn(unshare, ['-U', '/bin/sh', '-c', HOLD_NAMESPACE, 'ocibuild', 'ocibuild', ...lines], {
     stdio: ['pipe', 'ignore', 'ignore'],
-    env: { PATH: FOLDERS.join(':') },
+    env: { PATH: SYSTEM_FOLDERS.join(':') },
   });
   child.on('error', () => undefined);
   // The kernel closes the pipe at our end, and with it the namespace ends.
@@ -190,14 +185,5 @@ function waitFor(pid: number, test: () => boolean): void {
     if (hasEnded || waited >= TIMEOUT_MS)
       throw new Error('no table of handlers can be had in a user namespace');
     Atomics.wait(cell, 0, 0, POLL_MS);
-  }
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -5,7 +5,7 @@ import { SYS, sys } from '../layer/sys.ts';
 import { type Container, startContainer } from './container.ts';
 import { createEmulation } from './emulation.ts';
 import { inspectMachine, type Machine } from './machine.ts';
-import { errnoOf } from './mounts.ts';
+import { syscallErrno } from './mounts.ts';
 import type { FromWorker, OutputPart, ToWorker, WireError, WorkerSetup } from './protocol.ts';
 import type { ProcessSpec } from './types.ts';
 
@@ -78,7 +78,7 @@ function unshareMounts(): void {
   try {
     sys().unshare(SYS.CLONE_NEWNS);
   } catch (cause) {
-    if (errnoOf(cause) !== 'EPERM') throw cause;
+    if (syscallErrno(cause) !== 'EPERM') throw cause;
     throw new OcibuildError(
       'ROOTLESS_UNAVAILABLE',
       'Cannot run steps: this process may not make mounts, it is neither root nor in a user namespace of its own',

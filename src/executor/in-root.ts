@@ -12,7 +12,7 @@ import {
 import { dirname, join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { SYS, sys } from '../layer/sys.ts';
-import { errnoOf } from './mounts.ts';
+import { syscallErrno } from './mounts.ts';
 
 /** Where a path of a root file system leads once its symlinks are followed inside that root. */
 export interface Location {
@@ -136,8 +136,8 @@ function resolveExisting(root: string, path: string): string | undefined {
       calls.close(fd);
     }
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    if (PATH_FAULTS.includes(errnoOf(error))) throw fault(path, errnoOf(error));
+    if (syscallErrno(error) === 'ENOENT') return undefined;
+    if (PATH_FAULTS.includes(syscallErrno(error))) throw fault(path, syscallErrno(error));
     throw error;
   } finally {
     calls.close(rootFd);

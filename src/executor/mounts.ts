@@ -2,6 +2,7 @@ import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import { SYS, sys } from '../layer/sys.ts';
+import { errnoOf } from '../util/atomic-fs.ts';
 
 /** An overlay to mount; `lower` is given base first. Without `upper` it is read-only and needs two lowers. */
 export interface OverlayMount {
@@ -122,7 +123,7 @@ export function unmount(target: string): void {
   try {
     sys().umount(target);
   } catch (error) {
-    if (errnoOf(error) !== 'EBUSY') throw error;
+    if (syscallErrno(error) !== 'EBUSY') throw error;
     sys().umount(target, SYS.MNT_DETACH);
   }
 }
@@ -133,10 +134,9 @@ export function bindMount(source: string, target: string): void {
 }
 
 /** Name of the errno of a failed system call, `''` for any other error. */
-export function errnoOf(error: unknown): string {
+export function syscallErrno(error: unknown): string {
   if (isOcibuildError(error)) return String(error.details.errno ?? '');
-  const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === 'string' ? code : '';
+  return errnoOf(error) ?? '';
 }
 
 function linkMaker(dir: string, limit: number): (path: string) => string {
@@ -151,14 +151,14 @@ function linkMaker(dir: string, limit: number): (path: string) => string {
         return link;
       } catch (error) {
         // A link of an earlier attempt.
-        if (errnoOf(error) !== 'EEXIST') throw error;
+        if (syscallErrno(error) !== 'EEXIST') throw error;
       }
     }
   };
 }
 
 function isRefused(error: unknown): boolean {
-  return ['EINVAL', 'ENOSYS', 'EOPNOTSUPP', 'ENOTSUP'].includes(errnoOf(error));
+  return ['EINVAL', 'ENOSYS', 'EOPNOTSUPP', 'ENOTSUP'].includes(syscallErrno(error));
 }
 
 function ignoreUnknown(set: () => void): void {

@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { SYS, sys } from '../layer/sys.ts';
 import { finalPath, locate, makeDirs, makeStub, removeStubs, type Stub, type StubKind } from './in-root.ts';
-import { bindMount, errnoOf, mountOverlay, unmount } from './mounts.ts';
+import { bindMount, mountOverlay, syscallErrno, unmount } from './mounts.ts';
 import { hostsFile, resolvConf } from './network.ts';
 import type { SpecMount } from './spec.ts';
 import type { ProcessSpec, SandboxMount } from './types.ts';
@@ -213,7 +213,7 @@ function writeSecret(path: string, { file, target }: SandboxMount): void {
   try {
     chownSync(path, file.uid, file.gid);
   } catch (cause) {
-    if (errnoOf(cause) !== 'EINVAL') throw cause;
+    if (syscallErrno(cause) !== 'EINVAL') throw cause;
     throw new OcibuildError(
       'MOUNT_INVALID',
       `Cannot give the secret on "${target}" to ${file.uid}:${file.gid}: the user namespace has no such owner`,
@@ -260,7 +260,7 @@ function makeCwd(root: string, cwd: string, user: ResolvedUser): string {
     const path = finalPath(location);
     if (statSync(join(root, path)).isDirectory()) return path;
   } catch (cause) {
-    if (!['ENOTDIR', 'ELOOP', 'EEXIST', 'ENAMETOOLONG'].includes(errnoOf(cause))) throw cause;
+    if (!['ENOTDIR', 'ELOOP', 'EEXIST', 'ENAMETOOLONG'].includes(syscallErrno(cause))) throw cause;
     throw invalidCwd(cwd, cause);
   }
   throw invalidCwd(cwd, undefined);

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, readFileSync, readlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { readlinkSync } from 'node:fs';
 import { OcibuildError } from '../errors/error.ts';
+import { readText } from '../util/read-text.ts';
+import { findProgram } from './find-program.ts';
 
 /** Set in the environment of a process that `enterUserNamespace` made; the process is root there. */
 export const ROOTLESS_MARKER = 'OCIBUILD_USERNS';
@@ -24,8 +25,6 @@ export interface IdRange {
 }
 
 type Env = Readonly<Record<string, string | undefined>>;
-
-const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/local/sbin', '/usr/sbin', '/sbin'];
 
 /**
  * Waits in the new namespace until its ids are mapped, then becomes Node. TERM comes from the mapper when the maps
@@ -102,9 +101,8 @@ interface Tools {
 }
 
 function findTools(searchPath: string): Tools {
-  const folders = [...searchPath.split(':').filter((folder) => folder.startsWith('/')), ...SYSTEM_FOLDERS];
   const find = (name: string, debianPackage: string): string => {
-    const path = folders.map((folder) => join(folder, name)).find(isExecutable);
+    const path = findProgram(name, searchPath);
     if (path !== undefined) return path;
     throw missing(`"${name}" is not installed`, `sudo apt-get install ${debianPackage}`);
   };
@@ -116,7 +114,7 @@ function findTools(searchPath: string): Tools {
 }
 
 function ownRanges(file: string, options: UserNamespaceOptions): IdRange[] {
-  const ranges = parseSubIds(readText(file), { name: options.userName, uid: options.uid });
+  const ranges = parseSubIds(readText(file) ?? '', { name: options.userName, uid: options.uid });
   if (ranges.length > 0) return ranges;
   throw missing(
     `${file} has no range of ids for "${options.userName}"`,
@@ -133,7 +131,7 @@ function mapOf(own: number, ranges: readonly IdRange[]): number[] {
 function checkNamespaces(unshare: string, env: Env): void {
   const probe = spawnSync(unshare, ['-U', '-r', '-m', 'true'], { env: { ...env }, encoding: 'utf8' });
   if (probe.status === 0) return;
-  const setting = (name: string): string => readText(`/proc/sys/${name}`).trim();
+  const setting = (name: string): string => (readText(`/proc/sys/${name}`) ?? '').trim();
   if (setting('kernel/apparmor_restrict_unprivileged_userns') === '1') {
     throw missing(
       'AppArmor restricts user namespaces of normal users',
@@ -171,21 +169,4 @@ function execve(file: string, args: readonly string[], env: Readonly<Record<stri
 
 function missing(what: string, hint: string): OcibuildError {
   return new OcibuildError('ROOTLESS_UNAVAILABLE', `Cannot run steps without root: ${what}`, { hint });
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }

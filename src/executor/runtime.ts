@@ -1,6 +1,6 @@
-import { accessSync, constants, statSync } from 'node:fs';
-import { basename, isAbsolute, join } from 'node:path';
+import { basename } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
+import { findProgram } from './find-program.ts';
 
 /** An OCI runtime with runc's command line. */
 export interface Runtime {
@@ -11,8 +11,6 @@ export interface Runtime {
 }
 
 const DEFAULT_RUNTIMES = ['runc', 'crun', 'youki'];
-/** Searched after PATH: the PATH of a normal user often lacks the sbin folders where Debian puts runc. */
-const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 
 /**
  * Finds the runtime of a name or path; without one the first of runc, crun and youki. `searchPath` has the form
@@ -20,10 +18,8 @@ const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/
  * @throws RUNTIME_NOT_FOUND
  */
 export function findRuntime(wanted: string | undefined, searchPath = ''): Runtime {
-  const folders = [...searchPath.split(':').filter(isAbsolute), ...SYSTEM_FOLDERS];
   for (const name of wanted === undefined ? DEFAULT_RUNTIMES : [wanted]) {
-    const candidates = name.includes('/') ? [name] : folders.map((folder) => join(folder, name));
-    const path = candidates.find(isExecutable);
+    const path = findProgram(name, searchPath);
     if (path !== undefined) return { path, flavour: basename(path).startsWith('crun') ? 'crun' : 'runc' };
   }
   const what =
@@ -80,13 +76,4 @@ export function startFailure(log: string, args: readonly string[]): OcibuildErro
     });
   }
   return new OcibuildError('RUNTIME_FAILED', `Cannot start the container: ${reason}`, { details });
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return statSync(path).isFile();
-  } catch {
-    return false;
-  }
 }

@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { changedError, readError } from './fs-error.ts';
+import { changedError, reading } from './fs-error.ts';
 import type { FileContent, TreeEntry } from './types.ts';
 
 // O_NONBLOCK: opening what has become a FIFO must not wait for a writer.
@@ -26,11 +26,11 @@ export function openContent(entry: TreeEntry, content: FileContent): ContentRead
   // Its source may be a socket, which cannot be opened.
   if (entry.size === 0) return { read: () => undefined, finish: () => undefined, abandon: () => undefined };
   const shown = content.path.toString();
-  const fd = attempt(shown, () => openSync(content.path, OPEN_FLAGS));
+  const fd = reading(shown, () => openSync(content.path, OPEN_FLAGS));
   return {
     read(into, { at, length, position }) {
       for (let done = 0; done < length; ) {
-        const count = attempt(shown, () => readSync(fd, into, at + done, length - done, position + done));
+        const count = reading(shown, () => readSync(fd, into, at + done, length - done, position + done));
         if (count === 0) throw changedError(shown, `it is shorter than the ${entry.size} B it had`);
         done += count;
       }
@@ -48,12 +48,4 @@ export function openContent(entry: TreeEntry, content: FileContent): ContentRead
     },
     abandon: () => closeSync(fd),
   };
-}
-
-function attempt<T>(path: string, action: () => T): T {
-  try {
-    return action();
-  } catch (error) {
-    throw readError(error, path);
-  }
 }

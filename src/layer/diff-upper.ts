@@ -1,5 +1,5 @@
 import { lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
-import { readError } from './fs-error.ts';
+import { reading } from './fs-error.ts';
 import { decodeName, encodeName, fsPath } from './path-bytes.ts';
 import { type Sys, sys } from './sys.ts';
 import { sortTree } from './tree.ts';
@@ -38,7 +38,7 @@ function walkDirectory(walk: Walk, path: string): void {
   const absolute = path === '' ? walk.dir : `${walk.dir}/${path}`;
   for (const name of namesIn(absolute)) {
     const child = path === '' ? name : `${path}/${name}`;
-    const stat = attempt(child, () => lstatSync(fsPath(`${walk.dir}/${child}`)));
+    const stat = reading(child, () => lstatSync(fsPath(`${walk.dir}/${child}`)));
     const entry = addEntry(walk, child, stat);
     if (entry?.type === 'dir') walkDirectory(walk, child);
   }
@@ -46,7 +46,7 @@ function walkDirectory(walk: Walk, path: string): void {
 
 /** Sorted, so that the first path of an inode is the one that canonical order wants. */
 function namesIn(directory: string): readonly string[] {
-  const names = attempt(directory, () => readdirSync(fsPath(directory)));
+  const names = reading(directory, () => readdirSync(fsPath(directory)));
   if (!names.some((name) => name.includes('\ufffd'))) return names.sort();
   return readdirSync(fsPath(directory), { encoding: 'buffer' })
     .map((name) => decodeName(name))
@@ -95,7 +95,7 @@ function finishEntry(
     inodes.set(inode, facts.path);
   }
   if (facts.type === 'symlink') {
-    const text = attempt(facts.path, () => readlinkSync(fsPath(absolute), { encoding: 'buffer' }));
+    const text = reading(facts.path, () => readlinkSync(fsPath(absolute), { encoding: 'buffer' }));
     return { ...facts, link: decodeName(text) };
   }
   return facts.type === 'char' || facts.type === 'block' ? { ...facts, ...deviceOf(stat.rdev) } : facts;
@@ -147,12 +147,4 @@ function deviceOf(rdev: number): { devMajor: number; devMinor: number } {
     devMajor: ((low >>> 8) & 0xfff) + Math.floor(rdev / 0x100000000 / 0x1000) * 0x1000,
     devMinor: (low & 0xff) | ((low >>> 12) & 0xfff00),
   };
-}
-
-function attempt<T>(path: string, action: () => T): T {
-  try {
-    return action();
-  } catch (error) {
-    throw readError(error, path);
-  }
 }

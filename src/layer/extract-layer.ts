@@ -1,7 +1,8 @@
 import { closeSync, openSync, readlinkSync, readSync } from 'node:fs';
 import { OcibuildError } from '../errors/error.ts';
+import { errnoOf } from '../util/atomic-fs.ts';
 import { createExtractor, type ExtractOptions } from './extractor.ts';
-import { errnoOf, readError } from './fs-error.ts';
+import { readError } from './fs-error.ts';
 import { type ExpectedBlob, readLayerStream } from './layer-stream.ts';
 import { decodeName, fsPath } from './path-bytes.ts';
 import { createTreeBuilder } from './tree-builder.ts';
@@ -68,7 +69,7 @@ function linkAt(path: string): string | undefined {
     return decodeName(readlinkSync(fsPath(path), { encoding: 'buffer' }));
   } catch (error) {
     // EINVAL: something that is no symlink. ENOENT, ENOTDIR: nothing.
-    if (['EINVAL', 'ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].includes(errnoOf(error))) return undefined;
+    if (['EINVAL', 'ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].includes(errnoOf(error) ?? '')) return undefined;
     throw readError(error, path);
   }
 }

@@ -8,7 +8,7 @@ import {
   readdirSync,
   writeSync,
 } from 'node:fs';
-import { errnoOf } from './fs-error.ts';
+import { errnoOf } from '../util/atomic-fs.ts';
 import {
   makeLink,
   makeNode,

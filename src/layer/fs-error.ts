@@ -1,14 +1,10 @@
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
-
-/** `code` of a Node error, or ''. */
-export function errnoOf(error: unknown): string {
-  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
-}
+import { errnoOf } from '../util/atomic-fs.ts';
 
 /** Typed form of a failed write: DISK_FULL, or SYSCALL_FAILED with `details.errno`; typed errors pass unchanged. */
 export function writeError(error: unknown, action: string, path: string): OcibuildError {
   if (isOcibuildError(error)) return error;
-  const errno = errnoOf(error);
+  const errno = errnoOf(error) ?? '';
   const details = { path, errno };
   if (errno === 'ENOSPC' || errno === 'EDQUOT') {
     return new OcibuildError('DISK_FULL', `Cannot ${action} "${path}": no space left on the device`, {
@@ -26,7 +22,7 @@ export function writeError(error: unknown, action: string, path: string): Ocibui
 /** Typed form of a failed read of a file that a build takes in. */
 export function readError(error: unknown, path: string): OcibuildError {
   if (isOcibuildError(error)) return error;
-  const errno = errnoOf(error);
+  const errno = errnoOf(error) ?? '';
   if (['ENOENT', 'ENOTDIR', 'ELOOP', 'EISDIR', 'ENXIO'].includes(errno)) {
     return changedError(path, 'it is gone or no regular file any more', error);
   }
@@ -34,6 +30,15 @@ export function readError(error: unknown, path: string): OcibuildError {
     details: { path, errno },
     cause: error,
   });
+}
+
+/** Does one read of a file that a build takes in. @throws CONTEXT_CHANGED, CONTEXT_UNREADABLE */
+export function reading<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw readError(error, path);
+  }
 }
 
 export function changedError(path: string, what: string, cause?: unknown): OcibuildError {

@@ -10,7 +10,8 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { OcibuildError } from '../errors/error.ts';
-import { errnoOf, writeError } from './fs-error.ts';
+import { errnoOf } from '../util/atomic-fs.ts';
+import { writeError } from './fs-error.ts';
 import { fsPath } from './path-bytes.ts';
 import { SYS, sys } from './sys.ts';
 import { invalidLayer } from './tar-numbers.ts';
@@ -55,7 +56,7 @@ export function makeLink(at: string, target: string, entry: TreeEntry): void {
   try {
     linkSync(fsPath(target), fsPath(at));
   } catch (error) {
-    const errno = errnoOf(error);
+    const errno = errnoOf(error) ?? '';
     if (!['ENOENT', 'EPERM', 'ENOTDIR'].includes(errno)) throw nodeError(error, entry.path);
     throw invalidLayer(`"${entry.path}" is a hard link to "${entry.link}", which is not there (${errno})`);
   }
@@ -128,7 +129,7 @@ export function removeNode(at: string): void {
 
 /** Typed form of what the filesystem says to a node of a layer. */
 export function nodeError(error: unknown, path: string): OcibuildError {
-  const errno = errnoOf(error);
+  const errno = errnoOf(error) ?? '';
   if (['ENAMETOOLONG', 'ENOTDIR', 'EISDIR', 'ELOOP', 'EINVAL', 'ERR_INVALID_ARG_VALUE'].includes(errno)) {
     return invalidLayer(`"${path}" cannot be created (${errno})`, { path });
   }

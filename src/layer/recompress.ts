@@ -11,8 +11,9 @@ import {
 } from 'node:zlib';
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { type Compression, type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
+import { errnoOf } from '../util/atomic-fs.ts';
 import { GZIP_LEVEL } from './compressor.ts';
-import { errnoOf, writeError } from './fs-error.ts';
+import { writeError } from './fs-error.ts';
 
 export interface RecompressOptions {
   /** What the source file is; verified on the way. */
@@ -47,7 +48,7 @@ export async function recompress(
   } catch (error) {
     if (errnoOf(error) !== 'EEXIST') rmSync(dest, { force: true });
     throwIfAborted(signal);
-    if (/^(Z_|ZSTD_)/.test(errnoOf(error))) throw damaged(from, 'it cannot be decompressed', error);
+    if (/^(Z_|ZSTD_)/.test(errnoOf(error) ?? '')) throw damaged(from, 'it cannot be decompressed', error);
     throw writeError(error, 'write', dest);
   }
   if (read.digest() !== from.digest) {
