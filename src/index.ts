@@ -1,7 +1,7 @@
 export { type Build, build } from './build/build.ts';
 export { type CheckOptions, type CheckResult, check, outline, targets } from './build/describe.ts';
-export { type LockOptions, type LockResult, lock } from './build/lock.ts';
-export type { Lock, LockChange } from './build/lock-file.ts';
+export { type LockOptions, type LockResult, lock } from './build/lock/lock.ts';
+export type { Lock, LockChange } from './build/lock/lock-file.ts';
 export type {
   BuildOptions,
   BuildResult,

@@ -10,16 +10,16 @@ import type { FrontendContext, LintWarning, Outline, TargetInfo } from '../front
 import { digestBytes } from '../image/digest.ts';
 import type { EventSink } from '../solver/types.ts';
 import { writeFileAtomic } from '../util/atomic-fs.ts';
-import { readDefinition } from './definition-files.ts';
 import { type Engine, openEngine } from './engine.ts';
 import { createFrontendContext } from './frontend-context.ts';
 import { distinct } from './graph.ts';
-import { createImageSources } from './image-resolver.ts';
+import { readDefinition } from './inputs/definition-files.ts';
+import { createImageSources } from './inputs/image-resolver.ts';
+import { isLocalDefinition, loadMainContext, type MainContext } from './inputs/main-context.ts';
+import { createRemoteSources } from './inputs/remote-sources.ts';
 import { createInternalSteps } from './internal-steps.ts';
-import { isLocalDefinition, loadMainContext, type MainContext } from './main-context.ts';
 import { type NormalOptions, normaliseOptions } from './normalise.ts';
 import type { BuildOptions } from './options.ts';
-import { createRemoteSources } from './remote-sources.ts';
 
 /** What the lint rules found in a Dockerfile, and what would stop a build of it. */
 export interface CheckResult {

@@ -19,7 +19,7 @@ import type {
 } from '../cache/types.ts';
 import type { Descriptor } from '../image/types.ts';
 import type { Resolver } from '../registry/types.ts';
-import { createBlobFetcher } from './fetch-blob.ts';
+import { createBlobFetcher } from './inputs/fetch-blob.ts';
 
 /** The parts of one store, opened together. Dispose to close the database and delete what was discarded. */
 export interface Engine extends AsyncDisposable {

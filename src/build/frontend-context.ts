@@ -2,10 +2,10 @@ import { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
 import type { Entitlement, FrontendContext } from '../frontend/types.ts';
 import { formatPlatform } from '../image/platform.ts';
-import { readIgnoreFile } from './definition-files.ts';
-import type { ImageSources } from './image-resolver.ts';
+import { readIgnoreFile } from './inputs/definition-files.ts';
+import type { ImageSources } from './inputs/image-resolver.ts';
+import type { MainContext } from './inputs/main-context.ts';
 import type { InternalSteps } from './internal-steps.ts';
-import type { MainContext } from './main-context.ts';
 import type { NormalOptions } from './normalise.ts';
 
 /** What every conversion of a build has in common: texts, flags and where base images are found. */

@@ -7,7 +7,7 @@ import { copyImage } from '../transfer/copy-image.ts';
 import { repositoryTarget } from '../transfer/repository.ts';
 import type { ContentSource, ContentTarget, TransferEvent } from '../transfer/types.ts';
 import { type Engine, openEngine } from './engine.ts';
-import { createBlobFetcher } from './fetch-blob.ts';
+import { createBlobFetcher } from './inputs/fetch-blob.ts';
 import { inspectImage, type StoreCommandOptions } from './store-commands.ts';
 import { storeContent } from './store-content.ts';
 

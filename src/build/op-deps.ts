@@ -4,16 +4,16 @@ import { createCacheMounts } from '../cache/cache-mounts.ts';
 import type { StoreRoot } from '../cache/types.ts';
 import { treeDigest } from '../layer/tree.ts';
 import type { OpDeps } from '../solver/ops/types.ts';
-import type { ArchiveStore } from './archives.ts';
 import type { Engine } from './engine.ts';
 import type { BuildGraph } from './graph.ts';
 import { graphNeeds } from './graph-needs.ts';
 import { blobOptions, isImageOutput } from './image-outputs.ts';
-import type { LocalSources } from './local-files.ts';
+import type { ArchiveStore } from './inputs/archives.ts';
+import type { LocalSources } from './inputs/local-files.ts';
+import type { RemoteSources } from './inputs/remote-sources.ts';
+import { createSecrets } from './inputs/secrets.ts';
 import type { NormalOptions } from './normalise.ts';
 import { proxyEnvironment } from './proxy-env.ts';
-import type { RemoteSources } from './remote-sources.ts';
-import { createSecrets } from './secrets.ts';
 
 export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers'> {
   readonly options: NormalOptions;
@@ -51,7 +51,7 @@ export function createOpDeps(parts: OpParts): OpDeps {
     cacheMounts: createCacheMounts(engine.root, engine.db),
     secret: createSecrets(options.secrets ?? {}, options).get,
     async sshAgent(id, owner) {
-      const { createSshAgents } = await import('./ssh-agent.ts');
+      const { createSshAgents } = await import('./inputs/ssh-agent.ts');
       return createSshAgents(options.ssh ?? {}, { cwd: options.cwd, tempPath: engine.root.tempPath }).open(
         id,
         owner,

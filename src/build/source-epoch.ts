@@ -1,10 +1,10 @@
 import { findEpochSource } from '../frontend/epoch.ts';
 import { createFrontendContext } from './frontend-context.ts';
-import type { ImageSources } from './image-resolver.ts';
+import type { ImageSources } from './inputs/image-resolver.ts';
+import type { MainContext } from './inputs/main-context.ts';
+import type { RemoteSources } from './inputs/remote-sources.ts';
 import type { InternalSteps } from './internal-steps.ts';
-import type { MainContext } from './main-context.ts';
 import type { NormalOptions } from './normalise.ts';
-import type { RemoteSources } from './remote-sources.ts';
 
 export interface EpochDeps {
   readonly main: MainContext;

@@ -7,7 +7,7 @@ import { parseReference } from '../image/reference.ts';
 import type { Descriptor } from '../image/types.ts';
 import type { ContentSource } from '../transfer/types.ts';
 import type { Engine } from './engine.ts';
-import { createBlobFetcher } from './fetch-blob.ts';
+import { createBlobFetcher } from './inputs/fetch-blob.ts';
 
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 

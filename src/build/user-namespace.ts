@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os';
 import { isOcibuildError } from '../errors/error.ts';
-import { readDefinition } from './definition-files.ts';
-import { isLocalDefinition } from './main-context.ts';
+import { readDefinition } from './inputs/definition-files.ts';
+import { isLocalDefinition } from './inputs/main-context.ts';
 import { normaliseOptions } from './normalise.ts';
 import type { BuildOptions } from './options.ts';
 

@@ -1,5 +1,5 @@
-import type { LockResult } from '../build/lock.ts';
-import type { LockChange } from '../build/lock-file.ts';
+import type { LockResult } from '../build/lock/lock.ts';
+import type { LockChange } from '../build/lock/lock-file.ts';
 import { isOcibuildError } from '../errors/error.ts';
 import { readBuildRequest } from './build-options.ts';
 import { GLOBAL_FLAGS, LOCK_FLAGS } from './flags.ts';
@@ -15,7 +15,7 @@ export async function lockCommand(args: readonly string[], context: CliContext):
   const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
   // The store of a build with RUN is one of a namespace.
   await enterNamespaceIfNeeded({ ...options, env, cwd }, 'look');
-  const { lock } = await import('../build/lock.ts');
+  const { lock } = await import('../build/lock/lock.ts');
   const { pull, ...others } = options;
   const asked = text('pull') === undefined || pull === undefined ? {} : { pull };
   try {

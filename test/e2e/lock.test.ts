@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { build } from '../../src/build/build.ts';
-import { type LockOptions, lock } from '../../src/build/lock.ts';
+import { type LockOptions, lock } from '../../src/build/lock/lock.ts';
 import type { BuildOptions } from '../../src/build/options.ts';
 import { makeLayout } from '../support/layout.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';

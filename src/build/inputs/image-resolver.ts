@@ -1,16 +1,16 @@
 import { resolve as resolvePath } from 'node:path';
-import type { ContentStore, ImageIndex, LayerOrigin } from '../cache/types.ts';
-import { OcibuildError } from '../errors/error.ts';
-import type { ImageResolver, ResolvedImage } from '../frontend/types.ts';
-import { digestBytes } from '../image/digest.ts';
-import { openLayout, parseLayoutTarget } from '../image/layout.ts';
-import { documentKind, parseConfig, parseDocument } from '../image/manifest.ts';
-import { formatPlatform, selectPlatform } from '../image/platform.ts';
-import { familiarName, normalName, parseReference, withDefaultTag } from '../image/reference.ts';
-import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../image/types.ts';
-import type { Resolver } from '../registry/types.ts';
-import { imageEntry } from './lock-file.ts';
-import { type HeldLock, lockedImage, lockedImageGone } from './locked.ts';
+import type { ContentStore, ImageIndex, LayerOrigin } from '../../cache/types.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import type { ImageResolver, ResolvedImage } from '../../frontend/types.ts';
+import { digestBytes } from '../../image/digest.ts';
+import { openLayout, parseLayoutTarget } from '../../image/layout.ts';
+import { documentKind, parseConfig, parseDocument } from '../../image/manifest.ts';
+import { formatPlatform, selectPlatform } from '../../image/platform.ts';
+import { familiarName, normalName, parseReference, withDefaultTag } from '../../image/reference.ts';
+import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../../image/types.ts';
+import type { Resolver } from '../../registry/types.ts';
+import { imageEntry } from '../lock/lock-file.ts';
+import { type HeldLock, lockedImage, lockedImageGone } from '../lock/locked.ts';
 
 /** One layer of a base image and where its bytes can be had. */
 export interface OriginLayer {

@@ -10,8 +10,8 @@ import {
 } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { join, resolve } from 'node:path';
-import { OcibuildError } from '../errors/error.ts';
-import type { SshSource } from './options.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import type { SshSource } from '../options.ts';
 import { createReader, parseSshKey, type SshKey, strings } from './ssh-keys.ts';
 
 /** The agents of one build. */

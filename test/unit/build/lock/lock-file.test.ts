@@ -8,9 +8,9 @@ import {
   type Lock,
   parseLock,
   urlEntry,
-} from '../../../src/build/lock-file.ts';
-import type { Digest } from '../../../src/image/types.ts';
-import type { GitSource, HttpSource } from '../../../src/llb/ops.ts';
+} from '../../../../src/build/lock/lock-file.ts';
+import type { Digest } from '../../../../src/image/types.ts';
+import type { GitSource, HttpSource } from '../../../../src/llb/ops.ts';
 
 const digest = (letter: string): Digest => `sha256:${letter.repeat(64)}`;
 const COMMIT = 'a'.repeat(40);

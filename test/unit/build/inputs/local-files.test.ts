@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { build } from '../../../src/build/build.ts';
+import { build } from '../../../../src/build/build.ts';
 
 const made: string[] = [];
 afterEach(() => {

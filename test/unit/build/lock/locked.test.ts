@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { EMPTY_LOCK, type Lock } from '../../../src/build/lock-file.ts';
-import { lockedFiles, lockedImage, lockedImageGone } from '../../../src/build/locked.ts';
-import type { RemoteSource } from '../../../src/build/remote-sources.ts';
-import { isOcibuildError, OcibuildError } from '../../../src/errors/error.ts';
-import type { Digest } from '../../../src/image/types.ts';
-import type { GitSource, HttpSource } from '../../../src/llb/ops.ts';
+import type { RemoteSource } from '../../../../src/build/inputs/remote-sources.ts';
+import { EMPTY_LOCK, type Lock } from '../../../../src/build/lock/lock-file.ts';
+import { lockedFiles, lockedImage, lockedImageGone } from '../../../../src/build/lock/locked.ts';
+import { isOcibuildError, OcibuildError } from '../../../../src/errors/error.ts';
+import type { Digest } from '../../../../src/image/types.ts';
+import type { GitSource, HttpSource } from '../../../../src/llb/ops.ts';
 
 const digest = (letter: string): Digest => `sha256:${letter.repeat(64)}`;
 const COMMIT = 'c'.repeat(40);

@@ -2,10 +2,10 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { createArchiveReader } from '../../../src/build/archives.ts';
-import { foreignTar, type Member } from '../../support/layers.ts';
-import { tempStore } from '../cache/temp-store.ts';
-import { tempDir } from './fixture.ts';
+import { createArchiveReader } from '../../../../src/build/inputs/archives.ts';
+import { foreignTar, type Member } from '../../../support/layers.ts';
+import { tempStore } from '../../cache/temp-store.ts';
+import { tempDir } from '../fixture.ts';
 
 const signal = new AbortController().signal;
 

@@ -1,8 +1,8 @@
 import { realpathSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join, relative, sep } from 'node:path';
-import { OcibuildError } from '../errors/error.ts';
-import type { SourceFile } from '../errors/source.ts';
-import { errnoOf } from '../util/atomic-fs.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import type { SourceFile } from '../../errors/source.ts';
+import { errnoOf } from '../../util/atomic-fs.ts';
 
 export interface DockerfileReaderOptions {
   /** The Dockerfile of the build, and where it is; undefined: its text came from elsewhere. */

@@ -1,10 +1,10 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readDefinition, readIgnoreFile } from '../../../src/build/definition-files.ts';
-import { normaliseOptions } from '../../../src/build/normalise.ts';
-import type { BuildOptions } from '../../../src/build/options.ts';
-import { tempDir } from './fixture.ts';
+import { readDefinition, readIgnoreFile } from '../../../../src/build/inputs/definition-files.ts';
+import { normaliseOptions } from '../../../../src/build/normalise.ts';
+import type { BuildOptions } from '../../../../src/build/options.ts';
+import { tempDir } from '../fixture.ts';
 
 function read(files: Readonly<Record<string, string>>, options: Partial<BuildOptions> = {}) {
   const cwd = tempDir(files);

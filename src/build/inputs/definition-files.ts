@@ -1,10 +1,10 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, join, relative, resolve } from 'node:path';
-import { OcibuildError } from '../errors/error.ts';
-import type { SourceFile } from '../errors/source.ts';
-import { suggest } from '../errors/suggest.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import type { SourceFile } from '../../errors/source.ts';
+import { suggest } from '../../errors/suggest.ts';
+import type { NormalOptions } from '../normalise.ts';
 import { createDockerfileReader } from './named-dockerfiles.ts';
-import type { NormalOptions } from './normalise.ts';
 
 export interface DefinitionFiles {
   readonly dockerfile: SourceFile;

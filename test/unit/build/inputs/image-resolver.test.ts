@@ -1,16 +1,16 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { createImageSources, type ImageSourcesOptions } from '../../../src/build/image-resolver.ts';
-import { EMPTY_LOCK } from '../../../src/build/lock-file.ts';
-import { createContentStore } from '../../../src/cache/content-store.ts';
-import { createImageIndex } from '../../../src/cache/image-index.ts';
-import { OcibuildError } from '../../../src/errors/error.ts';
-import type { Descriptor, Platform } from '../../../src/image/types.ts';
-import type { Resolver } from '../../../src/registry/types.ts';
-import { makeLayout, type TestImage } from '../../support/layout.ts';
-import { tempStore } from '../cache/temp-store.ts';
-import { tempDir } from './fixture.ts';
+import { createImageSources, type ImageSourcesOptions } from '../../../../src/build/inputs/image-resolver.ts';
+import { EMPTY_LOCK } from '../../../../src/build/lock/lock-file.ts';
+import { createContentStore } from '../../../../src/cache/content-store.ts';
+import { createImageIndex } from '../../../../src/cache/image-index.ts';
+import { OcibuildError } from '../../../../src/errors/error.ts';
+import type { Descriptor, Platform } from '../../../../src/image/types.ts';
+import type { Resolver } from '../../../../src/registry/types.ts';
+import { makeLayout, type TestImage } from '../../../support/layout.ts';
+import { tempStore } from '../../cache/temp-store.ts';
+import { tempDir } from '../fixture.ts';
 
 const AMD64: Platform = { os: 'linux', architecture: 'amd64' };
 const ARM64: Platform = { os: 'linux', architecture: 'arm64' };

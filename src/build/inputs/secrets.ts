@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { OcibuildError } from '../errors/error.ts';
-import type { SecretSource } from './options.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import type { SecretSource } from '../options.ts';
 
 /** As in BuildKit: a secret is a key or a token, not a file to be shipped. */
 const MAX_BYTES = 500 * 1024;

@@ -1,14 +1,14 @@
 import { createReadStream, mkdirSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import type { StoreRoot } from '../cache/types.ts';
-import { isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
-import { type ArchiveKind, sniffArchive } from '../layer/archive-sniff.ts';
-import { decompressorFor } from '../layer/decompress.ts';
-import { decodeName, fsPath } from '../layer/path-bytes.ts';
-import { createTreeView } from '../layer/tree-view.ts';
-import type { Tree, TreeEntry } from '../layer/types.ts';
-import type { OpenedArchive } from '../solver/ops/file-plan.ts';
-import type { ArchiveReader } from '../solver/ops/types.ts';
+import type { StoreRoot } from '../../cache/types.ts';
+import { isOcibuildError, OcibuildError, throwIfAborted } from '../../errors/error.ts';
+import { type ArchiveKind, sniffArchive } from '../../layer/archive-sniff.ts';
+import { decompressorFor } from '../../layer/decompress.ts';
+import { decodeName, fsPath } from '../../layer/path-bytes.ts';
+import { createTreeView } from '../../layer/tree-view.ts';
+import type { Tree, TreeEntry } from '../../layer/types.ts';
+import type { OpenedArchive } from '../../solver/ops/file-plan.ts';
+import type { ArchiveReader } from '../../solver/ops/types.ts';
 
 export interface ArchiveStore extends ArchiveReader {
   /** Throws away what was unpacked. */
@@ -28,7 +28,7 @@ export function createArchiveReader(root: StoreRoot): ArchiveStore {
       const dest = root.tempPath();
       mkdirSync(dest, { mode: 0o700 });
       directories.push(dest);
-      const { unpackLayer } = await import('../layer/unpack-layer.ts');
+      const { unpackLayer } = await import('../../layer/unpack-layer.ts');
       const path = typeof file === 'string' ? file : decodeName(file);
       try {
         // Owners and devices are in the tree; the directory lends bytes, and takes no rights to be made.

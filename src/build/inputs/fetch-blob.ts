@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { storeError } from '../cache/store-error.ts';
-import type { ContentStore, LayerOrigin } from '../cache/types.ts';
-import { isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
-import { openLayout } from '../image/layout.ts';
-import { parseReference } from '../image/reference.ts';
-import type { Descriptor, Digest } from '../image/types.ts';
-import type { Resolver } from '../registry/types.ts';
-import { errnoOf } from '../util/atomic-fs.ts';
+import { storeError } from '../../cache/store-error.ts';
+import type { ContentStore, LayerOrigin } from '../../cache/types.ts';
+import { isOcibuildError, OcibuildError, throwIfAborted } from '../../errors/error.ts';
+import { openLayout } from '../../image/layout.ts';
+import { parseReference } from '../../image/reference.ts';
+import type { Descriptor, Digest } from '../../image/types.ts';
+import type { Resolver } from '../../registry/types.ts';
+import { errnoOf } from '../../util/atomic-fs.ts';
 
 export interface BlobFetcherDeps {
   readonly content: ContentStore;

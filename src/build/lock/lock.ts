@@ -1,12 +1,16 @@
-import { OcibuildError } from '../errors/error.ts';
-import type { FrontendContext } from '../frontend/types.ts';
-import { writeFileAtomic } from '../util/atomic-fs.ts';
-import { type DefinitionFiles, type LockFilePlace, readDefinition } from './definition-files.ts';
-import { openEngine } from './engine.ts';
-import { createFrontendContext } from './frontend-context.ts';
-import { type BuildGraph, createBuildGraph } from './graph.ts';
-import { createImageSources } from './image-resolver.ts';
-import { createInternalSteps } from './internal-steps.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import type { FrontendContext } from '../../frontend/types.ts';
+import { writeFileAtomic } from '../../util/atomic-fs.ts';
+import { openEngine } from '../engine.ts';
+import { createFrontendContext } from '../frontend-context.ts';
+import { type BuildGraph, createBuildGraph } from '../graph.ts';
+import { type DefinitionFiles, type LockFilePlace, readDefinition } from '../inputs/definition-files.ts';
+import { createImageSources } from '../inputs/image-resolver.ts';
+import { isLocalDefinition } from '../inputs/main-context.ts';
+import { createRemoteSources, type RemoteSources } from '../inputs/remote-sources.ts';
+import { createInternalSteps } from '../internal-steps.ts';
+import { type NormalOptions, normaliseOptions } from '../normalise.ts';
+import type { BuildOptions } from '../options.ts';
 import {
   diffLocks,
   EMPTY_LOCK,
@@ -19,10 +23,6 @@ import {
   urlEntry,
 } from './lock-file.ts';
 import type { HeldLock } from './locked.ts';
-import { isLocalDefinition } from './main-context.ts';
-import { type NormalOptions, normaliseOptions } from './normalise.ts';
-import type { BuildOptions } from './options.ts';
-import { createRemoteSources, type RemoteSources } from './remote-sources.ts';
 
 /** Options of `lock()`: those of the builds that the lock is for. */
 export interface LockOptions extends BuildOptions {

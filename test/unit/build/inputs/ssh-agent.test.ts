@@ -4,8 +4,8 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { createSshAgents } from '../../../src/build/ssh-agent.ts';
-import { createReader, parseSshKey, strings } from '../../../src/build/ssh-keys.ts';
+import { createSshAgents } from '../../../../src/build/inputs/ssh-agent.ts';
+import { createReader, parseSshKey, strings } from '../../../../src/build/inputs/ssh-keys.ts';
 
 function directory(): string {
   // Deeper than a socket's path may be.

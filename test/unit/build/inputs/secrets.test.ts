@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { SecretSource } from '../../../src/build/options.ts';
-import { createSecrets } from '../../../src/build/secrets.ts';
+import { createSecrets } from '../../../../src/build/inputs/secrets.ts';
+import type { SecretSource } from '../../../../src/build/options.ts';
 
 function read(source: SecretSource, env = {}): string | undefined {
   const value = createSecrets({ s: source }, { env, cwd: directory() }).get('s');

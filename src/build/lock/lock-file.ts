@@ -1,9 +1,9 @@
-import { OcibuildError } from '../errors/error.ts';
-import { redact } from '../errors/redact.ts';
-import { isDigest } from '../image/digest.ts';
-import { normalName, parseReference, withDefaultTag } from '../image/reference.ts';
-import type { Digest } from '../image/types.ts';
-import type { GitSource, HttpSource } from '../llb/ops.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { redact } from '../../errors/redact.ts';
+import { isDigest } from '../../image/digest.ts';
+import { normalName, parseReference, withDefaultTag } from '../../image/reference.ts';
+import type { Digest } from '../../image/types.ts';
+import type { GitSource, HttpSource } from '../../llb/ops.ts';
 
 /** What a Dockerfile takes from elsewhere without saying which content, and the content it is held to. */
 export interface Lock {

@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
-import { OcibuildError } from '../errors/error.ts';
+import { OcibuildError } from '../../errors/error.ts';
 
 /** A private key that an agent signs with. */
 export interface SshKey {

@@ -1,8 +1,8 @@
-import type { LayerStore } from '../cache/types.ts';
-import type { Descriptor, Digest } from '../image/types.ts';
-import type { LayerId } from '../layer/layer-id.ts';
-import type { Definition } from '../llb/definition.ts';
-import type { EventSink } from '../solver/types.ts';
+import type { LayerStore } from '../../cache/types.ts';
+import type { Descriptor, Digest } from '../../image/types.ts';
+import type { LayerId } from '../../layer/layer-id.ts';
+import type { Definition } from '../../llb/definition.ts';
+import type { EventSink } from '../../solver/types.ts';
 import type { ImageSources } from './image-resolver.ts';
 
 /** digest → told how many bytes of a layer have come. */

@@ -1,8 +1,8 @@
-import { isOcibuildError, OcibuildError } from '../errors/error.ts';
-import type { Digest } from '../image/types.ts';
-import type { ExternalFiles } from '../solver/ops/types.ts';
+import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
+import type { Digest } from '../../image/types.ts';
+import type { ExternalFiles } from '../../solver/ops/types.ts';
+import type { RemoteSource } from '../inputs/remote-sources.ts';
 import { gitEntry, type Lock, urlEntry } from './lock-file.ts';
-import type { RemoteSource } from './remote-sources.ts';
 
 /** A lock that a build is held to. */
 export interface HeldLock {
