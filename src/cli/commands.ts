@@ -1,5 +1,5 @@
 import { BUILD_FLAGS, GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS, LOCK_FLAGS, UNPACK_FLAGS } from './flags.ts';
-import { HISTORY_FLAGS, LOGIN_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
+import { DIFF_FLAGS, HISTORY_FLAGS, LOGIN_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
 import type { Flag } from './types.ts';
 
 export type CommandName =
@@ -8,6 +8,7 @@ export type CommandName =
   | 'images'
   | 'inspect'
   | 'history'
+  | 'diff'
   | 'tag'
   | 'rmi'
   | 'pull'
@@ -63,6 +64,12 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
     summary: 'show how an image of the store was made',
     flags: HISTORY_FLAGS,
     examples: ['ocibuild history app:v0'],
+  },
+  diff: {
+    usage: 'ocibuild diff [flags] A B',
+    summary: 'explain how two images of the store differ',
+    flags: DIFF_FLAGS,
+    examples: ['ocibuild diff app:v0 app:v1'],
   },
   tag: {
     usage: 'ocibuild tag REF NAME',

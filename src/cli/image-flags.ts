@@ -31,3 +31,8 @@ export const LOGIN_FLAGS: readonly Flag[] = [
     refused: 'other users of this machine could see it; write --password-stdin',
   },
 ];
+
+export const DIFF_FLAGS: readonly Flag[] = [
+  PLATFORM,
+  { name: 'format', kind: 'string', value: 'FORMAT', help: 'text (default) or json' },
+];

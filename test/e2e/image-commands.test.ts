@@ -188,3 +188,20 @@ describe('ocibuild build --push', () => {
     });
   });
 });
+
+describe('ocibuild diff', () => {
+  it('tells config, layers and files apart, and says when nothing differs', async () => {
+    const project = createProject(FILES);
+    await project.run(['build', '-q', '-t', 'app:v0', '.']);
+    await project.run(['tag', 'app:v0', 'app:same']);
+    expect(await project.run(['diff', 'app:v0', 'app:same'])).toMatchObject({ code: 0 });
+    project.write({ b: 'more than two', Dockerfile: `${FILES.Dockerfile}ENV A=1\n` });
+    await project.run(['build', '-q', '-t', 'app:v1', '.']);
+    const { code, stdout } = await project.run(['diff', 'app:v0', 'app:v1']);
+    expect(code).toBe(1);
+    expect(stdout.toString()).toMatch(/^layers: 1 the same, then 1 → 1$/m);
+    expect(stdout.toString()).toMatch(/^ {2}config\.Env\[1\]: - → "A=1"$/m);
+    expect(stdout.toString()).toMatch(/^ {2}~ \/b: size 3 → 13/m);
+    expect(stdout.toString()).not.toMatch(/\/a/);
+  });
+});
