@@ -19,14 +19,14 @@ const LEVELS: Readonly<Record<string, number>> = {
   registry: 3,
   source: 3,
   exporter: 4,
-  transfer: 4,
-  build: 5,
-  ui: 6,
-  watch: 6,
-  cli: 6,
+  transfer: 5,
+  build: 6,
+  ui: 7,
+  watch: 7,
+  cli: 7,
 };
 
-/** Folders of one level that may use one another's values, and the narrower lists of level 6. */
+/** Folders of one level that may use one another's values, and the narrower lists of level 7. */
 const VALUES_FROM: Readonly<Record<string, readonly string[]>> = {
   util: ['errors'],
   ui: ['errors', 'util'],
@@ -122,7 +122,7 @@ function offence(module: Module, item: Import): string | undefined {
   const from = LEVELS[module.folder] ?? -1;
   const to = LEVELS[folder] ?? 99;
   if (item.typeOnly) {
-    const lower = to < from && from < 6 && !(from === 4 && to === 3);
+    const lower = to < from && from < 7 && !(from === 4 && to === 3);
     return lower || target.endsWith('/types.ts') || VALUES_FROM[module.folder]?.includes(folder)
       ? undefined
       : `type import outside of ${folder}/types.ts`;

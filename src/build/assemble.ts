@@ -3,6 +3,7 @@ import { assembleImage } from '../exporter/image-writer.ts';
 import type { ExportImage } from '../exporter/types.ts';
 import type { FrontendResult } from '../frontend/types.ts';
 import { finishConfig, formatTime } from '../image/config.ts';
+import type { ImageFormat } from '../image/media-types.ts';
 import type { History, ImageConfig, Platform } from '../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
 
@@ -16,6 +17,8 @@ export interface AssembleOptions {
   readonly nowMs: number;
   /** What the image was asked for. */
   readonly platform: Platform;
+  /** Whose media types. @default oci */
+  readonly format?: ImageFormat;
   /** Of the manifest and of its descriptor. */
   readonly annotations: { readonly manifest: Annotations; readonly descriptor: Annotations };
 }
@@ -25,7 +28,7 @@ type Annotations = Readonly<Record<string, string>>;
 /** Config and manifest of a built image. Times are those of the layers, not of this build: an image built again
  * from the cache is the same image. */
 export function assembleResult(front: FrontendResult, options: AssembleOptions): ExportImage {
-  const { blobs, annotations, platform } = options;
+  const { blobs, annotations, platform, format = 'oci' } = options;
   const { config, created } = datedConfig(front, options);
   const finished = finishConfig(config, {
     diffIds: blobs.map(({ diffId }) => diffId),
@@ -38,6 +41,7 @@ export function assembleResult(front: FrontendResult, options: AssembleOptions):
     annotations: annotations.manifest,
     descriptorAnnotations: annotations.descriptor,
     platform,
+    format,
   });
   return {
     ...image,

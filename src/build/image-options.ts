@@ -4,7 +4,7 @@ import { formatPlatform, hostPlatform, parsePlatform } from '../image/platform.t
 import { familiarName, normalName, parseReference, withDefaultTag } from '../image/reference.ts';
 import type { Platform } from '../image/types.ts';
 import { type Annotation, checkAnnotations, parseAnnotations } from './annotations.ts';
-import { isImageOutput } from './image-outputs.ts';
+import { type ImageOutput, isImageOutput } from './image-outputs.ts';
 import type { BuildOptions } from './options.ts';
 
 /** A name of an image, normalised and as people write it. */
@@ -41,6 +41,7 @@ export function readImageOptions(options: BuildOptions, env: Env): ImageOptions 
   const annotations = parseAnnotations(options.annotations ?? {});
   const outputs = options.outputs ?? [{ type: 'store' }];
   if (outputs.some(isImageOutput)) checkAnnotations(annotations, { platforms, indexed });
+  checkForms(outputs.filter(isImageOutput), { annotated: annotations.length > 0, indexed });
   const targets = readTargets(options);
   if (outputs.some(({ type }) => type === 'registry') && targets.some(({ names }) => names.length === 0)) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot push an image without a name', {
@@ -48,6 +49,26 @@ export function readImageOptions(options: BuildOptions, env: Env): ImageOptions 
     });
   }
   return { targets, platforms, buildPlatform, indexed, annotations };
+}
+
+/** What an image cannot hold in the form that was asked for. */
+function checkForms(
+  outputs: readonly ImageOutput[],
+  { annotated, indexed }: { readonly annotated: boolean; readonly indexed: boolean },
+): void {
+  if (annotated && outputs.some(({ ociMediaTypes = true }) => !ociMediaTypes)) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      'Cannot annotate an image with oci-mediatypes=false: Docker manifests hold no annotations',
+    );
+  }
+  if (indexed && outputs.some(({ type }) => type === 'docker')) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      'Cannot write a Docker archive of an index: it holds an image of one platform',
+      { hint: 'choose one with --platform, or write an OCI archive: -o type=oci,dest=FILE' },
+    );
+  }
 }
 
 function readPlatforms(text: string, buildPlatform: Platform): Platform[] {

@@ -1,14 +1,17 @@
 import type { BlobOptions } from '../cache/types.ts';
 import type { Output } from './options.ts';
 
-/** Outputs that are images; the others are file systems or nothing. */
-export function isImageOutput(output: Output): boolean {
-  return output.type === 'store' || output.type === 'oci' || output.type === 'registry';
+/** An output that is an image; the others are file systems or nothing. */
+export type ImageOutput = Output & { type: 'store' | 'oci' | 'docker' | 'registry' };
+
+const IMAGE_TYPES: readonly Output['type'][] = ['store', 'oci', 'docker', 'registry'];
+
+export function isImageOutput(output: Output): output is ImageOutput {
+  return IMAGE_TYPES.includes(output.type);
 }
 
 /** How an image output wants its layers. */
-export function blobOptions(output: Output): BlobOptions {
-  if (output.type !== 'oci' && output.type !== 'registry') return { compression: 'gzip' };
+export function blobOptions(output: ImageOutput): BlobOptions {
   const { compression = 'gzip', compressionLevel: level, forceCompression: force } = output;
   return {
     compression,

@@ -1,14 +1,14 @@
 import { assembleIndex } from '../exporter/image-writer.ts';
 import type { ExportImage, ExportSet } from '../exporter/types.ts';
+import type { ImageFormat } from '../image/media-types.ts';
 import type { Digest } from '../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
 import { annotationsOf } from './annotations.ts';
 import { assembleResult } from './assemble.ts';
 import type { Engine } from './engine.ts';
 import type { PlannedImage, TargetGraph } from './graph.ts';
-import { blobOptions } from './image-outputs.ts';
+import { blobOptions, type ImageOutput } from './image-outputs.ts';
 import type { NormalOptions } from './normalise.ts';
-import type { Output } from './options.ts';
 
 export interface ImageContext {
   readonly options: NormalOptions;
@@ -22,7 +22,7 @@ export interface ImageContext {
 /** The images of one target as an output wants them, with an index over them where there is to be one. */
 export async function makeSet(
   { images }: TargetGraph,
-  output: Output,
+  output: ImageOutput,
   context: ImageContext,
 ): Promise<ExportSet> {
   const { indexed, annotations } = context.options;
@@ -34,12 +34,13 @@ export async function makeSet(
   return assembleIndex(made, {
     index: annotationsOf(annotations, 'index'),
     descriptor: annotationsOf(annotations, 'index-descriptor'),
+    format: formatOf(output),
   });
 }
 
 async function makeImage(
   { platform, front }: PlannedImage,
-  output: Output,
+  output: ImageOutput,
   { engine, options, layersOf, signal, nowMs }: ImageContext,
 ): Promise<ExportImage> {
   const layers = layersOf(front.target);
@@ -53,9 +54,14 @@ async function makeImage(
     epochSec: options.epochSec,
     nowMs,
     platform,
+    format: formatOf(output),
     annotations: {
       manifest: annotationsOf(options.annotations, 'manifest', platform),
       descriptor: annotationsOf(options.annotations, 'manifest-descriptor', platform),
     },
   });
+}
+
+function formatOf({ ociMediaTypes = true }: ImageOutput): ImageFormat {
+  return ociMediaTypes ? 'oci' : 'docker';
 }

@@ -64,7 +64,9 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
     ...withAgent(options, context, env),
     ...images,
     outputs: outputs.map((output) =>
-      'dest' in output && output.dest !== '-' ? { ...output, dest: resolve(cwd, output.dest) } : output,
+      'dest' in output && output.dest !== undefined && output.dest !== '-'
+        ? { ...output, dest: resolve(cwd, output.dest) }
+        : output,
     ),
     jobs,
     root: resolve(cwd, options.root ?? defaultRoot(env)),

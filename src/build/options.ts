@@ -3,7 +3,7 @@ import type { EventSink } from '../solver/types.ts';
 
 /** What to do with the result. */
 export type Output =
-  | { readonly type: 'store' }
+  | ({ readonly type: 'store' } & ImageForm)
   | { readonly type: 'cacheonly' }
   | ({
       readonly type: 'oci';
@@ -11,13 +11,19 @@ export type Output =
       readonly dest: string;
       /** Default true: one archive file; false: a layout directory that is merged into. */
       readonly tar?: boolean;
-    } & CompressionOptions)
+    } & ImageForm)
+  | ({
+      /** What `docker load` reads: one image for one platform. */
+      readonly type: 'docker';
+      /** An archive file; `-` is stdout. Default: it is loaded into the Docker or Podman daemon of this machine. */
+      readonly dest?: string;
+    } & ImageForm)
   | ({
       /** Pushes to where each name says. */
       readonly type: 'registry';
       /** No tags: the image can be had by its digest. */
       readonly byDigest?: boolean;
-    } & CompressionOptions)
+    } & ImageForm)
   | {
       readonly type: 'local' | 'tar';
       /** Directory, or file; `-` is stdout, for `tar` only. */
@@ -26,7 +32,10 @@ export type Output =
       readonly platformSplit?: boolean;
     };
 
-export interface CompressionOptions {
+/** How the parts of an image are written. */
+export interface ImageForm {
+  /** OCI's media types, not Docker's, which know no annotations. @default true */
+  readonly ociMediaTypes?: boolean;
   readonly compression?: 'gzip' | 'zstd' | 'uncompressed';
   readonly compressionLevel?: number;
   /** Also recompress layers that exist in another form. Default false. */

@@ -38,9 +38,13 @@ async function writeOutput(
 ): Promise<ExportSet | undefined> {
   switch (output.type) {
     case 'store':
-      return toStore(target, context);
+      return toStore(target, output, context);
     case 'oci':
-      return toOci(target, output, context);
+    case 'docker':
+      return context.steps.run(stepName(stepOf(output), target, context), async (step) => {
+        const { writeImageFile } = await import('./image-files.ts');
+        return writeImageFile(target, output, { context, step });
+      });
     case 'registry':
       return toRegistry(target, output, context);
     case 'local':
@@ -54,7 +58,7 @@ async function writeOutput(
 
 /** Each of several targets has a place of its own: `out/NAME` in a directory, `out-NAME.tar` beside a file. */
 function placed(output: Output, name: string | undefined): Output {
-  if (name === undefined || !('dest' in output)) return output;
+  if (name === undefined || !('dest' in output) || output.dest === undefined) return output;
   if (output.type === 'local' || (output.type === 'oci' && output.tar === false)) {
     return { ...output, dest: join(output.dest, name) };
   }
@@ -62,10 +66,19 @@ function placed(output: Output, name: string | undefined): Output {
   return { ...output, dest: join(dir, `${stem}-${name}${ext}`) };
 }
 
-async function toStore(target: TargetGraph, context: OutputContext): Promise<ExportSet> {
+function stepOf({ type, ...output }: Output & { type: 'oci' | 'docker' }): string {
+  if (type === 'docker' && output.dest === undefined) return 'loading into the daemon';
+  return `exporting to ${type} image format`;
+}
+
+async function toStore(
+  target: TargetGraph,
+  output: Output & { type: 'store' },
+  context: OutputContext,
+): Promise<ExportSet> {
   const { engine } = context;
   return context.steps.run(stepName('exporting to the store', target, context), async (step) => {
-    const set = await makeSet(target, { type: 'store' }, context);
+    const set = await makeSet(target, output, context);
     step.done('exporting layers');
     keepDocuments(set, engine);
     for (const { manifest } of set.images) step.done(`exporting manifest ${manifest.digest}`);
@@ -110,27 +123,6 @@ function keepDocuments(set: ExportSet, { content }: OutputContext['engine']): vo
     content.putBytes(manifestBytes);
   }
   if (set.index !== undefined) content.putBytes(set.index);
-}
-
-async function toOci(
-  target: TargetGraph,
-  output: Output & { type: 'oci' },
-  context: OutputContext,
-): Promise<ExportSet> {
-  const { exportOciArchive, exportOciLayout } = await import('../exporter/oci.ts');
-  return context.steps.run(stepName('exporting to oci image format', target, context), async (step) => {
-    const set = await makeSet(target, output, context);
-    step.done('exporting layers');
-    for (const { manifest } of set.images) step.done(`exporting manifest ${manifest.digest}`);
-    if (set.index !== undefined) step.done(`exporting index ${set.top.digest}`);
-    const how = {
-      ...exportOptions(context, step.status),
-      names: target.target.names.map(({ normal }) => normal),
-    };
-    if (output.tar === false) await exportOciLayout(set, output.dest, how);
-    else await exportOciArchive(set, destOf(context, output.dest), how);
-    return set;
-  });
 }
 
 async function toFiles(

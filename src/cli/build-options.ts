@@ -41,7 +41,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
   const { bool, text, list } = flagReader(args);
   const context = readContext(args.positional);
-  const outputs = readOutputs(list('output'), bool('push'));
+  const outputs = readOutputs(list('output'), { push: bool('push'), load: bool('load') });
   const quiet = bool('quiet');
   const progress = readProgress(quiet ? 'quiet' : text('progress') || env.BUILDKIT_PROGRESS || 'auto');
   const file = text('file') || undefined;
@@ -189,11 +189,20 @@ function readPairs(flag: string, values: readonly string[]): Record<string, stri
   return pairs;
 }
 
-/** `--push` is one more output, where none pushes yet. */
-function readOutputs(specs: readonly string[], push: boolean): readonly OutputFlag[] {
+/** `--push` and `--load` are one more output each, where none does that yet. */
+function readOutputs(
+  specs: readonly string[],
+  { push, load }: { readonly push: boolean; readonly load: boolean },
+): readonly OutputFlag[] {
   const outputs = specs.map(parseOutput);
-  if (!push || outputs.some(({ output }) => output.type === 'registry')) return outputs;
-  return [...outputs, { output: { type: 'registry' }, names: [], annotations: {} }];
+  const more = (output: Output): OutputFlag => ({ output, names: [], annotations: {} });
+  const pushes = outputs.some(({ output }) => output.type === 'registry');
+  const loads = outputs.some(({ output }) => output.type === 'docker' && output.dest === undefined);
+  return [
+    ...outputs,
+    ...(push && !pushes ? [more({ type: 'registry' })] : []),
+    ...(load && !loads ? [more({ type: 'docker' })] : []),
+  ];
 }
 
 function readAnnotations(values: readonly string[], outputs: readonly OutputFlag[]): Record<string, string> {

@@ -10,24 +10,21 @@ export interface OutputFlag {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-const REFUSED_TYPES: Readonly<Record<string, string>> = {
-  docker: 'this version writes OCI archives only: use type=oci, which `docker load` reads since Docker 25',
-};
-
-const IMAGE_ATTRIBUTES = ['name', 'oci-mediatypes'];
-const COMPRESSION_ATTRIBUTES = ['compression', 'compression-level', 'force-compression'];
+const IMAGE_ATTRIBUTES = ['name', 'oci-mediatypes', 'compression', 'compression-level', 'force-compression'];
 const ATTRIBUTES: Readonly<Record<Output['type'], readonly string[]>> = {
   store: [...IMAGE_ATTRIBUTES, 'push', 'store'],
-  oci: [...IMAGE_ATTRIBUTES, 'dest', 'tar', ...COMPRESSION_ATTRIBUTES],
-  registry: [...IMAGE_ATTRIBUTES, 'push', 'push-by-digest', ...COMPRESSION_ATTRIBUTES],
+  oci: [...IMAGE_ATTRIBUTES, 'dest', 'tar'],
+  docker: [...IMAGE_ATTRIBUTES, 'dest'],
+  registry: [...IMAGE_ATTRIBUTES, 'push', 'push-by-digest'],
   local: ['dest', 'platform-split', 'mode'],
   tar: ['dest', 'platform-split'],
   cacheonly: [],
 };
 
+const IMAGE_TYPES: readonly Output['type'][] = ['store', 'oci', 'docker', 'registry'];
+
 /** Attributes with the only value that this version has. */
 const FIXED: Readonly<Record<string, string>> = {
-  'oci-mediatypes': 'true',
   push: 'false',
   store: 'true',
   mode: 'copy',
@@ -50,8 +47,7 @@ export function parseOutput(spec: string): OutputFlag {
   for (const [key, value] of attributes) {
     if (key === 'type') continue;
     const annotation = readAnnotation(key);
-    if (annotation !== undefined && (type === 'oci' || type === 'store' || type === 'registry'))
-      annotations[annotation] = value;
+    if (annotation !== undefined && IMAGE_TYPES.includes(type)) annotations[annotation] = value;
     else checkAttribute(type, key, value);
   }
   const names = parseCsv(attributes.get('name') ?? '').filter((name) => name !== '');
@@ -75,15 +71,11 @@ function plainOutput(output: Output): OutputFlag {
 function readType(spec: string, type: string | undefined, pushes: boolean): Output['type'] {
   if (type === undefined || type === '') {
     throw new OcibuildError('USAGE_INVALID', `Cannot use output "${spec}": its type is missing`, {
-      hint: 'write type=store, registry, oci, local, tar or cacheonly, or only a directory',
+      hint: 'write type=store, registry, oci, docker, local, tar or cacheonly, or only a directory',
     });
   }
   // BuildKit's "image" is what "store" is here, and pushed it is "registry".
   if (type === 'image') return pushes ? 'registry' : 'store';
-  const refused = REFUSED_TYPES[type];
-  if (refused !== undefined) {
-    throw new OcibuildError('USAGE_UNSUPPORTED', `Cannot use output type "${type}": ${refused}`);
-  }
   const types = Object.keys(ATTRIBUTES);
   if (!types.includes(type)) {
     throw new OcibuildError(
@@ -116,14 +108,17 @@ function checkAttribute(type: Output['type'], key: string, value: string): void 
 function makeOutput(type: Output['type'], attributes: ReadonlyMap<string, string>, spec: string): Output {
   const dest = attributes.get('dest');
   switch (type) {
-    case 'store':
     case 'cacheonly':
       return { type };
+    case 'store':
+      return { type, ...readForm(attributes) };
+    case 'docker':
+      return { type, ...(dest ? { dest } : {}), ...readForm(attributes) };
     case 'registry':
       return {
         type,
         ...(readBool('push-by-digest', attributes.get('push-by-digest'), false) ? { byDigest: true } : {}),
-        ...readCompression(attributes),
+        ...readForm(attributes),
       };
     case 'local':
       if (!dest || dest === '-') throw missingDest(spec, 'a directory');
@@ -133,7 +128,7 @@ function makeOutput(type: Output['type'], attributes: ReadonlyMap<string, string
     case 'oci': {
       const tar = readBool('tar', attributes.get('tar'), true);
       if (!tar && (!dest || dest === '-')) throw missingDest(spec, 'a layout directory');
-      return { type, dest: dest || '-', tar, ...readCompression(attributes) };
+      return { type, dest: dest || '-', tar, ...readForm(attributes) };
     }
   }
 }
@@ -143,7 +138,8 @@ function readSplit(attributes: ReadonlyMap<string, string>): { platformSplit?: b
   return value === undefined ? {} : { platformSplit: readBool('platform-split', value, true) };
 }
 
-function readCompression(attributes: ReadonlyMap<string, string>): {
+function readForm(attributes: ReadonlyMap<string, string>): {
+  ociMediaTypes?: false;
   compression?: 'gzip' | 'zstd' | 'uncompressed';
   compressionLevel?: number;
   forceCompression?: boolean;
@@ -170,6 +166,7 @@ function readCompression(attributes: ReadonlyMap<string, string>): {
     );
   }
   return {
+    ...(readBool('oci-mediatypes', attributes.get('oci-mediatypes'), true) ? {} : { ociMediaTypes: false }),
     ...(compression === undefined ? {} : { compression: compression as 'gzip' | 'zstd' | 'uncompressed' }),
     ...(level === undefined ? {} : { compressionLevel: Number(level) }),
     ...(readBool('force-compression', attributes.get('force-compression'), false)

@@ -60,6 +60,7 @@ const CODES = {
   LAYOUT_INVALID: 'build',
   EXPORT_FAILED: 'build',
   EXPORT_TARGET_INVALID: 'build',
+  LOAD_FAILED: 'build',
   // the machine
   RUNTIME_NOT_FOUND: 'environment',
   RUNTIME_FAILED: 'environment',
@@ -70,6 +71,7 @@ const CODES = {
   STORE_NOT_WRITABLE: 'environment',
   STORE_INVALID: 'environment',
   DISK_FULL: 'environment',
+  DAEMON_NOT_FOUND: 'environment',
   NODE_TOO_OLD: 'environment',
   // registries
   REGISTRY_UNREACHABLE: 'registry',

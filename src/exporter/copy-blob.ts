@@ -8,7 +8,7 @@ import type { ByteSink } from './target.ts';
 const CHUNK_BYTES = 1024 * 1024;
 
 /**
- * Copies a blob of the store, and checks size and digest on the way: the last bytes may be written before a
+ * Copies the blob that a file is, and checks size and digest on the way: the last bytes may be written before a
  * damaged blob is noticed, so the caller drops the target when this throws.
  * @throws BLOB_NOT_FOUND, BLOB_SIZE_MISMATCH, BLOB_DIGEST_MISMATCH
  */
@@ -53,14 +53,14 @@ export async function copyBlob(
   }
 }
 
-const repairHint = 'the store is damaged: build again with --no-cache, which writes the layer anew';
+const repairHint = 'it is damaged where it is kept: build with --no-cache, or copy the image there again';
 
 function openBlob(path: string, digest: string): number {
   try {
     return openSync(path, 'r');
   } catch (cause) {
     if (errnoOf(cause) !== 'ENOENT') throw cause;
-    throw new OcibuildError('BLOB_NOT_FOUND', `Cannot find blob "${digest}" in the store`, {
+    throw new OcibuildError('BLOB_NOT_FOUND', `Cannot find blob "${digest}" at "${path}"`, {
       details: { digest, path },
       hint: repairHint,
       cause,

@@ -1,6 +1,7 @@
 import { OcibuildError } from '../errors/error.ts';
 import { digestBytes } from '../image/digest.ts';
 import { encodeConfig, encodeDocument } from '../image/manifest.ts';
+import { type ImageFormat, mediaTypeIn } from '../image/media-types.ts';
 import { parseReference, withDefaultTag } from '../image/reference.ts';
 import {
   ANNOTATION,
@@ -23,6 +24,8 @@ export interface ImageParts {
   readonly descriptorAnnotations?: Readonly<Record<string, string>>;
   /** What the image was built for. @default what its config says */
   readonly platform?: Platform;
+  /** Whose media types the documents have. @default oci */
+  readonly format?: ImageFormat;
 }
 
 /** The documents of an image, ready to be stored. */
@@ -37,26 +40,26 @@ export type AssembledImage = Pick<
  * @see image-spec manifest.md, config.md
  */
 export function assembleImage(parts: ImageParts): AssembledImage {
-  const { layers, config: given } = parts;
+  const { layers, config: given, format = 'oci' } = parts;
   const config = withWholeHistory(layers, given);
   const configBytes = encodeConfig(config);
   const configDescriptor: Descriptor = {
-    mediaType: MEDIA_TYPE.config,
+    mediaType: typeIn(format, MEDIA_TYPE.config),
     digest: digestBytes(configBytes),
     size: configBytes.length,
   };
   const manifest: Manifest = {
     schemaVersion: 2,
-    mediaType: MEDIA_TYPE.manifest,
+    mediaType: typeIn(format, MEDIA_TYPE.manifest),
     config: configDescriptor,
-    layers: layers.map(bareDescriptor),
+    layers: layers.map((layer) => bareDescriptor(layer, format)),
     ...annotated(parts.annotations),
   };
   const manifestBytes = encodeDocument(manifest);
   const platform = parts.platform ?? platformOf(config);
   return {
     manifest: {
-      mediaType: MEDIA_TYPE.manifest,
+      mediaType: typeIn(format, MEDIA_TYPE.manifest),
       digest: digestBytes(manifestBytes),
       size: manifestBytes.length,
       ...annotated(parts.descriptorAnnotations),
@@ -82,16 +85,16 @@ export interface IndexAnnotations {
  */
 export function assembleIndex(
   images: readonly ExportImage[],
-  annotations: IndexAnnotations = {},
+  { format = 'oci', ...annotations }: IndexAnnotations & { readonly format?: ImageFormat } = {},
 ): Required<ExportSet> {
   const index = encodeDocument({
     schemaVersion: 2,
-    mediaType: MEDIA_TYPE.index,
+    mediaType: typeIn(format, MEDIA_TYPE.index),
     manifests: images.map(({ manifest }) => manifest),
     ...annotated(annotations.index),
   });
   const top: Descriptor = {
-    mediaType: MEDIA_TYPE.index,
+    mediaType: typeIn(format, MEDIA_TYPE.index),
     digest: digestBytes(index),
     size: index.length,
     ...annotated(annotations.descriptor),
@@ -126,6 +129,13 @@ export function indexEntries(
   });
 }
 
+/** RFC 3339 without a fraction; the newest image's own time where no epoch is set, so that equal images stay equal. */
+export function createdOf({ images }: ExportSet, epochSec: number | undefined): string | undefined {
+  if (epochSec !== undefined) return new Date(epochSec * 1000).toISOString().replace('.000Z', 'Z');
+  const times = images.flatMap(({ config }) => config.created ?? []);
+  return times.sort((a, b) => Date.parse(a) - Date.parse(b)).at(-1);
+}
+
 /** Some tools write base images with less history than layers; the missing lines can only be the oldest, for
  * what a build adds is complete. Without any history there is nothing to agree with. */
 function withWholeHistory(layers: readonly Descriptor[], config: ImageConfig): ImageConfig {
@@ -143,8 +153,13 @@ function withWholeHistory(layers: readonly Descriptor[], config: ImageConfig): I
 
 /** Keeps what belongs to the layer wherever it is stored; a platform or annotation of a source manifest's
  * descriptor does not. */
-function bareDescriptor({ mediaType, digest, size, urls }: Descriptor): Descriptor {
-  return { mediaType, digest, size, ...(urls === undefined ? {} : { urls }) };
+function bareDescriptor({ mediaType, digest, size, urls }: Descriptor, format: ImageFormat): Descriptor {
+  return { mediaType: typeIn(format, mediaType), digest, size, ...(urls === undefined ? {} : { urls }) };
+}
+
+/** Layers of a base keep a media type that neither family knows. */
+function typeIn(format: ImageFormat, mediaType: string): string {
+  return mediaTypeIn(format, mediaType) ?? mediaType;
 }
 
 function platformOf(config: ImageConfig): Platform {

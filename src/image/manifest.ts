@@ -22,6 +22,11 @@ export function documentKind(mediaType: string): 'manifest' | 'index' | undefine
   return INDEX_TYPES.includes(mediaType) ? 'index' : undefined;
 }
 
+/** Whether a manifest with such a config is an image, which runs, and no other artifact. */
+export function isImageConfig(mediaType: string): boolean {
+  return mediaType === MEDIA_TYPE.config || mediaType === MEDIA_TYPE.dockerConfig;
+}
+
 /**
  * Reads an image manifest or an index, OCI or Docker schema 2; fields that are not known stay.
  * @param mediaType what the descriptor or Content-Type promised; a different `mediaType` inside is refused, so
@@ -107,15 +112,17 @@ function readManifest(json: Json): Manifest {
   // A document with the fields of both could be read as either, depending on who looks.
   if ('manifests' in json) throw fault('manifest', 'it has the field "manifests" of an index');
   const config = checkDescriptor(json.config, 'config', 'manifest');
-  if (!Array.isArray(json.layers)) throw fault('manifest', '"layers" is missing');
-  json.layers.forEach((layer, i) => {
+  // Go writes an empty list as null.
+  const layers: unknown = json.layers === null ? [] : json.layers;
+  if (!Array.isArray(layers)) throw fault('manifest', '"layers" is missing');
+  layers.forEach((layer, i) => {
     checkDescriptor(layer, `layers[${i}]`, 'manifest');
   });
   if (json.subject !== undefined) checkDescriptor(json.subject, 'subject', 'manifest');
   if (config.mediaType === MEDIA_TYPE.empty && !json.artifactType) {
     throw fault('manifest', 'an empty config needs an artifactType');
   }
-  return json as unknown as Manifest;
+  return { ...json, layers } as unknown as Manifest;
 }
 
 function readIndex(json: Json): Index {

@@ -18,6 +18,8 @@ export interface BlobStreamDeps {
 export interface BlobStreamOptions {
   readonly ref: Reference;
   readonly descriptor: Descriptor;
+  /** Where in the blob to begin. */
+  readonly offset: number;
   readonly signal: AbortSignal;
   /** Called once when the stream is done with, in whatever way. */
   onClose(): void;
@@ -26,11 +28,11 @@ export interface BlobStreamOptions {
 /** Broken bodies in a row without a byte in between, after which the download is given up. */
 const MAX_STALLS = 5;
 
-/** Opens a blob and gives its bytes; a connection that breaks is taken up again where it broke. Exactly `size`
- * bytes come out, or an error. */
+/** Opens a blob and gives its bytes; a connection that breaks is taken up again where it broke. All bytes
+ * from `offset` on come out, or an error. */
 export async function openBlobStream(deps: BlobStreamDeps, options: BlobStreamOptions): Promise<Readable> {
   const { signal, onClose } = options;
-  let response = await request(deps, options, 0).catch((error: unknown) => {
+  let response = await request(deps, options, options.offset).catch((error: unknown) => {
     onClose();
     throw error;
   });
@@ -48,7 +50,7 @@ export async function openBlobStream(deps: BlobStreamDeps, options: BlobStreamOp
 
   async function* read(): AsyncGenerator<Buffer> {
     const { size } = options.descriptor;
-    let offset = 0;
+    let { offset } = options;
     for (let stalls = 0; ; ) {
       let skip = offset - startOf(response, options, offset);
       try {

@@ -127,12 +127,12 @@ function createFetcher(
 ): Fetcher {
   return {
     fetchBytes: (descriptor, { signal }) => fetchBytes(client, { ref, descriptor, signal }),
-    async fetchBlob(descriptor, { signal }) {
+    async fetchBlob(descriptor, { signal, offset = 0 }) {
       const release = await slots.take(signal);
       const { retryDelayMs = 1000, timeoutMs = 60_000 } = options;
       return await openBlobStream(
         { client, retryDelayMs, timeoutMs },
-        { ref, descriptor, signal, onClose: release },
+        { ref, descriptor, offset, signal, onClose: release },
       );
     },
   };

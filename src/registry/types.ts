@@ -55,8 +55,9 @@ export interface ResolvedManifest {
 export interface Fetcher {
   /** A manifest, index or config: read whole (4 MiB cap), verified. */
   fetchBytes(descriptor: Descriptor, options: { signal: AbortSignal }): Promise<Buffer>;
-  /** A layer; the consumer verifies digest and size on the way. Retries and resumes by itself. */
-  fetchBlob(descriptor: Descriptor, options: { signal: AbortSignal }): Promise<Readable>;
+  /** A layer, or what follows its first `offset` bytes; the consumer verifies digest and size on the way. Retries and
+   * resumes by itself. */
+  fetchBlob(descriptor: Descriptor, options: { signal: AbortSignal; offset?: number }): Promise<Readable>;
 }
 
 export interface ResolverOptions {

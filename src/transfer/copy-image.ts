@@ -53,13 +53,13 @@ export async function copyImage(
     once(descriptor, async () => {
       const bytes = await from.readBytes(descriptor, either);
       const parts = partsOf(bytes, descriptor);
-      await Promise.all(
-        parts.map((part) => {
-          if (documentKind(part.mediaType) === undefined) return copyBlob(part);
-          if (part.digest === descriptor.digest || above.includes(part.digest)) throw cycle(part);
-          return copyDocument(part, [...above, descriptor.digest]);
-        }),
-      );
+      const copyPart = (part: Descriptor): Promise<void> => {
+        if (documentKind(part.mediaType) === undefined) return copyBlob(part);
+        if (part.digest === descriptor.digest || above.includes(part.digest)) throw cycle(part);
+        return copyDocument(part, [...above, descriptor.digest]);
+      };
+      if (to.inOrder === true) for (const part of parts) await copyPart(part);
+      else await Promise.all(parts.map(copyPart));
       await to.putDocument(descriptor, bytes, either);
       onEvent({ descriptor, current: descriptor.size, result: 'copied' });
     });

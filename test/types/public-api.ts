@@ -62,7 +62,7 @@ export function takesOptions(): void {
   // @ts-expect-error a context is needed
   void build({});
   // @ts-expect-error there is no such output
-  void build({ context: '.', outputs: [{ type: 'docker' }] });
+  void build({ context: '.', outputs: [{ type: 'archive' }] });
   // @ts-expect-error a directory needs a place
   void build({ context: '.', outputs: [{ type: 'local' }] });
   // @ts-expect-error there is no such option

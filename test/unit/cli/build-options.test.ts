@@ -132,6 +132,12 @@ describe('parseOutput()', () => {
     ['-', { type: 'tar', dest: '-' }],
     ['type=store', { type: 'store' }],
     ['type=image,push=false', { type: 'store' }],
+    ['type=docker', { type: 'docker' }],
+    [
+      'type=docker,dest=-,compression=uncompressed',
+      { type: 'docker', dest: '-', compression: 'uncompressed' },
+    ],
+    ['type=store,oci-mediatypes=false', { type: 'store', ociMediaTypes: false }],
     ['type=image,push=true', { type: 'registry' }],
     [
       'type=registry,push-by-digest=true,compression=zstd',
@@ -173,7 +179,6 @@ describe('parseOutput()', () => {
   });
 
   it.each<[string, string, RegExp]>([
-    ['type=docker', 'USAGE_UNSUPPORTED', /"docker"/],
     ['type=store,push=true', 'USAGE_UNSUPPORTED', /push=true/],
     ['type=registry,push=false', 'USAGE_UNSUPPORTED', /push=false/],
     ['type=registry,dest=x', 'USAGE_UNSUPPORTED', /dest/],
@@ -186,7 +191,7 @@ describe('parseOutput()', () => {
     ['type=local,dest=x,mode=delete', 'USAGE_UNSUPPORTED', /mode=delete/],
     ['type=oci,compression=estargz', 'USAGE_UNSUPPORTED', /estargz/],
     ['type=oci,compression-level=10', 'USAGE_INVALID', /0 to 9/],
-    ['type=oci,oci-mediatypes=false', 'USAGE_UNSUPPORTED', /oci-mediatypes=false/],
+    ['type=oci,oci-mediatypes=maybe', 'USAGE_INVALID', /oci-mediatypes=maybe/],
   ])('parseOutput() refuses when the value is %s', (spec, code, message) => {
     expect(() => parseOutput(spec)).toThrow(
       expect.objectContaining({ code, message: expect.stringMatching(message) }),

@@ -12,9 +12,40 @@ import { PassThrough, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { extract } from 'tar-stream';
 import { describe, expect, it } from 'vitest';
-import { exportOciArchive, exportOciLayout } from '../../../src/exporter/oci.ts';
+import { createdOf, indexEntries } from '../../../src/exporter/image-writer.ts';
+import type { ExportTarget } from '../../../src/exporter/target.ts';
+import type { ExportSet } from '../../../src/exporter/types.ts';
 import { digestBytes } from '../../../src/image/digest.ts';
-import { imageOf, noSignal, single, tempDir } from './fixture.ts';
+import { type ArchiveTargetOptions, archiveTarget } from '../../../src/transfer/archive-target.ts';
+import { copyImage } from '../../../src/transfer/copy-image.ts';
+import { imageSetSource } from '../../../src/transfer/image-set.ts';
+import { layoutTarget } from '../../../src/transfer/layout-target.ts';
+import type { ImageTarget } from '../../../src/transfer/types.ts';
+import { imageOf, noSignal, single, tempDir } from '../exporter/fixture.ts';
+
+interface WriteOptions {
+  readonly signal: AbortSignal;
+  readonly names: readonly string[];
+  readonly epochSec?: number;
+}
+
+function about(set: ExportSet, { signal, names, epochSec }: WriteOptions): ArchiveTargetOptions {
+  const entries: ArchiveTargetOptions['entries'] = (top) =>
+    indexEntries(top, names, createdOf(set, epochSec));
+  return { signal, entries, ...(epochSec === undefined ? {} : { epochSec }) };
+}
+
+function write(target: ImageTarget, set: ExportSet, signal: AbortSignal): Promise<void> {
+  return target(set.top, (to) => copyImage(set.top, { from: imageSetSource(set), to }, { signal }));
+}
+
+function writeArchive(set: ExportSet, target: ExportTarget, options: WriteOptions): Promise<void> {
+  return write(archiveTarget(target, about(set, options)), set, options.signal);
+}
+
+function writeLayout(set: ExportSet, dir: string, options: WriteOptions): Promise<void> {
+  return write(layoutTarget(dir, about(set, options)), set, options.signal);
+}
 
 const NAMES = ['docker.io/library/app:v0'];
 
@@ -29,16 +60,12 @@ async function entriesOf(bytes: Buffer): Promise<Map<string, { type: string; mti
   return entries;
 }
 
-describe('exportOciArchive()', () => {
-  it('exportOciArchive() writes a layout whose blobs match their names when given a file', async () => {
+describe('archiveTarget()', () => {
+  it('archiveTarget() writes a layout whose blobs match their names when given a file', async () => {
     const dir = tempDir();
     const image = imageOf(dir, ['one', 'two', 'one', Buffer.alloc(3 * 1024 * 1024 + 7, 1)]);
     const dest = join(dir, 'out.tar');
-    await exportOciArchive(
-      single(image),
-      { dest },
-      { signal: noSignal, names: NAMES, epochSec: 1_600_000_000 },
-    );
+    await writeArchive(single(image), { dest }, { signal: noSignal, names: NAMES, epochSec: 1_600_000_000 });
     const entries = await entriesOf(readFileSync(dest));
     const blobs = [...entries].filter(([, { type }]) => type === 'file' && type !== undefined);
     expect(entries.get('oci-layout')?.data.toString()).toBe('{"imageLayoutVersion":"1.0.0"}');
@@ -56,24 +83,24 @@ describe('exportOciArchive()', () => {
     expect(readdirSync(dir).filter((name) => name.startsWith('.'))).toEqual([]);
   });
 
-  it('exportOciArchive() gives equal bytes when run twice, also to stdout', async () => {
+  it('archiveTarget() gives equal bytes when run twice, also to stdout', async () => {
     const dir = tempDir();
     const image = imageOf(dir, ['one', 'two']);
     const options = { signal: noSignal, names: NAMES };
-    await exportOciArchive(single(image), { dest: join(dir, 'a.tar') }, options);
+    await writeArchive(single(image), { dest: join(dir, 'a.tar') }, options);
     const stdout = new PassThrough({ highWaterMark: 100 });
     const read = buffer(stdout);
-    await exportOciArchive(single(image), { dest: '-', stdout }, options);
+    await writeArchive(single(image), { dest: '-', stdout }, options);
     stdout.end();
     expect(Buffer.compare(await read, readFileSync(join(dir, 'a.tar')))).toBe(0);
   });
 
-  it('exportOciArchive() keeps the old file and leaves nothing when a blob is damaged', async () => {
+  it('archiveTarget() keeps the old file and leaves nothing when a blob is damaged', async () => {
     const dir = tempDir();
     const image = imageOf(dir, ['one', 'two']);
     writeFileSync(image.layers[1]?.blobPath ?? '', 'twO');
     writeFileSync(join(dir, 'out.tar'), 'old');
-    const failing = exportOciArchive(
+    const failing = writeArchive(
       single(image),
       { dest: join(dir, 'out.tar') },
       { signal: noSignal, names: [] },
@@ -83,39 +110,39 @@ describe('exportOciArchive()', () => {
     expect(readdirSync(dir).filter((name) => name.startsWith('.'))).toEqual([]);
   });
 
-  it('exportOciArchive() tells size and absence apart when a blob is cut or gone', async () => {
+  it('archiveTarget() tells size and absence apart when a blob is cut or gone', async () => {
     const dir = tempDir();
     const cut = imageOf(dir, ['cut']);
     appendFileSync(cut.layers[0]?.blobPath ?? '', 'x');
     const options = { signal: noSignal, names: [] };
     const target = { dest: join(dir, 'o') };
-    await expect(exportOciArchive(single(cut), target, options)).rejects.toMatchObject({
+    await expect(writeArchive(single(cut), target, options)).rejects.toMatchObject({
       code: 'BLOB_SIZE_MISMATCH',
     });
     const gone = { ...cut, layers: cut.layers.map((layer) => ({ ...layer, blobPath: join(dir, 'none') })) };
-    await expect(exportOciArchive(single(gone), target, options)).rejects.toMatchObject({
+    await expect(writeArchive(single(gone), target, options)).rejects.toMatchObject({
       code: 'BLOB_NOT_FOUND',
     });
   });
 
-  it('exportOciArchive() names the target when it cannot be written', async () => {
+  it('archiveTarget() names the target when it cannot be written', async () => {
     const dir = tempDir();
     const image = imageOf(dir, []);
     const options = { signal: noSignal, names: [] };
     const invalid = { code: 'EXPORT_TARGET_INVALID' };
-    await expect(exportOciArchive(single(image), { dest: dir }, options)).rejects.toMatchObject(invalid);
-    await expect(
-      exportOciArchive(single(image), { dest: join(dir, 'no/f.tar') }, options),
-    ).rejects.toMatchObject(invalid);
+    await expect(writeArchive(single(image), { dest: dir }, options)).rejects.toMatchObject(invalid);
+    await expect(writeArchive(single(image), { dest: join(dir, 'no/f.tar') }, options)).rejects.toMatchObject(
+      invalid,
+    );
     const full = { dest: '/dev/full' };
-    await expect(exportOciArchive(single(image), full, options)).rejects.toMatchObject({ code: 'DISK_FULL' });
+    await expect(writeArchive(single(image), full, options)).rejects.toMatchObject({ code: 'DISK_FULL' });
   });
 
-  it('exportOciArchive() replaces what a symlink points to when the target is one', async () => {
+  it('archiveTarget() replaces what a symlink points to when the target is one', async () => {
     const dir = tempDir();
     writeFileSync(join(dir, 'real'), '');
     symlinkSync('real', join(dir, 'link'));
-    await exportOciArchive(
+    await writeArchive(
       single(imageOf(dir, [])),
       { dest: join(dir, 'link') },
       { signal: noSignal, names: [] },
@@ -123,7 +150,7 @@ describe('exportOciArchive()', () => {
     expect(readFileSync(join(dir, 'real')).length).toBeGreaterThan(1024);
   });
 
-  it('exportOciArchive() stops when the reader of stdout goes or the build is cancelled', async () => {
+  it('archiveTarget() stops when the reader of stdout goes or the build is cancelled', async () => {
     const dir = tempDir();
     const image = imageOf(dir, [Buffer.alloc(5_000_000)]);
     const closed = new Writable({
@@ -131,15 +158,11 @@ describe('exportOciArchive()', () => {
         done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
       },
     });
-    const gone = exportOciArchive(
-      single(image),
-      { dest: '-', stdout: closed },
-      { signal: noSignal, names: [] },
-    );
+    const gone = writeArchive(single(image), { dest: '-', stdout: closed }, { signal: noSignal, names: [] });
     await expect(gone).rejects.toMatchObject({ code: 'EXPORT_FAILED' });
     const stuck = new Writable({ write() {} });
     const controller = new AbortController();
-    const stopped = exportOciArchive(
+    const stopped = writeArchive(
       single(image),
       { dest: '-', stdout: stuck },
       { signal: controller.signal, names: [] },
@@ -149,18 +172,18 @@ describe('exportOciArchive()', () => {
   });
 });
 
-describe('exportOciLayout()', () => {
+describe('layoutTarget()', () => {
   const read = (dir: string): { manifests: { digest: string }[] } =>
     JSON.parse(readFileSync(join(dir, 'index.json'), 'utf8'));
 
-  it('exportOciLayout() keeps other images when it merges into a layout', async () => {
+  it('layoutTarget() keeps other images when it merges into a layout', async () => {
     const dir = tempDir();
     const out = join(dir, 'deep/layout');
     const [first, second] = [imageOf(dir, ['one']), imageOf(dir, ['one', 'two'])];
-    await exportOciLayout(single(first), out, { signal: noSignal, names: ['docker.io/library/app:a'] });
-    await exportOciLayout(single(second), out, { signal: noSignal, names: ['docker.io/library/app:b'] });
+    await writeLayout(single(first), out, { signal: noSignal, names: ['docker.io/library/app:a'] });
+    await writeLayout(single(second), out, { signal: noSignal, names: ['docker.io/library/app:b'] });
     expect(read(out).manifests.map((m) => m.digest)).toEqual([first.manifest.digest, second.manifest.digest]);
-    await exportOciLayout(single(second), out, { signal: noSignal, names: ['docker.io/library/app:a'] });
+    await writeLayout(single(second), out, { signal: noSignal, names: ['docker.io/library/app:a'] });
     expect(read(out).manifests.map((m) => m.digest)).toEqual([
       second.manifest.digest,
       second.manifest.digest,
@@ -171,41 +194,41 @@ describe('exportOciLayout()', () => {
     expect(readdirSync(out).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
   });
 
-  it('exportOciLayout() repairs a blob when the one in the layout is damaged', async () => {
+  it('layoutTarget() repairs a blob when the one in the layout is damaged', async () => {
     const dir = tempDir();
     const out = join(dir, 'layout');
     const image = imageOf(dir, ['one']);
     const options = { signal: noSignal, names: NAMES };
-    await exportOciLayout(single(image), out, options);
+    await writeLayout(single(image), out, options);
     const blob = join(out, 'blobs/sha256', image.manifest.digest.slice(7));
     writeFileSync(blob, 'x'.repeat(image.manifest.size));
-    await exportOciLayout(single(image), out, options);
+    await writeLayout(single(image), out, options);
     expect(readFileSync(blob)).toEqual(image.manifestBytes);
   });
 
-  it('exportOciLayout() leaves nothing new when it fails', async () => {
+  it('layoutTarget() leaves nothing new when it fails', async () => {
     const dir = tempDir();
     const good = imageOf(dir, ['one']);
     const bad = imageOf(dir, ['two', 'three']);
     writeFileSync(bad.layers[1]?.blobPath ?? '', 'thre3');
     const options = { signal: noSignal, names: NAMES };
     const mismatch = { code: 'BLOB_DIGEST_MISMATCH' };
-    await expect(exportOciLayout(single(bad), join(dir, 'a/b'), options)).rejects.toMatchObject(mismatch);
+    await expect(writeLayout(single(bad), join(dir, 'a/b'), options)).rejects.toMatchObject(mismatch);
     expect(existsSync(join(dir, 'a'))).toBe(false);
-    await exportOciLayout(single(good), join(dir, 'c'), options);
+    await writeLayout(single(good), join(dir, 'c'), options);
     const before = readdirSync(join(dir, 'c'), { recursive: true });
-    await expect(exportOciLayout(single(bad), join(dir, 'c'), options)).rejects.toMatchObject(mismatch);
+    await expect(writeLayout(single(bad), join(dir, 'c'), options)).rejects.toMatchObject(mismatch);
     expect(readdirSync(join(dir, 'c'), { recursive: true })).toEqual(before);
   });
 
-  it('exportOciLayout() refuses when the directory is something else', async () => {
+  it('layoutTarget() refuses when the directory is something else', async () => {
     const dir = tempDir();
     const image = imageOf(dir, []);
     const options = { signal: noSignal, names: NAMES };
     mkdirSync(join(dir, 'x/blobs'), { recursive: true });
     const invalid = { code: 'EXPORT_TARGET_INVALID' };
-    await expect(exportOciLayout(single(image), join(dir, 'x'), options)).rejects.toMatchObject(invalid);
+    await expect(writeLayout(single(image), join(dir, 'x'), options)).rejects.toMatchObject(invalid);
     writeFileSync(join(dir, 'file'), '');
-    await expect(exportOciLayout(single(image), join(dir, 'file'), options)).rejects.toMatchObject(invalid);
+    await expect(writeLayout(single(image), join(dir, 'file'), options)).rejects.toMatchObject(invalid);
   });
 });

@@ -1,0 +1,72 @@
+import { createdOf, indexEntries } from '../exporter/image-writer.ts';
+import type { ExportSet } from '../exporter/types.ts';
+import { type ArchiveTargetOptions, archiveTarget } from '../transfer/archive-target.ts';
+import { copyImage } from '../transfer/copy-image.ts';
+import { imageSetSource } from '../transfer/image-set.ts';
+import type { ImageTarget } from '../transfer/types.ts';
+import type { TargetGraph } from './graph.ts';
+import type { InternalStep } from './internal-steps.ts';
+import { makeSet } from './make-set.ts';
+import type { Output } from './options.ts';
+import type { OutputContext } from './outputs.ts';
+
+type FileOutput = Output & { type: 'oci' | 'docker' };
+
+/** Writes an image to an archive or a layout directory, or into a daemon. */
+export async function writeImageFile(
+  graph: TargetGraph,
+  output: FileOutput,
+  { context, step }: { readonly context: OutputContext; readonly step: InternalStep },
+): Promise<ExportSet> {
+  const { signal } = context;
+  const targetFor = await targetOf(graph, output, context);
+  const set = await makeSet(graph, output, context);
+  step.done('exporting layers');
+  for (const { manifest } of set.images) step.done(`exporting manifest ${manifest.digest}`);
+  if (set.index !== undefined) step.done(`exporting index ${set.top.digest}`);
+  const layers = new Set(
+    set.images.flatMap((image) => image.layers.map(({ descriptor }) => descriptor.digest)),
+  );
+  const from = imageSetSource(set);
+  const write = targetFor(set);
+  await write(set.top, (to) =>
+    copyImage(
+      set.top,
+      { from, to },
+      {
+        signal,
+        onEvent({ descriptor: { digest, size }, current }) {
+          if (layers.has(digest)) step.status(digest, current, size);
+        },
+      },
+    ),
+  );
+  return set;
+}
+
+/** A daemon that is not there is found out before anything is packed. */
+async function targetOf(
+  { target }: TargetGraph,
+  output: FileOutput,
+  { options, signal }: OutputContext,
+): Promise<(set: ExportSet) => ImageTarget> {
+  const names = target.names.map(({ normal }) => normal);
+  const { epochSec, stdout, env } = options;
+  const about = (set: ExportSet): ArchiveTargetOptions => ({
+    signal,
+    entries: (top) => indexEntries(top, names, createdOf(set, epochSec)),
+    ...(epochSec === undefined ? {} : { epochSec }),
+    ...(output.type === 'docker' ? { docker: { names: target.names.map(({ familiar }) => familiar) } } : {}),
+  });
+  const { dest } = output;
+  if (dest === undefined) {
+    const { daemonTarget, findDaemon } = await import('../transfer/daemon.ts');
+    const daemon = await findDaemon(env, signal);
+    return (set) => daemonTarget(daemon, about(set));
+  }
+  if (output.type === 'oci' && output.tar === false) {
+    const { layoutTarget } = await import('../transfer/layout-target.ts');
+    return (set) => layoutTarget(dest, about(set));
+  }
+  return (set) => archiveTarget({ dest, ...(stdout === undefined ? {} : { stdout }) }, about(set));
+}

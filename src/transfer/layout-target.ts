@@ -1,0 +1,106 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { isOcibuildError, throwIfAborted } from '../errors/error.ts';
+import { copyBlob } from '../exporter/copy-blob.ts';
+import { exportError, targetError } from '../exporter/export-error.ts';
+import { type ByteSink, fileSink } from '../exporter/target.ts';
+import { writeLayoutIndex } from '../image/layout-index.ts';
+import type { Descriptor } from '../image/types.ts';
+import { moveBlob } from './move-blob.ts';
+import type { ImageTarget } from './types.ts';
+
+export interface LayoutTargetOptions {
+  /** What index.json gets for the image. */
+  entries(top: Descriptor): readonly Descriptor[];
+  readonly signal: AbortSignal;
+}
+
+/**
+ * An OCI layout directory as a target. An existing layout keeps its other images; blobs that are there are verified
+ * instead of trusted. When it fails nothing that it added stays.
+ * @throws BLOB_*, LAYOUT_INVALID, DISK_FULL, EXPORT_TARGET_INVALID, EXPORT_FAILED
+ * @see image-spec image-layout.md
+ */
+export function layoutTarget(dir: string, { entries, signal }: LayoutTargetOptions): ImageTarget {
+  return async (top, fill) => {
+    const added: string[] = [];
+    throwIfAborted(signal);
+    const madeFrom = makeLayoutDir(dir);
+    const put = async (descriptor: Descriptor, copy: (sink: ByteSink) => Promise<void>) => {
+      const path = join(dir, 'blobs', ...descriptor.digest.split(':'));
+      const isThere = existsSync(path);
+      if (isThere && (await isIntact(path, descriptor, signal))) return 'exists';
+      await copyInto(dir, path, copy, signal);
+      if (!isThere) added.push(path);
+      return 'copied';
+    };
+    try {
+      await fill({
+        putBlob: (descriptor, blob, options) =>
+          put(descriptor, (sink) => moveBlob(descriptor, blob, { ...options, sink })),
+        async putDocument(descriptor, bytes) {
+          await put(descriptor, (sink) => sink.write(bytes));
+        },
+      });
+      await writeLayoutIndex(dir, entries(top), { signal });
+    } catch (error) {
+      if (madeFrom !== undefined) rmSync(madeFrom, { recursive: true, force: true });
+      else for (const path of added) rmSync(path, { force: true });
+      throw exportError(error, dir);
+    }
+  };
+}
+
+/** The topmost directory that had to be made, undefined where the layout's directory was there. */
+function makeLayoutDir(dir: string): string | undefined {
+  try {
+    const known = existsSync(dir);
+    if (known && existsSync(join(dir, 'blobs')) !== existsSync(join(dir, 'oci-layout'))) {
+      throw targetError(dir, 'it has only one of "blobs" and "oci-layout", so it is no image layout');
+    }
+    const made = mkdirSync(dir, { recursive: true });
+    mkdirSync(join(dir, 'blobs', 'sha256'), { recursive: true });
+    return known ? undefined : made;
+  } catch (error) {
+    throw exportError(error, dir);
+  }
+}
+
+/** Blobs with a wrong size or content are written anew. */
+async function isIntact(path: string, descriptor: Descriptor, signal: AbortSignal): Promise<boolean> {
+  try {
+    await copyBlob(path, descriptor, {
+      async write() {
+        throwIfAborted(signal);
+      },
+    });
+    return true;
+  } catch (error) {
+    if (isOcibuildError(error) && error.code.startsWith('BLOB_')) return false;
+    throw error;
+  }
+}
+
+async function copyInto(
+  dir: string,
+  path: string,
+  copy: (sink: ByteSink) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  // Outside of blobs/: every name in there must be a digest.
+  const temp = join(dir, `.blob.${randomBytes(6).toString('hex')}`);
+  try {
+    const fd = openSync(temp, 'wx', 0o666);
+    try {
+      await copy(fileSink(fd, signal));
+    } finally {
+      closeSync(fd);
+    }
+    mkdirSync(dirname(path), { recursive: true });
+    renameSync(temp, path);
+  } catch (error) {
+    rmSync(temp, { force: true });
+    throw error;
+  }
+}
