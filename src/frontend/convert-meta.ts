@@ -109,9 +109,10 @@ function replaceEnv(env: readonly string[], key: string, value: string): string[
 
 function convertWorkdir(build: Build, state: StageState, instruction: TextInstruction): void {
   const path = expandIn(build, state, instruction, instruction.text);
-  const joined = posix.resolve('/', state.config.WorkingDir ?? '/', path);
+  const current = state.config.WorkingDir ?? '/';
+  const joined = posix.resolve('/', current, path);
   // Other builders keep an absolute path as it is written, in the config and in the history.
-  const shown = path.startsWith('/') ? path : joined;
+  const shown = path.startsWith('/') ? path : path === '' && current !== '' ? current : joined;
   state.config = { ...state.config, WorkingDir: shown };
   if (joined === '/') {
     commit(state, `WORKDIR ${shown}`);

@@ -118,7 +118,9 @@ function commandLine(
     return { args: withShell(state, text + bodies.join('')) };
   }
   const content = first.chomp ? chompTabs(first.content) : first.content;
-  if (!content.startsWith('#!') || state.image.os === 'windows') return { args: withShell(state, content) };
+  // As in Docker: behind a tab that `<<-` cuts, `#!` is a comment for the shell.
+  if (!first.content.startsWith('#!') || state.image.os === 'windows')
+    return { args: withShell(state, content) };
   const script = { name: first.name, content };
   return { args: withShell(state, `${SCRIPT_FOLDER}/${first.name}`), script };
 }

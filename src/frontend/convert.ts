@@ -205,7 +205,8 @@ function startStage(build: Build, stage: ReadyStage): StageState {
     steps: countSteps(stage),
     ignoreCache: ignoresCache(build.context.noCache, stage),
   };
-  if (parent === undefined) for (const entry of env) setEnv(state, ...splitEnv(entry));
+  // As in Docker, the image's variables come before the ARGs of a base stage, whatever came last there.
+  for (const entry of env) setEnv(state, ...splitEnv(entry));
   if (stage.reset.length > 0) commit(state, resetText(stage.reset));
   if (base.kind !== 'scratch' && base.kind !== 'stage') state.root = baseVertex(build, state, base);
   return state;

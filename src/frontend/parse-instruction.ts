@@ -61,6 +61,17 @@ const FLAGS: Readonly<Partial<Record<Keyword, Readonly<Record<string, FlagKind>>
   },
 };
 
+/** Instructions that may be written as a JSON array. */
+const JSON_KEYWORDS: readonly string[] = [
+  'ADD',
+  'CMD',
+  'COPY',
+  'ENTRYPOINT',
+  'RUN',
+  'SHELL',
+  'VOLUME',
+] satisfies Keyword[];
+
 /** Instructions that a trigger cannot be. */
 const NO_TRIGGERS: readonly string[] = ['ONBUILD', 'FROM', 'MAINTAINER'];
 
@@ -101,7 +112,7 @@ export function parseInstruction(raw: RawInstruction, escapeChar: string): Instr
     case 'HEALTHCHECK':
       return { kind: keyword, raw, check: parseHealthcheck(raw, flags) };
     case 'ONBUILD':
-      return { kind: keyword, raw, text: parseOnbuild(raw) };
+      return { kind: keyword, raw, text: parseOnbuild(raw, escapeChar) };
     case 'COPY':
     case 'ADD':
       return parseCopy(raw, keyword, {
@@ -226,13 +237,22 @@ function parseCommand(raw: RawInstruction): { args: readonly string[]; shell: bo
   return items === undefined ? { args: [raw.rest], shell: true } : { args: items, shell: false };
 }
 
-function parseOnbuild(raw: RawInstruction): string {
+function parseOnbuild(raw: RawInstruction, escapeChar: string): string {
   const trigger = needText(raw, 'an instruction');
   const [word = ''] = splitBlanks(trigger);
-  // Everything else about a trigger is looked at when it fires: the child may be built by another version.
   const keyword = word.toUpperCase();
   if (NO_TRIGGERS.includes(keyword)) throw invalid(raw, `Cannot use ${keyword} in ONBUILD`);
+  checkTrigger({ ...raw, keyword, rest: trigger.slice(word.length).trim() }, escapeChar);
   return trigger + raw.heredocs.map(({ content, name }) => `\n${content}${name}`).join('');
+}
+
+/** Pairs and arrays that nobody can read. Everything else about a trigger is looked at when it fires: the child may be
+ * built by another version. */
+function checkTrigger(trigger: RawInstruction, escapeChar: string): void {
+  const { keyword, rest } = trigger;
+  if (rest === '') return;
+  if (keyword === 'ENV' || keyword === 'LABEL') parsePairs(trigger, escapeChar);
+  else if (JSON_KEYWORDS.includes(keyword)) jsonItems(trigger, rest);
 }
 
 function parseCopy(

@@ -107,10 +107,13 @@ async function resolveImage(
   try {
     return await context.resolver.resolve(name, platform, context.signal);
   } catch (error) {
-    const near = didYouMean(
-      name,
-      stages.flatMap((stage) => stage.name ?? []),
-    );
+    const isNumber = raw.keyword === 'RUN' && /^\d+$/.test(name) && stages[Number(name)] !== undefined;
+    const near = isNumber
+      ? `name the stage: --mount takes no numbers of stages`
+      : didYouMean(
+          name,
+          stages.flatMap((stage) => stage.name ?? []),
+        );
     throw withSource(near === undefined ? error : withHint(error, near), {
       file: raw.file,
       ranges: [raw.range],
@@ -214,7 +217,8 @@ function inFiles(files: FileStages, ref: BaseRef | FileRef, raw: RawInstruction)
 /** ONBUILD instructions of the base, which this stage carries out right after its FROM. */
 function firedTriggers(round: Round, stage: Stage, base: BaseRef): Instruction[] {
   const { from } = stage;
-  if (stage.reset.includes('onbuild')) return [];
+  // Docker carries out no triggers of a context that stands for a stage.
+  if (stage.replaced || stage.reset.includes('onbuild')) return [];
   const { escapeChar } = stage.scope;
   const { file, range } = from.raw;
   return triggersOf(round, base, stage.platform).flatMap((text) =>
@@ -237,8 +241,7 @@ function firedTriggers(round: Round, stage: Stage, base: BaseRef): Instruction[]
 function triggersOf({ files, images }: Round, base: BaseRef, platform: Platform): readonly string[] {
   if (base.kind === 'image') return images.get(imageKey(base.name, platform))?.config.config?.OnBuild ?? [];
   if (base.kind !== 'stage') return [];
-  const own = files.stages[base.index]?.instructions ?? [];
-  return own.flatMap((instruction) => (instruction.kind === 'ONBUILD' ? [instruction.text] : []));
+  return files.stages[base.index]?.triggers ?? [];
 }
 
 function cycleError(stages: readonly Stage[], trail: readonly (Edge & { from: number })[]): OcibuildError {

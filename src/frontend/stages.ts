@@ -53,6 +53,10 @@ export interface Stage {
   /** What of the base's config is dropped. */
   readonly reset: readonly ResetName[];
   readonly instructions: readonly Instruction[];
+  /** What its ONBUILD lines store, for the stages that stand on it. */
+  readonly triggers: readonly string[];
+  /** A named context stands for the stage: only its triggers are left of it. */
+  readonly replaced: boolean;
 }
 
 export interface StagePlan {
@@ -104,8 +108,9 @@ export function planFile(
       base,
       platform,
       reset: replaced === undefined ? (from.reset ?? []) : [],
-      // A named context that has the stage's name stands for the whole stage.
       instructions: replaced === undefined ? head.body : [],
+      triggers: head.body.flatMap((each) => (each.kind === 'ONBUILD' ? [each.text] : [])),
+      replaced: replaced !== undefined,
     });
   }
   for (const { instructions: own } of earlier) {
@@ -132,10 +137,11 @@ export function findSource(
   const stages = all.filter(({ scope }) => scope === at.scope);
   const flag = wanted.flag ?? raw.flags.find(({ name }) => name === 'from');
   const range = flag?.range ?? raw.range;
-  const numbered = numberedStage(stages, from, { raw, range });
+  // Docker has no indexes in `--mount`: a number is a name like any other there.
+  const numbered = raw.keyword === 'RUN' ? undefined : numberedStage(stages, from, { raw, range });
   if (numbered !== undefined) return { kind: 'stage', index: numbered.index };
-  const named = stages.filter(({ name }) => name === from.toLowerCase());
-  const stage = named.findLast(({ index }) => index < at.index) ?? named[0];
+  // As in Docker, the last one of a name counts, even where it is the stage itself or comes after it.
+  const stage = stages.findLast(({ name }) => name === from.toLowerCase());
   if (stage !== undefined) return { kind: 'stage', index: stage.index };
   if (from === 'scratch') return { kind: 'scratch' };
   if (from.startsWith(FILE_PREFIX)) return fileRef(from, { scope: at.scope, raw, range });

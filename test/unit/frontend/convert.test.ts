@@ -28,6 +28,11 @@ describe('convertDockerfile()', () => {
     expect(result.baseHistory).toBe(0);
   });
 
+  it('keeps the spelling of a directory when WORKDIR is empty after expansion', async () => {
+    const result = await convert('FROM scratch\nWORKDIR /x//y/\nWORKDIR $NONE\n');
+    expect(historyOf(result)).toEqual(['+ WORKDIR /x//y/', '+ WORKDIR /x//y/']);
+  });
+
   it.each<[string, Record<string, string>]>([
     ['# syntax=docker/dockerfile:1.7\n', {}],
     ['# syntax=ocibuild\n', {}],

@@ -101,6 +101,8 @@ describe('parseConfig()', () => {
     });
     const scratch = { ...config, rootfs: { type: 'layers', diff_ids: null } };
     expect(parseConfig(bytes(scratch)).rootfs.diff_ids).toEqual([]);
+    const empty = parseDocument(bytes({ ...manifest, layers: null }), MEDIA_TYPE.manifest);
+    expect(empty).toMatchObject({ kind: 'manifest', manifest: { layers: [] } });
   });
 
   it.each([
