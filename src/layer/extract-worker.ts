@@ -7,6 +7,8 @@ import type { UnpackedLayer } from './types.ts';
 export interface WorkerStart {
   readonly job: ExtractJob;
   readonly path: string | undefined;
+  /** Shared; anything but 0 ends the work after the chunk at hand. */
+  readonly stop: Int32Array;
 }
 
 export type ToWorker = { readonly chunk: Uint8Array } | { readonly end: true };
@@ -52,10 +54,20 @@ async function* chunksFromPort(): AsyncGenerator<Uint8Array> {
   }
 }
 
-async function main({ job, path }: WorkerStart): Promise<void> {
+async function* untilStopped(
+  chunks: AsyncIterable<Uint8Array>,
+  stop: Int32Array,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    if (Atomics.load(stop, 0) !== 0) return;
+    yield chunk;
+  }
+}
+
+async function main({ job, path, stop }: WorkerStart): Promise<void> {
   try {
     const chunks = path === undefined ? chunksFromPort() : readBlobFile(path);
-    const layer = await extractLayer(chunks, job, {
+    const layer = await extractLayer(untilStopped(chunks, stop), job, {
       onProgress: (bytes) => send({ kind: 'progress', bytes }),
     });
     send({ kind: 'done', layer });

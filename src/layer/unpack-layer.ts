@@ -90,7 +90,8 @@ async function inWorker(
   job: ExtractJob,
   { signal, onProgress }: ReadLayerOptions,
 ): Promise<UnpackedLayer> {
-  const start: WorkerStart = { job, path: 'path' in source ? source.path : undefined };
+  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const start: WorkerStart = { job, path: 'path' in source ? source.path : undefined, stop };
   const worker = new Worker(workerUrl(import.meta.url, 'extract-worker.ts'), {
     workerData: start,
     // Inherited flags such as --input-type, which a script given by -e needs, keep a worker from starting.
@@ -108,9 +109,12 @@ async function inWorker(
     else reject(errorOf(message.error));
   });
   worker.on('error', (error) => reject(errorOf({ message: String(error) })));
-  worker.on('exit', (code) =>
-    reject(new OcibuildError('INTERNAL', `Cannot unpack: the worker ended with ${code}`)),
-  );
+  const exited = new Promise<void>((done) => {
+    worker.on('exit', (code) => {
+      reject(new OcibuildError('INTERNAL', `Cannot unpack: the worker ended with ${code}`));
+      done();
+    });
+  });
   signal.addEventListener('abort', onAbort, { once: true });
   feed?.run().catch(reject);
   try {
@@ -118,7 +122,10 @@ async function inWorker(
   } finally {
     signal.removeEventListener('abort', onAbort);
     feed?.stop();
-    await worker.terminate();
+    // Not terminate(): koffi aborts the whole process when its thread is stopped inside of a call.
+    Atomics.store(stop, 0, 1);
+    worker.postMessage({ end: true } satisfies ToWorker);
+    await exited;
   }
 }
 
