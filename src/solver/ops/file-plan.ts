@@ -73,13 +73,15 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
   const made = new Map<string, TreeEntry>();
   const origins = new Map<string, { readonly source: PlanSource; readonly entry: TreeEntry }>();
   const files = new Map<string, FileContent>();
+  /** Of a file with several names: all of them. */
+  const names = new Map<string, Set<string>>();
   /** Directories that a new non-directory replaced: nothing of the base shows below them. */
   const replaced = new Set<string>();
 
   const view: Pick<TreeView, 'get'> = {
     get(path) {
       const own = made.get(path);
-      if (own !== undefined) return own.type === 'hardlink' ? { ...own, type: 'file' } : own;
+      if (own !== undefined) return own;
       for (let up = parentOf(path); up !== undefined; up = parentOf(up))
         if (replaced.has(up)) return undefined;
       return base.get(path);
@@ -96,11 +98,19 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
     const before = view.get(entry.path);
     if (before?.type === 'dir' && entry.type !== 'dir') {
       replaced.add(entry.path);
-      for (const path of made.keys()) if (path.startsWith(`${entry.path}/`)) made.delete(path);
+      for (const path of made.keys()) if (path.startsWith(`${entry.path}/`)) forget(path);
     }
+    forget(entry.path);
     // Archives tell all sorts of modes for a symlink, a file system knows one.
     made.set(entry.path, entry.type === 'symlink' ? { ...entry, mode: 0o777 } : entry);
-    origins.delete(entry.path);
+  }
+
+  function forget(path: string): void {
+    made.delete(path);
+    origins.delete(path);
+    files.delete(path);
+    names.get(path)?.delete(path);
+    names.delete(path);
   }
 
   /** mkdir -p after following symlinks; gives the real path. */
@@ -190,22 +200,26 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
     return at;
   }
 
-  /** The later path of two in canonical order becomes the link: a link's target must come first in a layer. */
-  function linkPaths(a: string, b: string): void {
-    const [target, other] = sortTree([made.get(a) as TreeEntry, made.get(b) as TreeEntry]).map((e) => e.path);
-    const from = made.get(target as string) as TreeEntry;
-    made.set(target as string, { ...from, type: 'file' });
-    made.set(other as string, {
-      ...from,
-      path: other as string,
-      type: 'hardlink',
-      size: 0,
-      link: target as string,
+  /** `path` becomes one more name of the file at `other`, which gets its attributes. */
+  function linkPaths(path: string, other: string): void {
+    const all = names.get(other) ?? new Set([other]);
+    all.add(path);
+    for (const name of [path, other]) names.set(name, all);
+  }
+
+  /** The first name in canonical order is the file: a link's target must come first in a layer. */
+  function withHardlinks(tree: Tree): Tree {
+    const targets = new Map<Set<string>, string>();
+    return tree.map((entry) => {
+      const all = names.get(entry.path);
+      if (all === undefined || all.size < 2) return entry;
+      const { digest, ...facts } = made.get([...all].at(-1) as string) as TreeEntry;
+      const target = targets.get(all);
+      if (target !== undefined)
+        return { ...facts, path: entry.path, type: 'hardlink', size: 0, link: target };
+      targets.set(all, entry.path);
+      return { ...facts, ...(digest === undefined ? {} : { digest }), path: entry.path };
     });
-    for (const [path, entry] of made) {
-      if (entry.type === 'hardlink' && entry.link === other)
-        made.set(path, { ...entry, link: target as string });
-    }
   }
 
   return {
@@ -275,7 +289,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
         // The header of the link tells the facts of the file, as it does for tar and Docker.
         const { mode, uid, gid, mtimeSec } = source.entryAt(path) ?? entry;
         const facts = { ...entry, ...known, mode, uid, gid, mtimeSec, ...(owner ?? {}) };
-        if (known !== undefined && lower !== undefined) {
+        if (known !== undefined && lower !== undefined && !made.has(target)) {
           put({ ...facts, path: target });
           origins.set(target, { source: lower, entry: known });
         }
@@ -283,11 +297,13 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
         put({ ...facts, path: at });
         const origin = origins.get(target);
         if (origin !== undefined) origins.set(at, origin);
+        const inline = files.get(target);
+        if (inline !== undefined) files.set(at, inline);
         linkPaths(at, target);
       }
     },
     finish() {
-      const tree = sortTree([...made.values()]);
+      const tree = withHardlinks(sortTree([...made.values()]));
       return {
         tree,
         content(entry) {
