@@ -1,4 +1,5 @@
 import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
+import { suggest } from '../../errors/suggest.ts';
 import { baseName, resolvePath, type TreeView } from '../../layer/tree-view.ts';
 import type { TreeEntry } from '../../layer/types.ts';
 import type { CopyAction, CopySource } from '../../llb/ops.ts';
@@ -101,8 +102,18 @@ function missing(view: TreeView, path: string): OcibuildError {
     details: { path: `/${path}` },
     hint: behindLink
       ? 'it lies behind a symbolic link, or is excluded: name the directory that the link leads to'
-      : 'check the path, and that no ignore file excludes it',
+      : (nearOf(view, path) ?? 'check the path, and that no ignore file excludes it'),
   });
+}
+
+/** A path that is there and reads like the one that is not: one of its names has a slip of the keyboard. */
+function nearOf(view: TreeView, path: string): string | undefined {
+  const parts = path.split('/');
+  const wrong = parts.findIndex((_, i) => view.get(parts.slice(0, i + 1).join('/')) === undefined);
+  const above = parts.slice(0, wrong).join('/');
+  const near = suggest(parts[wrong] ?? '', view.children(above));
+  const found = near === undefined ? '' : join(above, [near, ...parts.slice(wrong + 1)].join('/'));
+  return near === undefined || view.get(found) === undefined ? undefined : `did you mean "/${found}"?`;
 }
 
 /** Whether an entry is copied, is only passed through, or is left out; and whether a directory is worth a look. */
@@ -152,15 +163,16 @@ function collect(view: TreeView, root: string, rules: Rules): SelectedEntry[] {
 
 /** Paths that match a pattern, component by component. Symlinks are followed above the first wildcard only: from there
  * on the tree is walked, and a link is no directory.
- * @throws COPY_SOURCE_MISSING where the path above the first wildcard is not there; what lies behind a symlink may be
- * missing, as in Docker. */
+ * @throws COPY_SOURCE_MISSING where the path above the first wildcard is not there, or leads in circles; what lies behind
+ * another symlink may be missing, as in Docker. */
 function expand(view: TreeView, pattern: string): string[] {
   const parts = pattern.split('/');
   const first = parts.findIndex(isWild);
   const above = parts.slice(0, first).join('/');
   const start = resolvePath(view, above, { followLast: true });
-  if (start?.path === above && start.entry === undefined) throw missing(view, above);
-  if (start?.entry?.type !== 'dir') return [];
+  const absent = start?.path === above && start.entry === undefined;
+  if (start === undefined || absent) throw missing(view, above);
+  if (start.entry?.type !== 'dir') return [];
   let found: string[] = [start.path];
   for (const part of parts.slice(first)) {
     const matches = compileGoMatch(part);

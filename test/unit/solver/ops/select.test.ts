@@ -49,7 +49,7 @@ describe('selectSources()', () => {
     expect(select(pattern)).toEqual(expected);
   });
 
-  it.each(['none/*', 'sub/none/*/z'])(
+  it.each(['none/*', 'sub/none/*/z', 'loop/*'])(
     'throws COPY_SOURCE_MISSING when the directory of "%s" is missing',
     (path) => {
       expect(() => select(path)).toThrow(expect.objectContaining({ code: 'COPY_SOURCE_MISSING' }));
