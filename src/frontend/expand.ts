@@ -34,6 +34,15 @@ export function expandWith(
     const shown = text.length > 120 ? `${text.slice(0, 117)}...` : text;
     throw instructionError(raw, 'DOCKERFILE_EXPANSION_INVALID', {
       message: `Cannot expand "${shown}" in ${raw.keyword}: ${error.message}`,
+      hint: hintOf(raw, error, options.escapeChar),
     });
   }
+}
+
+function hintOf({ rest }: RawInstruction, { message }: LexError, escapeChar: string): string | undefined {
+  if (rest.startsWith('[')) return `write the array in JSON, which has double quotes only: ["a", "b"]`;
+  if (message.endsWith('quote is not closed')) {
+    return `close the quote, or put "${escapeChar}" before one that is part of the text`;
+  }
+  return undefined;
 }

@@ -56,7 +56,7 @@ export function splitLines(file: SourceFile): string[] {
       'DOCKERFILE_LINE_TOO_LONG',
       `Cannot read line ${index + 1} of "${file.name}": it has ${bytes.toLocaleString('en-US')} B, the limit is ${MAX_LINE_BYTES.toLocaleString('en-US')} B`,
       {
-        hint: 'Break the line with the escape character at its end',
+        hint: 'break the line with the escape character at its end',
         source: { file, ranges: [lineRange(index + 1, 1, 1)] },
       },
     );
@@ -122,7 +122,9 @@ export function joinLines(
             { ...line, endLine: Math.max(lines.length, startLine) },
             'DOCKERFILE_SYNTAX',
             `Cannot read the here-document "${wanted.name}": the file ends before a line with "${wanted.name}" alone`,
-            `Add a line "${wanted.name}" after its text`,
+            body.nearEnd === undefined
+              ? `add a line "${wanted.name}" after its text`
+              : `remove the blanks around "${wanted.name}" in line ${body.nearEnd}`,
           );
         }
         heredocs.push({ ...wanted, content: body.content });
@@ -228,15 +230,17 @@ function readBody(
   lines: readonly string[],
   start: number,
   wanted: Omit<Heredoc, 'content'>,
-): { content: string; next: number; closed: boolean } {
+): { content: string; next: number; closed: boolean; nearEnd?: number } {
   let content = '';
+  let nearEnd: number | undefined;
   for (let at = start; at < lines.length; at++) {
     const line = lines[at] ?? '';
     const bare = trimLineEnd(line);
     if ((wanted.chomp ? bare.replace(/^\t+/, '') : bare) === wanted.name) {
       return { content, next: at + 1, closed: true };
     }
+    if (nearEnd === undefined && bare.trim() === wanted.name) nearEnd = at + 1;
     content += line;
   }
-  return { content, next: lines.length, closed: false };
+  return { content, next: lines.length, closed: false, ...(nearEnd === undefined ? {} : { nearEnd }) };
 }

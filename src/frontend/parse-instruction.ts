@@ -1,4 +1,3 @@
-import { didYouMean } from '../errors/suggest.ts';
 import { type FlagKind, instructionError, readFlags } from './flags.ts';
 import { parseHealthcheck } from './healthcheck.ts';
 import type { CopyInstruction, FromInstruction, Instruction, Pair } from './instructions.ts';
@@ -6,6 +5,7 @@ import { parseHeredocWord } from './lines.ts';
 import type { RawInstruction } from './parser.ts';
 import { parseReset } from './reset.ts';
 import { parseRunFlags } from './run-flags.ts';
+import { hintOfUnknown } from './unknown-word.ts';
 import { readJsonForm, splitBlanks, splitQuoted } from './words.ts';
 
 const KEYWORDS = [
@@ -80,7 +80,7 @@ const NO_TRIGGERS: readonly string[] = ['ONBUILD', 'FROM', 'MAINTAINER'];
  * @throws DOCKERFILE_INSTRUCTION_UNKNOWN, DOCKERFILE_INSTRUCTION_INVALID, DOCKERFILE_FLAG_INVALID
  */
 export function parseInstruction(raw: RawInstruction, escapeChar: string): Instruction {
-  const keyword = knownKeyword(raw, raw.keyword, raw.word);
+  const keyword = knownKeyword(raw, escapeChar);
   const flags = readFlags(raw, FLAGS[keyword] ?? {});
   switch (keyword) {
     case 'FROM':
@@ -134,12 +134,12 @@ function optional<K extends string>(key: K, value: string | undefined): { [P in 
   return value === undefined ? {} : ({ [key]: value } as { [P in K]?: string });
 }
 
-function knownKeyword(raw: RawInstruction, keyword: string, word: string): Keyword {
-  const known = KEYWORDS.find((candidate) => candidate === keyword);
+function knownKeyword(raw: RawInstruction, escapeChar: string): Keyword {
+  const known = KEYWORDS.find((candidate) => candidate === raw.keyword);
   if (known !== undefined) return known;
   throw instructionError(raw, 'DOCKERFILE_INSTRUCTION_UNKNOWN', {
-    message: `Cannot understand instruction "${word}"`,
-    hint: didYouMean(keyword, KEYWORDS),
+    message: `Cannot understand instruction "${raw.word}"`,
+    hint: hintOfUnknown(raw, KEYWORDS, escapeChar),
     range: raw.keywordRange,
   });
 }
@@ -157,10 +157,14 @@ function parseFrom(raw: RawInstruction, flags: Pick<FromInstruction, 'platform' 
   const [base, as, written, ...more] = splitBlanks(raw.rest);
   const form = '"FROM image" or "FROM image AS name"';
   if (base === undefined || more.length > 0 || (as !== undefined && written === undefined)) {
-    throw invalid(raw, `Cannot read "${raw.text}": expected ${form}`);
+    throw invalid(raw, `Cannot read "${raw.text}": expected ${form}`, hintOfFrom(base, as, written));
   }
   if (as !== undefined && as.toUpperCase() !== 'AS') {
-    throw invalid(raw, `Cannot read "${raw.text}": got "${as}" in place of "AS", expected ${form}`);
+    throw invalid(
+      raw,
+      `Cannot read "${raw.text}": got "${as}" in place of "AS", expected ${form}`,
+      hintOfFrom(base, as, written),
+    );
   }
   const name = written?.toLowerCase();
   if (name !== undefined && !/^[a-z][a-z0-9-_.]*$/.test(name)) {
@@ -177,6 +181,12 @@ function parseFrom(raw: RawInstruction, flags: Pick<FromInstruction, 'platform' 
     ...optional('name', name),
     ...(as === undefined || written === undefined ? {} : { written: { as, name: written } }),
   };
+}
+
+function hintOfFrom(base = 'image', as?: string, name?: string): string | undefined {
+  if (as === undefined) return undefined;
+  if (base.endsWith(':') || /^[:@]/.test(as)) return `write the image without a blank in it: "${base}${as}"`;
+  return `write "FROM ${base} AS ${name ?? (as.toUpperCase() === 'AS' ? 'NAME' : as)}"`;
 }
 
 function parseArgs(raw: RawInstruction, escapeChar: string): { key: string; value?: string }[] {
@@ -204,7 +214,10 @@ function parsePairs(raw: RawInstruction, escapeChar: string): Pair[] {
   }
   return words.map((word) => {
     const equals = word.indexOf('=');
-    if (equals < 0) throw invalid(raw, `Cannot read "${word}" in ${raw.keyword}: expected "name=value"`);
+    if (equals < 0) {
+      const hint = 'put a value with blanks in it in double quotes';
+      throw invalid(raw, `Cannot read "${word}" in ${raw.keyword}: expected "name=value"`, hint);
+    }
     if (equals === 0) throw invalid(raw, `Cannot read "${word}" in ${raw.keyword}: the name is empty`);
     return { key: word.slice(0, equals), value: word.slice(equals + 1) };
   });

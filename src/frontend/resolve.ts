@@ -108,17 +108,25 @@ async function resolveImage(
     return await context.resolver.resolve(name, platform, context.signal);
   } catch (error) {
     const isNumber = raw.keyword === 'RUN' && /^\d+$/.test(name) && stages[Number(name)] !== undefined;
-    const near = isNumber
-      ? `name the stage: --mount takes no numbers of stages`
-      : didYouMean(
-          name,
-          stages.flatMap((stage) => stage.name ?? []),
-        );
+    const near = isUnset(raw, error)
+      ? `"${raw.rest}" expands to "${name}": declare its ARG before the first FROM with a default, or pass it with --build-arg`
+      : isNumber
+        ? `name the stage: --mount takes no numbers of stages`
+        : didYouMean(
+            name,
+            stages.flatMap((stage) => stage.name ?? []),
+          );
     throw withSource(near === undefined ? error : withHint(error, near), {
       file: raw.file,
       ranges: [raw.range],
     });
   }
+}
+
+/** A name with a variable in it that came out as no name at all. */
+function isUnset({ keyword, rest }: RawInstruction, error: unknown): boolean {
+  const isWrong = error instanceof OcibuildError && error.code === 'REFERENCE_INVALID';
+  return keyword === 'FROM' && rest.includes('$') && isWrong;
 }
 
 function withHint(error: unknown, hint: string): unknown {

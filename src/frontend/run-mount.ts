@@ -104,6 +104,12 @@ export function readMount(raw: RawInstruction, mount: RunMount, reader: MountRea
   const fail = (message: string, hint?: string): OcibuildError => flagError(raw, flag, message, hint);
   const values = new Map<string, string>();
   for (const { key, value } of mount.fields) {
+    if (key === '' && value === undefined) {
+      throw fail(
+        'Cannot read --mount: one of its options is empty',
+        'join them with commas, without blanks: --mount=type=bind,target=/src',
+      );
+    }
     if (!KEYS.includes(key)) {
       const what = value === undefined ? `"${key}"` : `"${key}=${value}"`;
       throw fail(`Cannot use ${what} in --mount: there is no such key`, didYouMean(key, KEYS));

@@ -130,6 +130,6 @@ function tagFault(tag: string): string {
 function fault(text: string, why: string, suggestion?: string): OcibuildError {
   return new OcibuildError('REFERENCE_INVALID', `Cannot read image name "${text}": ${why}`, {
     details: { reference: text },
-    ...(suggestion === undefined ? {} : { hint: `did you mean "${suggestion}"` }),
+    ...(suggestion === undefined ? {} : { hint: `did you mean "${suggestion}"?` }),
   });
 }

@@ -54,6 +54,20 @@ const CASES: readonly [text: string, line: number, code: string, message: RegExp
     'DOCKERFILE_STAGE_INVALID',
     /defined after/,
   ],
+  ['FROM base\n<<<<<<< HEAD\n', 2, 'DOCKERFILE_INSTRUCTION_UNKNOWN', /"<<<<<<<"/, /merge/],
+  ['FROM base\nRUN a &&\n  apt b', 3, 'DOCKERFILE_INSTRUCTION_UNKNOWN', /"apt"/, /line above.*"\\"/],
+  ['# escape=`\nFROM base\n&& b', 3, 'DOCKERFILE_INSTRUCTION_UNKNOWN', /"&&"/, /line above.*"`"/],
+  ['services:\n', 1, 'DOCKERFILE_INSTRUCTION_UNKNOWN', /"services:"/, /YAML/],
+  ['FROM\u00a0base', 1, 'DOCKERFILE_INSTRUCTION_UNKNOWN', /base/, /no-break/],
+  ['\ufffdFROM base', 1, 'DOCKERFILE_INSTRUCTION_UNKNOWN', /FROM/, /UTF-8/],
+  ['FROM base builder', 1, 'DOCKERFILE_INSTRUCTION_INVALID', /expected/, /"FROM base AS builder"/],
+  ['FROM base A builder', 1, 'DOCKERFILE_INSTRUCTION_INVALID', /"A"/, /"FROM base AS builder"/],
+  ['FROM base: v1', 1, 'DOCKERFILE_INSTRUCTION_INVALID', /expected/, /"base:v1"/],
+  ["FROM base\nCOPY ['a b', '/c d']", 2, 'DOCKERFILE_EXPANSION_INVALID', /not closed/, /double quotes only/],
+  ["FROM base\nENV A=it's", 2, 'DOCKERFILE_EXPANSION_INVALID', /not closed/, /put "\\" before/],
+  ['FROM base\nRUN <<END\na\n  END', 2, 'DOCKERFILE_SYNTAX', /the file ends/, /blanks.*line 4/],
+  ['FROM base\nRUN --mount=type=bind, target=/x a', 2, 'DOCKERFILE_FLAG_INVALID', /empty/, /without blanks/],
+  ['FROM base\nONBUILD ENV A=1 B', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /"B" in ENV/, /quotes/],
   ['FROM base\nENV A', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /value is missing/],
   ['FROM base\nENV A=1 B', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /expected "name=value"/],
   ['FROM base\nENV =1', 2, 'DOCKERFILE_INSTRUCTION_INVALID', /name is empty/],
@@ -92,6 +106,18 @@ describe('convertDockerfile() refuses', () => {
     expect(error).toBeInstanceOf(MultiError);
     const { errors } = error as MultiError;
     expect(errors.map(({ source }) => source?.ranges[0]?.start.line)).toEqual([2, 3, 5]);
+  });
+
+  it('mounts together with faults of syntax when no variable is in them', async () => {
+    const error = await failure(
+      'FROM base\nFOO a\nRUN --mount=type=cahce,target=/x ok\nRUN --mount=targe=/x --mount=id=$a,typ=b ok',
+    );
+    const { errors } = error as MultiError;
+    expect(errors.map(({ source, hint }) => [source?.ranges[0]?.start.line, hint])).toEqual([
+      [2, 'did you mean "ADD"?'],
+      [3, 'did you mean "cache"?'],
+      [4, 'did you mean "target"?'],
+    ]);
   });
 
   it('faults that show up after parsing together when they are independent', async () => {

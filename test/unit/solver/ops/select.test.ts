@@ -30,6 +30,16 @@ function select(path: string, wildcard = /[*?[\\]/.test(path)): string[] {
 }
 
 describe('selectSources()', () => {
+  it.each([
+    ['sub/a.tx', /"\/sub\/a.txt"/],
+    ['sbu/deep/z.txt', /"\/sub\/deep\/z.txt"/],
+    ['Sub/a.txt', /"\/sub\/a.txt"/],
+    ['sbu/nothing', /check the path/],
+    ['nothing/like/it', /check the path/],
+  ])('names the path that may have been meant when it is %s', (path, hint) => {
+    expect(() => select(path)).toThrow(expect.objectContaining({ hint: expect.stringMatching(hint) }));
+  });
+
   it.each<[string, string[]]>([
     ['*.txt', ['a.txt<a.txt', 'b.txt<b.txt']],
     ['?.txt', ['a.txt<a.txt', 'b.txt<b.txt']],
