@@ -5,6 +5,7 @@ export interface Faults {
   /** Runs a step; undefined: it failed, and its fault is kept. Bugs pass through. */
   attempt<T>(step: () => T): T | undefined;
   add(error: OcibuildError): void;
+  any(): boolean;
   /** Throws what was kept, alone or as a MultiError, in order of the lines. */
   check(): void;
 }
@@ -22,6 +23,7 @@ export function createFaults(): Faults {
       }
     },
     add: (error) => void kept.push(error),
+    any: () => kept.length > 0,
     check() {
       const [first, ...more] = kept.toSorted((a, b) => lineOf(a) - lineOf(b));
       if (first === undefined) return;

@@ -5,6 +5,7 @@ import { createFaults, type Faults } from './faults.ts';
 import type { Instruction } from './instructions.ts';
 import { parseInstruction } from './parse-instruction.ts';
 import { type ParsedFile, parseFile } from './parser.ts';
+import { readMount } from './run-mount.ts';
 import type { FrontendContext } from './types.ts';
 
 /** A Dockerfile, read: its instructions with variables unexpanded, and in which language it is. */
@@ -33,6 +34,7 @@ export async function readProgram(
   const instructions = parseAll(parsed, faults);
   const program: FileProgram = { file, directives, instructions, escapeChar, extended };
   onRead?.(program);
+  if (faults.any()) addMountFaults(program, faults);
   faults.check();
   return program;
 }
@@ -62,4 +64,18 @@ function parseAll(parsed: ParsedFile, faults: Faults): Instruction[] {
   return parsed.instructions.flatMap(
     (raw) => faults.attempt(() => parseInstruction(raw, parsed.escapeChar)) ?? [],
   );
+}
+
+/** Mounts are read with their stage, which a file that has faults of syntax does not come to. */
+function addMountFaults({ instructions, extended, escapeChar }: FileProgram, faults: Faults): void {
+  const expand = (text: string): string => text;
+  for (const instruction of instructions) {
+    if (instruction.kind !== 'RUN') continue;
+    for (const mount of instruction.mounts) {
+      const isPlain = mount.fields.every(
+        ({ value = '' }) => !value.includes('$') && !value.includes(escapeChar),
+      );
+      if (isPlain) faults.attempt(() => readMount(instruction.raw, mount, { expand, extended }));
+    }
+  }
 }
