@@ -1,4 +1,4 @@
-import { createReadStream, mkdirSync } from 'node:fs';
+import { createReadStream, mkdirSync, statSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import type { StoreRoot } from '../../cache/types.ts';
 import { isOcibuildError, OcibuildError, throwIfAborted } from '../../errors/error.ts';
@@ -33,7 +33,7 @@ export function createArchiveReader(root: StoreRoot): ArchiveStore {
       try {
         // Owners and devices are in the tree; the directory lends bytes, and takes no rights to be made.
         const how = { opaqueXattr: 'user.overlay.opaque', contentOnly: true, foreign: true } as const;
-        const { tree } = await unpackLayer({ path }, { dest, ...how, signal });
+        const { tree } = await unpackLayer({ path }, { dest, size: statSync(file).size, ...how, signal });
         checkNames(file, tree);
         const view = createTreeView([tree]);
         const links = foreignLinks(tree);

@@ -3,14 +3,14 @@ import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { createArchiveReader } from '../../../../src/build/inputs/archives.ts';
+import { openStore } from '../../../../src/cache/store-root.ts';
 import { foreignTar, type Member } from '../../../support/layers.ts';
-import { tempStore } from '../../cache/temp-store.ts';
 import { tempDir } from '../fixture.ts';
 
 const signal = new AbortController().signal;
 
 async function open(bytes: Buffer) {
-  const { root } = await tempStore();
+  const root = await openStore(join(tempDir(), 'store'));
   const file = join(tempDir(), 'archive');
   writeFileSync(file, bytes);
   const reader = createArchiveReader(root);
