@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createIgnoreMatcher } from '../../src/util/ignore-matcher.ts';
+import { runs } from '../support/runs.ts';
 
 const element = fc.constantFrom('a', 'b', 'ab', '*', 'a*', '?', '**');
 const pattern = fc
@@ -63,7 +64,7 @@ describe('createIgnoreMatcher() on generated patterns', () => {
           }
         },
       ),
-      { numRuns: 1000 },
+      runs(500),
     );
   });
 
@@ -73,7 +74,7 @@ describe('createIgnoreMatcher() on generated patterns', () => {
         const visible = !naive(patterns, [...dir, ...below]);
         if (visible) expect(createIgnoreMatcher(patterns).mayContainIncluded(dir.join('/'))).toBe(true);
       }),
-      { numRuns: 1000 },
+      runs(500),
     );
   });
 });

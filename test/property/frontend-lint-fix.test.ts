@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { convertDockerfile } from '../../src/frontend/convert.ts';
 import type { FrontendResult } from '../../src/frontend/types.ts';
+import { runs } from '../support/runs.ts';
 import { anyImage, fixed } from '../unit/frontend/lint/support.ts';
 
 const word = fc.string({ unit: fc.constantFrom(...'abB1_-./:,'), minLength: 1, maxLength: 6 });
@@ -64,7 +65,7 @@ describe('fixes', () => {
         expect(await fixed(after)).toBe(after);
         if (after !== text) compared++;
       }),
-      { numRuns: 300 },
+      runs(150),
     );
     expect(compared).toBeGreaterThan(30);
   });

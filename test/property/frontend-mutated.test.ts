@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { OcibuildError } from '../../src/errors/error.ts';
+import { runs } from '../support/runs.ts';
 import { convert, image } from '../unit/frontend/support.ts';
 
 const SEED = `# syntax=docker/dockerfile:1
@@ -109,7 +110,7 @@ describe('convertDockerfile() on mutated files', () => {
       fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 4 }), async (edits) => {
         await convertAnything(mutate(SEED, edits));
       }),
-      { numRuns: 400 },
+      runs(200),
     );
   });
 
@@ -120,7 +121,7 @@ describe('convertDockerfile() on mutated files', () => {
       fc.asyncProperty(file, fc.array(edit, { maxLength: 3 }), async (text, edits) => {
         await convertAnything(mutate(text, edits));
       }),
-      { numRuns: 900 },
+      runs(400),
     );
   });
 
@@ -132,7 +133,7 @@ describe('convertDockerfile() on mutated files', () => {
         const [cut, from] = [Math.floor(at * first.length), Math.floor((1 - at) * second.length)];
         await convertAnything(first.slice(0, cut) + second.slice(from));
       }),
-      { numRuns: 400 },
+      runs(200),
     );
   });
 });

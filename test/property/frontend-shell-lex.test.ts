@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { expandText, LexError } from '../../src/frontend/shell-lex.ts';
+import { runs } from '../support/runs.ts';
 
 /** A text as a tree, so that the expected result is computed from the tree and never by reading the text. */
 type Node =
@@ -158,7 +159,7 @@ describe('expandText() on generated texts', () => {
       fc.property(usual, (nodes) => {
         expect(expandText(print(nodes), lookup, { escapeChar: '\\' }).text).toBe(evaluate(nodes));
       }),
-      { numRuns: 400 },
+      runs(300),
     );
   });
 
@@ -172,7 +173,7 @@ describe('expandText() on generated texts', () => {
           expect(error).toBeInstanceOf(LexError);
         }
       }),
-      { numRuns: 1000 },
+      runs(500),
     );
   });
 });

@@ -8,6 +8,7 @@ import { sortTree, treeDigest } from '../../src/layer/tree.ts';
 import type { TreeEntry } from '../../src/layer/types.ts';
 import { applyLayer, readTree } from '../../src/layer/unpack-layer.ts';
 import { createScratch, entryOf, foreignTar, type Scratch, sealHeader, streamOf } from '../support/layers.ts';
+import { runs } from '../support/runs.ts';
 
 const signal = new AbortController().signal;
 
@@ -121,7 +122,7 @@ describe('layers', () => {
           expect(treeDigest(read.tree)).toBe(treeDigest(packed.tree));
         },
       ),
-      { numRuns: 40 },
+      runs(25),
     );
   });
 
@@ -136,7 +137,7 @@ describe('layers', () => {
           .map(({ entry }) => entry);
         expect(sortTree(shuffled)).toEqual(sortTree(tree));
       }),
-      { numRuns: 40 },
+      runs(25),
     );
   });
 
@@ -145,6 +146,7 @@ describe('layers', () => {
       fc.property(fc.uint8Array(), (bytes) => {
         expect(encodeName(decodeName(Buffer.from(bytes)))).toEqual(Buffer.from(bytes));
       }),
+      runs(100),
     );
   });
 
@@ -183,7 +185,7 @@ describe('layers', () => {
           if (isOcibuildError(failure)) expect(failure.code).toBe('LAYER_INVALID');
         },
       ),
-      { numRuns: 120 },
+      runs(60),
     );
   });
 
@@ -220,7 +222,7 @@ describe('layers', () => {
         expect(readdirSync(scratch.path('outside'))).toEqual(['victim']);
         expect(readFileSync(scratch.path('outside/victim'), 'utf8')).toBe('safe');
       }),
-      { numRuns: 120 },
+      runs(60),
     );
   });
 });

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { TreeEntry } from '../../src/layer/types.ts';
 import { digestOf } from '../../src/llb/definition.ts';
 import type { CopyAction, ExecMount, ExecOp, FileOp, Owner } from '../../src/llb/ops.ts';
+import { runs } from '../support/runs.ts';
 import { bound, entry, keyParts, localOp, opDeps, resultParts, stepOp } from '../unit/solver/ops/fixture.ts';
 
 const word = fc.stringMatching(/^[a-z]{1,3}$/);
@@ -111,7 +112,7 @@ describe('cache keys', () => {
       fc.asyncProperty(pair(execOp), async ([a, b]) => {
         expect((await key(a)) === (await key(b))).toBe(same(a, b));
       }),
-      { numRuns: 150 },
+      runs(80),
     );
   });
 
@@ -137,6 +138,7 @@ describe('cache keys', () => {
         const [one, two] = [await resultParts(op, [{ layers: a }]), await resultParts(op, [{ layers: b }])];
         expect(same(one, two)).toBe(same(a, b));
       }),
+      runs(100),
     );
   });
 
@@ -148,7 +150,7 @@ describe('cache keys', () => {
       fc.asyncProperty(pair(fileOp(path)), async ([a, b]) => {
         expect((await key(a)) === (await key(b))).toBe(same(a, b));
       }),
-      { numRuns: 150 },
+      runs(80),
     );
   });
 
@@ -162,7 +164,7 @@ describe('cache keys', () => {
       fc.asyncProperty(pair(given), async ([a, b]) => {
         expect((await key(a.op, a.tree)) === (await key(b.op, touched(b.tree)))).toBe(same(a, b));
       }),
-      { numRuns: 150 },
+      runs(80),
     );
   });
 
@@ -182,6 +184,7 @@ describe('cache keys', () => {
         expect((await key(a)) === (await key(touched(b)))).toBe(same(a, b));
         expect(await key(a)).toBe(await key(touched(a)));
       }),
+      runs(100),
     );
   });
 });

@@ -23,6 +23,7 @@ import { scanContext } from '../../../src/cache/context-scan.ts';
 import type { ContextEntry, ContextScan, ScanOptions } from '../../../src/cache/context-types.ts';
 import { sys } from '../../../src/layer/sys.ts';
 import { compareEntries } from '../../../src/layer/tree.ts';
+import { runs } from '../../support/runs.ts';
 import { tempDir } from './temp-store.ts';
 
 const signal = new AbortController().signal;
@@ -380,7 +381,7 @@ describe('stat cache', () => {
         }
         rmSync(base, { recursive: true });
       }),
-      { numRuns: 60 },
+      runs(25),
     );
   });
 });

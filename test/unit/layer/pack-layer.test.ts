@@ -10,14 +10,14 @@ import { createScratch, decompressed, entryOf, type Scratch, sha256 } from '../.
 
 const signal = new AbortController().signal;
 
-/** 24 MB in 300 files, one of them larger than a chunk. */
-function largeTree(scratch: Scratch): Tree {
+/** Files of 64 KiB, the one in the middle larger than a chunk. */
+function treeOfMany(scratch: Scratch, count: number): Tree {
   // Repeats, so that compressing it takes no time that a unit test should not take.
   const noise = Buffer.alloc(64 << 10, randomBytes(512));
   const tree = [entryOf('app', 'dir')];
-  for (let i = 0; i < 300; i++) {
+  for (let i = 0; i < count; i++) {
     const name = `app/f${String(i).padStart(3, '0')}`;
-    const data = i === 150 ? Buffer.alloc(5_000_001, noise) : Buffer.concat([Buffer.from(name), noise]);
+    const data = i === count / 2 ? Buffer.alloc(5_000_001, noise) : Buffer.concat([Buffer.from(name), noise]);
     tree.push({ ...scratch.file(name, data), digest: sha256(data) });
   }
   return tree;
@@ -46,7 +46,7 @@ describe('packLayer()', () => {
 
   it('gives the same blob when digests were known, unknown, or members were copied', async () => {
     using scratch = createScratch();
-    const tree = largeTree(scratch);
+    const tree = treeOfMany(scratch, 60);
     const cold = await scratch.pack(tree);
     const unknown = await scratch.pack(tree.map(({ digest: _, ...entry }) => entry));
     const warm = await scratch.pack(tree, { previous: [{ blob: cold.blob, index: cold.index! }] });
@@ -58,7 +58,8 @@ describe('packLayer()', () => {
 
   it('reads nothing before the first change when a previous blob and its states are there', async () => {
     using scratch = createScratch();
-    const tree = largeTree(scratch);
+    // States are kept in archives of 16 MiB and more.
+    const tree = treeOfMany(scratch, 240);
     const cold = await scratch.pack(tree);
     const changed = tree.map((entry) =>
       entry.path === 'app/f200' ? { ...scratch.file(entry.path, 'new'), digest: sha256('new') } : entry,
@@ -83,7 +84,7 @@ describe('packLayer()', () => {
 
   it('makes a member anew when the one in the previous blob is damaged', async () => {
     using scratch = createScratch();
-    const tree = largeTree(scratch);
+    const tree = treeOfMany(scratch, 60);
     const cold = await scratch.pack(tree);
     const bytes = readFileSync(cold.blob);
     const at = cold.index!.chunks[2]!.offset + 40;
@@ -98,7 +99,7 @@ describe('packLayer()', () => {
 
   it('copies no member when level or method differ', async () => {
     using scratch = createScratch();
-    const tree = largeTree(scratch);
+    const tree = treeOfMany(scratch, 60);
     const one = await scratch.pack(tree, { level: 1 });
     const six = await scratch.pack(tree, { level: 6, previous: [{ blob: one.blob, index: one.index! }] });
     expect(six.digest).toBe((await scratch.pack(tree, { level: 6 })).digest);
@@ -157,7 +158,7 @@ describe('packLayer()', () => {
 
   it('throws CANCELLED and removes the blob when the signal fires on the way', async () => {
     using scratch = createScratch();
-    const tree = largeTree(scratch);
+    const tree = treeOfMany(scratch, 60);
     const controller = new AbortController();
     const dest = scratch.path('blob');
     const running = scratch.pack(tree, {

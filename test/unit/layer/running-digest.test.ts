@@ -24,12 +24,11 @@ describe('createRunningDigest()', () => {
   });
 
   it('counts beyond 512 MiB when it goes on from there', () => {
-    const block = Buffer.alloc(1 << 20, 'z');
-    const whole = createRunningDigest({ states: true });
-    for (let i = 0; i < 513; i++) whole.update(block);
+    // The state behind 513 MiB of "z", and what sha256sum says of them.
+    const state = '7466bf16316a283c5cdcf92084492fd4c6e903f623d992d0a728b2e009ef3045';
     const resumed = createRunningDigest({ states: true });
-    resumed.resume(whole.state()!, 513 << 20);
-    expect(resumed.digest()).toBe(whole.digest());
+    expect(resumed.resume(state, 513 << 20)).toBe(true);
+    expect(resumed.digest()).toBe('sha256:b87b14e7b00461064b4fc539ef30e5ef5a9fced2f5e38a7b5aa200e794f084f2');
   });
 
   it('refuses a state when it is damaged or not at a block', () => {

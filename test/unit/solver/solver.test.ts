@@ -15,6 +15,7 @@ import type {
   SolvedInputs,
   SolverOp,
 } from '../../../src/solver/types.ts';
+import { runs } from '../../support/runs.ts';
 
 /** A graph of named steps; a step's op is only its name. */
 function graphOf(steps: Readonly<Record<string, readonly string[]>>, ignore: readonly string[] = []) {
@@ -295,7 +296,7 @@ describe('createSolver()', () => {
           expect(events.filter((event) => event.kind === 'completed').length).toBe(started);
         },
       ),
-      { numRuns: 60 },
+      runs(60),
     );
   });
 });
