@@ -1,15 +1,14 @@
 import { OcibuildError } from '../errors/error.ts';
-import { documentKind, parseConfig, parseDocument } from '../image/manifest.ts';
-import { formatPlatform, hostPlatform, parsePlatform, selectPlatform } from '../image/platform.ts';
-import { familiarName, parseReference, type Reference, withDefaultTag } from '../image/reference.ts';
-import { type Descriptor, type Digest, type History, MEDIA_TYPE } from '../image/types.ts';
+import { hostPlatform } from '../image/platform.ts';
+import { familiarName, parseReference, withDefaultTag } from '../image/reference.ts';
+import type { Descriptor, Digest, History } from '../image/types.ts';
+import { choosePlatform } from '../transfer/choose-platform.ts';
 import { copyImage } from '../transfer/copy-image.ts';
-import { repositoryTarget } from '../transfer/repository.ts';
-import type { ContentSource, ContentTarget, TransferEvent } from '../transfer/types.ts';
+import { repositorySource, repositoryTarget } from '../transfer/repository.ts';
+import type { ContentSource, TransferEvent } from '../transfer/types.ts';
 import { type Engine, openEngine } from './engine.ts';
-import { createBlobFetcher } from './inputs/fetch-blob.ts';
 import { inspectImage, type StoreCommandOptions } from './store-commands.ts';
-import { storeContent } from './store-content.ts';
+import { storeContent, storeTarget } from './store-content.ts';
 
 export interface TransferOptions extends StoreCommandOptions {
   /** `os/arch[/variant]`: one image of an index. */
@@ -33,7 +32,9 @@ export async function pushImage(
   await using engine = await openEngine({ root, ...options });
   const ref = withDefaultTag(parseReference(to));
   const source = storeContent(engine);
-  const top = await choosePlatform(findTop(engine, name), source, options);
+  const found = findTop(engine, name);
+  const { platform } = options;
+  const top = platform === undefined ? found : await choosePlatform(found, source, { platform, signal });
   const tags = ref.tag === undefined ? [] : [ref.tag];
   const target = repositoryTarget(await engine.registry(), ref, { digest: top.digest, tags });
   await copyImage(top, { from: source, to: target }, { signal, ...eventsOf(options) });
@@ -46,36 +47,33 @@ export async function pushImage(
  */
 export async function pullImage(
   root: string,
-  name: string,
+  reference: string,
   options: TransferOptions & { readonly allPlatforms?: boolean },
 ): Promise<{ readonly digest: Digest; readonly reference: string }> {
   const { signal } = options;
   await using engine = await openEngine({ root, ...options });
-  const ref = withDefaultTag(parseReference(name));
+  const ref = withDefaultTag(parseReference(reference));
   const registry = await engine.registry();
   const resolved = await registry.resolve(ref, { signal });
-  const fetcher = registry.fetcher(ref);
+  const fetched = repositorySource(registry, ref, resolved);
   const source: ContentSource = {
-    async readBytes(descriptor) {
-      if (descriptor.digest === resolved.descriptor.digest) return resolved.bytes;
-      if (engine.content.stat(descriptor.digest) !== undefined) {
-        return engine.content.readBytes(descriptor.digest, MAX_DOCUMENT_BYTES);
-      }
-      return fetcher.fetchBytes(descriptor, { signal });
+    ...fetched,
+    async readBytes(descriptor, cancel) {
+      const isKnown = engine.content.stat(descriptor.digest) !== undefined;
+      if (isKnown) return engine.content.readBytes(descriptor.digest, MAX_DOCUMENT_BYTES);
+      return fetched.readBytes(descriptor, cancel);
     },
-    blob: () => ({
-      mountFrom: () => undefined,
-      open() {
-        throw new OcibuildError('INTERNAL', 'Cannot open a part of a blob of a registry');
-      },
-    }),
   };
   const chosen =
     options.allPlatforms === true
       ? resolved.descriptor
-      : await choosePlatform(resolved.descriptor, source, { ...options, always: true });
-  await copyImage(chosen, { from: source, to: storeTarget(engine, ref) }, { signal, ...eventsOf(options) });
-  if (ref.tag !== undefined) engine.index.set(familiarName(ref), chosen);
+      : await choosePlatform(resolved.descriptor, source, {
+          platform: options.platform ?? hostPlatform(),
+          signal,
+        });
+  const name = ref.tag === undefined ? undefined : familiarName(ref);
+  const target = storeTarget(engine, { name, origin: `${ref.registry}/${ref.repository}`, signal });
+  await target(chosen, (to) => copyImage(chosen, { from: source, to }, { signal, ...eventsOf(options) }));
   return { digest: chosen.digest, reference: familiarName(ref) };
 }
 
@@ -124,46 +122,8 @@ export async function imageHistory(
     .reverse();
 }
 
-function storeTarget(engine: Engine, ref: Reference): ContentTarget {
-  const name = `${ref.registry}/${ref.repository}`;
-  return {
-    async putBlob(descriptor, _blob, { signal, onProgress }) {
-      if (engine.content.stat(descriptor.digest) === descriptor.size) return 'exists';
-      const fetchBlob = createBlobFetcher({
-        content: engine.content,
-        registry: engine.registry,
-        onProgress: (_, bytes) => onProgress(bytes),
-      });
-      await fetchBlob({ type: 'registry', name }, descriptor, signal);
-      return 'copied';
-    },
-    async putDocument({ mediaType }, bytes) {
-      engine.content.putBytes(bytes);
-      knowLayers(engine, bytes, { mediaType, name });
-    },
-  };
-}
-
-/** Where layers came from lets a push to the same registry mount them. */
-function knowLayers(
-  { content, layers }: Engine,
-  bytes: Buffer,
-  { mediaType, name }: { readonly mediaType: string; readonly name: string },
-): void {
-  const document = parseDocument(bytes, mediaType);
-  if (document.kind !== 'manifest' || !isImageConfig(document.manifest.config.mediaType)) return;
-  const config = parseConfig(content.readBytes(document.manifest.config.digest, MAX_DOCUMENT_BYTES));
-  for (const [i, descriptor] of document.manifest.layers.entries()) {
-    const diffId = config.rootfs.diff_ids[i];
-    if (diffId !== undefined) layers.addBase({ diffId, descriptor, origin: { type: 'registry', name } });
-  }
-}
-
-function isImageConfig(mediaType: string): boolean {
-  return mediaType === MEDIA_TYPE.config || mediaType === MEDIA_TYPE.dockerConfig;
-}
-
-function findTop(engine: Engine, name: string): Descriptor {
+/** @throws IMAGE_NOT_FOUND */
+export function findTop(engine: Engine, name: string): Descriptor {
   const found = engine.index.resolve(name);
   if (found !== undefined) return found;
   const names = engine.index.list().map((image) => image.name);
@@ -171,28 +131,6 @@ function findTop(engine: Engine, name: string): Descriptor {
     hint:
       names.length === 0 ? 'the store holds no images' : `the store holds ${names.slice(0, 5).join(', ')}`,
   });
-}
-
-/** The image of an index that is meant; the index itself where no platform was named and none must be. */
-async function choosePlatform(
-  top: Descriptor,
-  source: ContentSource,
-  { platform, signal, always = false }: TransferOptions & { readonly always?: boolean },
-): Promise<Descriptor> {
-  const isIndex = documentKind(top.mediaType) === 'index';
-  if (!isIndex || (platform === undefined && !always)) return top;
-  const document = parseDocument(await source.readBytes(top, signal), top.mediaType);
-  if (document.kind !== 'index') return top;
-  const wanted = platform === undefined ? hostPlatform() : parsePlatform(platform);
-  const { manifests } = document.index;
-  const platforms = manifests.map((entry) => entry.platform);
-  const found = manifests[selectPlatform(platforms, wanted)];
-  if (found !== undefined) return found;
-  const has = platforms.flatMap((one) => (one === undefined ? [] : [formatPlatform(one)])).join(', ');
-  throw new OcibuildError(
-    'IMAGE_PLATFORM_MISSING',
-    `Cannot use the index "${top.digest}" for ${formatPlatform(wanted)}: it has ${has || 'no platform'}`,
-  );
 }
 
 function eventsOf({ onEvent }: TransferOptions): { onEvent?: NonNullable<TransferOptions['onEvent']> } {

@@ -1,11 +1,15 @@
-import { createReadStream } from 'node:fs';
-import { Readable } from 'node:stream';
+import { closeSync, openSync, rmSync } from 'node:fs';
+import { storeError } from '../cache/store-error.ts';
 import type { LayerOrigin } from '../cache/types.ts';
-import { OcibuildError } from '../errors/error.ts';
+import { isOcibuildError, OcibuildError } from '../errors/error.ts';
+import { fileSink } from '../exporter/target.ts';
+import { isImageConfig, parseConfig, parseDocument } from '../image/manifest.ts';
 import { formatPlatform } from '../image/platform.ts';
 import { parseReference } from '../image/reference.ts';
 import type { Descriptor } from '../image/types.ts';
-import type { ContentSource } from '../transfer/types.ts';
+import { openPart } from '../transfer/file-part.ts';
+import { moveBlob } from '../transfer/move-blob.ts';
+import type { ContentSource, ImageTarget } from '../transfer/types.ts';
 import type { Engine } from './engine.ts';
 import { createBlobFetcher } from './inputs/fetch-blob.ts';
 
@@ -38,6 +42,7 @@ export function storeContent(engine: Engine): ContentSource {
     blob(descriptor, signal) {
       const { digest, size } = descriptor;
       return {
+        ...(engine.content.stat(digest) === size ? { file: engine.content.path(digest) } : {}),
         async open(offset, length) {
           if (engine.content.stat(digest) !== size) {
             const origin = originOf(descriptor);
@@ -49,8 +54,7 @@ export function storeContent(engine: Engine): ContentSource {
             }
             await fetchBlob(origin, descriptor, signal);
           }
-          if (length === 0) return Readable.from([]);
-          return createReadStream(engine.content.path(digest), { start: offset, end: offset + length - 1 });
+          return openPart(engine.content.path(digest), offset, length);
         },
         mountFrom(registry) {
           const origin = originOf(descriptor);
@@ -61,4 +65,61 @@ export function storeContent(engine: Engine): ContentSource {
       };
     },
   };
+}
+
+export interface StoreTargetOptions {
+  /** What the image is called here; undefined: nothing. */
+  readonly name: string | undefined;
+  /** The repository that it comes from: a push to the same registry can mount its layers. */
+  readonly origin?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** The store as the target of a transfer. Blobs of a transfer that failed stay: a second try does not fetch them. */
+export function storeTarget(engine: Engine, { name, origin, signal }: StoreTargetOptions): ImageTarget {
+  const { content } = engine;
+  return async (top, fill) => {
+    await fill({
+      async putBlob(descriptor, blob, options) {
+        const { digest, size } = descriptor;
+        if (content.stat(digest) === size) return 'exists';
+        const temp = content.tempFile();
+        try {
+          const fd = openSync(temp, 'wx');
+          try {
+            await moveBlob(descriptor, blob, { ...options, sink: fileSink(fd, signal) });
+          } finally {
+            closeSync(fd);
+          }
+        } catch (error) {
+          rmSync(temp, { force: true });
+          throw isOcibuildError(error) ? error : storeError(error, temp);
+        }
+        content.ingest(temp, digest, size);
+        return 'copied';
+      },
+      async putDocument({ mediaType }, bytes) {
+        content.putBytes(bytes);
+        knowLayers(engine, bytes, { mediaType, origin });
+      },
+    });
+    if (name === undefined) return;
+    const { annotations: _, ...descriptor } = top;
+    engine.index.set(name, descriptor);
+  };
+}
+
+function knowLayers(
+  { content, layers }: Engine,
+  bytes: Buffer,
+  { mediaType, origin }: { readonly mediaType: string; readonly origin: string | undefined },
+): void {
+  const document = parseDocument(bytes, mediaType);
+  if (document.kind !== 'manifest' || !isImageConfig(document.manifest.config.mediaType)) return;
+  const config = parseConfig(content.readBytes(document.manifest.config.digest, MAX_DOCUMENT_BYTES));
+  const from: LayerOrigin | undefined = origin === undefined ? undefined : { type: 'registry', name: origin };
+  for (const [i, descriptor] of document.manifest.layers.entries()) {
+    const diffId = config.rootfs.diff_ids[i];
+    if (diffId !== undefined) layers.addBase({ diffId, descriptor, origin: from });
+  }
 }

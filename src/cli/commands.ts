@@ -1,5 +1,5 @@
 import { BUILD_FLAGS, GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS, LOCK_FLAGS, UNPACK_FLAGS } from './flags.ts';
-import { DIFF_FLAGS, HISTORY_FLAGS, LOGIN_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
+import { COPY_FLAGS, DIFF_FLAGS, HISTORY_FLAGS, LOGIN_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
 import type { Flag } from './types.ts';
 
 export type CommandName =
@@ -13,6 +13,7 @@ export type CommandName =
   | 'rmi'
   | 'pull'
   | 'push'
+  | 'copy'
   | 'login'
   | 'logout'
   | 'unpack'
@@ -98,6 +99,16 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
       'ocibuild push app:v0 registry.example/team/app:v0',
     ],
   },
+  copy: {
+    usage: 'ocibuild copy [flags] SRC DST',
+    summary: 'copy an image between registries, layouts, archives and the store',
+    flags: COPY_FLAGS,
+    examples: [
+      'ocibuild copy docker://registry.example/team/app:v0 oci:layout:v0',
+      'ocibuild copy store:app:v0 docker-archive:app.tar:app:v0',
+      'ocibuild copy --format docker oci-archive:app.tar docker://registry.example/team/app:v0',
+    ],
+  },
   login: {
     usage: 'ocibuild login [flags] [REGISTRY]',
     summary: 'store the password for a registry where Docker does',
@@ -130,7 +141,6 @@ export const COMMAND_NAMES: readonly string[] = Object.keys(COMMANDS);
 
 /** Commands to come: named, so that a script that uses one is told why it fails. */
 export const LATER_COMMANDS: readonly string[] = [
-  'copy',
   'run',
   'ps',
   'exec',

@@ -2,7 +2,7 @@ import type { TransferOptions } from '../build/image-commands.ts';
 import { OcibuildError } from '../errors/error.ts';
 import { createTransferPrinter } from '../ui/transfer.ts';
 import { GLOBAL_FLAGS } from './flags.ts';
-import { HISTORY_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
+import { COPY_FLAGS, HISTORY_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
 import { sizeOf, storeOf, takePositional } from './store-commands.ts';
 import type { CliContext, ParsedArgs } from './types.ts';
@@ -24,12 +24,15 @@ export async function pullCommand(args: readonly string[], context: CliContext):
   const [name = ''] = takePositional(parsed, ['REF']);
   const { bool, text } = flagReader(parsed);
   const allPlatforms = bool('all-platforms');
-  if (allPlatforms && text('platform') !== undefined) {
-    throw new OcibuildError('USAGE_INVALID', 'Cannot use --all-platforms together with --platform');
-  }
+  if (allPlatforms) refusePlatform(text('platform'));
   const { pullImage } = await import('../build/image-commands.ts');
   const root = await storeOf(parsed, context);
   return transfer(parsed, context, (options) => pullImage(root, name, { ...options, allPlatforms }));
+}
+
+function refusePlatform(platform: string | undefined): void {
+  if (platform === undefined) return;
+  throw new OcibuildError('USAGE_INVALID', 'Cannot use --all-platforms together with --platform');
 }
 
 async function transfer(
@@ -51,6 +54,31 @@ async function transfer(
   } finally {
     printer?.finish();
   }
+}
+
+/** `ocibuild copy SRC DST`: gives the digest. */
+export async function copyCommand(args: readonly string[], context: CliContext): Promise<string> {
+  const parsed = parseArgs(args, [...COPY_FLAGS, ...GLOBAL_FLAGS]);
+  const [from = '', to = ''] = takePositional(parsed, ['SRC', 'DST']);
+  const { bool, text } = flagReader(parsed);
+  if (bool('all-platforms')) refusePlatform(text('platform'));
+  const format = text('format');
+  if (format !== undefined && format !== 'oci' && format !== 'docker') {
+    throw new OcibuildError('USAGE_INVALID', `Cannot convert to --format "${format}": expected oci, docker`);
+  }
+  const { cwd, stdout } = context;
+  const toStdout = /^(?:oci|docker)-archive:-(?::|$)/.test(to);
+  if (toStdout && stdout.isTTY) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot write an archive to a terminal', {
+      hint: 'redirect stdout, or name a file',
+    });
+  }
+  const { copyBetween } = await import('../build/copy-between.ts');
+  const root = await storeOf(parsed, context);
+  const digest = await transfer(parsed, context, (options) =>
+    copyBetween(root, { from, to }, { ...options, cwd, stdout, ...(format === undefined ? {} : { format }) }),
+  );
+  return toStdout ? '' : digest;
 }
 
 /** `ocibuild tag REF NAME` */

@@ -16,6 +16,13 @@ export const PULL_FLAGS: readonly Flag[] = [
   { name: 'all-platforms', kind: 'bool', help: 'the whole index with everything below it' },
 ];
 
+export const COPY_FLAGS: readonly Flag[] = [
+  QUIET,
+  PLATFORM,
+  { name: 'all-platforms', kind: 'bool', help: 'the whole index (default)' },
+  { name: 'format', kind: 'string', value: 'FORMAT', help: 'convert media types: oci or docker' },
+];
+
 export const HISTORY_FLAGS: readonly Flag[] = [
   { name: 'no-trunc', kind: 'bool', help: 'show whole lines' },
   { name: 'format', kind: 'string', value: 'FORMAT', help: 'table (default) or json' },

@@ -60,6 +60,8 @@ async function dispatch(argv: readonly string[], context: CliContext): Promise<n
       return print(await (await import('./image-commands.ts')).pullCommand(args, context), context);
     case 'push':
       return print(await (await import('./image-commands.ts')).pushCommand(args, context), context);
+    case 'copy':
+      return print(await (await import('./image-commands.ts')).copyCommand(args, context), context);
     case 'login':
       return print(await (await import('./login-commands.ts')).loginCommand(args, context), context);
     case 'logout':

@@ -85,27 +85,35 @@ export function parseLayoutTarget(text: string): LayoutTarget {
 }
 
 async function checkVersion(dir: string): Promise<void> {
-  const text = await readText(dir, 'oci-layout');
+  checkLayoutVersion(await readText(dir, 'oci-layout'), dir);
+}
+
+/** Of the text of `oci-layout`; `place` is for messages. @throws LAYOUT_INVALID */
+export function checkLayoutVersion(text: string, place: string): void {
   let version: unknown;
   try {
     version = (JSON.parse(text) as { imageLayoutVersion?: unknown } | null)?.imageLayoutVersion;
   } catch (cause) {
-    throw fault(dir, 'the file "oci-layout" is not JSON', cause);
+    throw fault(place, 'the file "oci-layout" is not JSON', cause);
   }
   if (typeof version !== 'string' || !/^1\.\d+\.\d+/.test(version)) {
-    throw fault(dir, `imageLayoutVersion is ${JSON.stringify(version)}, expected "1.0.0"`);
+    throw fault(place, `imageLayoutVersion is ${JSON.stringify(version)}, expected "1.0.0"`);
   }
 }
 
 async function readIndex(dir: string): Promise<Index> {
-  const bytes = Buffer.from(await readText(dir, 'index.json'));
+  return parseLayoutIndex(Buffer.from(await readText(dir, 'index.json')), dir);
+}
+
+/** Of the bytes of `index.json`. @throws LAYOUT_INVALID */
+export function parseLayoutIndex(bytes: Buffer, place: string): Index {
   try {
     const document = parseDocument(bytes, MEDIA_TYPE.index);
     if (document.kind === 'index') return document.index;
   } catch (cause) {
-    throw fault(dir, cause instanceof Error ? `index.json: ${cause.message}` : 'index.json', cause);
+    throw fault(place, cause instanceof Error ? `index.json: ${cause.message}` : 'index.json', cause);
   }
-  throw fault(dir, 'index.json is not an index');
+  throw fault(place, 'index.json is not an index');
 }
 
 async function readText(dir: string, name: string): Promise<string> {
@@ -120,11 +128,19 @@ async function readText(dir: string, name: string): Promise<string> {
 async function resolveIn(layout: Layout, query: LayoutQuery): Promise<Descriptor> {
   const { manifests } = await layout.readIndex();
   const found =
-    query.digest === undefined ? findTag(layout, manifests, query) : await findDigest(layout, query.digest);
+    query.digest === undefined
+      ? findTag(layout.dir, manifests, query)
+      : await findDigest(layout, query.digest);
   return query.platform === undefined ? found : await descend(layout, found, query.platform, query.signal);
 }
 
-function findTag(layout: Layout, entries: readonly Descriptor[], { tag, platform }: LayoutQuery): Descriptor {
+/** The entry of an index.json that a tag means; without one the only image, or the one tagged `latest`.
+ * @throws IMAGE_NOT_FOUND */
+export function findTag(
+  place: string,
+  entries: readonly Descriptor[],
+  { tag, platform }: LayoutQuery,
+): Descriptor {
   const images = entries.filter((entry) => documentKind(entry.mediaType) !== undefined);
   const named = (name: string): Descriptor[] =>
     images.filter(
@@ -150,15 +166,11 @@ function findTag(layout: Layout, entries: readonly Descriptor[], { tag, platform
       ? 'it holds no image'
       : `it holds ${images.length} images: ${names.join(', ') || 'none has a name'}`;
   const wanted = tag === undefined ? 'without a tag' : `"${tag}"`;
-  throw new OcibuildError(
-    'IMAGE_NOT_FOUND',
-    `Cannot find image ${wanted} in layout "${layout.dir}": ${held}`,
-    {
-      ...(tag === undefined && names.length > 0
-        ? { hint: `name one: "oci-layout://${layout.dir}:${names[0]}"` }
-        : {}),
-    },
-  );
+  throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find image ${wanted} in layout "${place}": ${held}`, {
+    ...(tag === undefined && names.length > 0
+      ? { hint: `name one after the path: "${place}:${names[0]}"` }
+      : {}),
+  });
 }
 
 /** A digest needs no entry in index.json: the blob is read to learn what it is. */

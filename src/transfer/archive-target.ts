@@ -2,7 +2,7 @@ import { type Archive, writeArchive } from '../exporter/archive.ts';
 import { type ExportTarget, writeTarget } from '../exporter/target.ts';
 import { encodeDocument } from '../image/manifest.ts';
 import { type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
-import { saveFiles } from './docker-save.ts';
+import { checkSavable, saveFiles } from './docker-save.ts';
 import { moveBlob } from './move-blob.ts';
 import type { ImageTarget } from './types.ts';
 
@@ -26,8 +26,9 @@ const LAYOUT_FILE = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
  */
 export function archiveTarget(target: ExportTarget, options: ArchiveTargetOptions): ImageTarget {
   const { signal, docker, epochSec = 0, entries } = options;
-  return (top, fill) =>
-    writeTarget(target, signal, (sink) =>
+  return async (top, fill) => {
+    if (docker !== undefined) checkSavable(top);
+    await writeTarget(target, signal, (sink) =>
       writeArchive(sink, epochSec, async (archive) => {
         await archive.file('oci-layout', LAYOUT_FILE);
         await archive.dir('blobs');
@@ -40,6 +41,7 @@ export function archiveTarget(target: ExportTarget, options: ArchiveTargetOption
         await archive.file('index.json', encodeDocument(index));
       }),
     );
+  };
 }
 
 /** Puts all parts; gives the bytes of the topmost document. */

@@ -1,5 +1,5 @@
 import { OcibuildError } from '../errors/error.ts';
-import { isImageConfig, parseDocument } from '../image/manifest.ts';
+import { documentKind, isImageConfig, parseDocument } from '../image/manifest.ts';
 import { parseReference } from '../image/reference.ts';
 import type { Descriptor } from '../image/types.ts';
 
@@ -22,13 +22,7 @@ export function saveFiles(
   names: readonly string[],
 ): readonly (readonly [string, Buffer])[] {
   const document = parseDocument(bytes, top.mediaType);
-  if (document.kind === 'index') {
-    throw new OcibuildError(
-      'IMAGE_INVALID',
-      `Cannot write the index "${top.digest}" as a Docker archive: that holds images of one platform`,
-      { hint: 'choose one with --platform, or write an OCI archive' },
-    );
-  }
+  if (document.kind === 'index') throw indexFault(top);
   const { config, layers } = document.manifest;
   if (!isImageConfig(config.mediaType)) {
     throw new OcibuildError(
@@ -54,6 +48,19 @@ export function saveFiles(
     files.push(['repositories', encode(repositories)]);
   }
   return files;
+}
+
+/** @throws IMAGE_INVALID for an index */
+export function checkSavable(top: Descriptor): void {
+  if (documentKind(top.mediaType) === 'index') throw indexFault(top);
+}
+
+function indexFault({ digest }: Descriptor): OcibuildError {
+  return new OcibuildError(
+    'IMAGE_INVALID',
+    `Cannot write the index "${digest}" as a Docker archive: that holds an image of one platform`,
+    { hint: 'choose one with --platform, or write an OCI archive' },
+  );
 }
 
 function blobPath({ digest }: Descriptor): string {

@@ -63,7 +63,7 @@ describe('openLayout()', () => {
     await expect(layout.resolve({})).rejects.toMatchObject({
       code: 'IMAGE_NOT_FOUND',
       message: expect.stringContaining('it holds 3 images: one, alias, two'),
-      hint: `name one: "oci-layout://${dir}:one"`,
+      hint: `name one after the path: "${dir}:one"`,
     });
     expect((await layout.resolve({ tag: 'two' })).digest).toBe(two.digest);
     await writeLayoutIndex(dir, [named(two, 'latest')], { signal });

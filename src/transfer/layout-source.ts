@@ -1,0 +1,18 @@
+import type { Layout } from '../image/layout.ts';
+import { openBlobPart } from './file-part.ts';
+import type { ContentSource } from './types.ts';
+
+/** A layout directory as the source of a transfer. */
+export function layoutSource(layout: Layout): ContentSource {
+  return {
+    readBytes: (descriptor, signal) => layout.readBlob(descriptor, { signal }),
+    blob(descriptor) {
+      const file = layout.blobPath(descriptor.digest);
+      return {
+        file,
+        open: (offset, length) => openBlobPart(file, descriptor, { offset, length }),
+        mountFrom: () => undefined,
+      };
+    },
+  };
+}
