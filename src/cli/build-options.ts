@@ -5,6 +5,7 @@ import { didYouMean } from '../errors/suggest.ts';
 import { type CallRequest, readCall } from './call-flag.ts';
 import { COMMAND_NAMES } from './commands.ts';
 import { parseCsv } from './csv.ts';
+import { oneOf } from './one-of.ts';
 import { type OutputFlag, parseOutput } from './output-flag.ts';
 import { flagReader, splitAt } from './parse-args.ts';
 import { parseAddHost, parseSize, parseUlimit } from './run-flags.ts';
@@ -91,7 +92,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     ...(text('jobs') === undefined ? {} : { jobs: readJobs(text('jobs') ?? '') }),
     ...(outputs.length === 0 ? {} : { outputs: outputs.map(({ output }): Output => output) }),
   };
-  const call = readCall({ call: text('call'), check: bool('check'), fix: bool('fix') });
+  const call = readCall({ call: text('call') ?? text('print'), check: bool('check'), fix: bool('fix') });
   const [iidFile, metadataFile] = [text('iidfile'), text('metadata-file')];
   return {
     options,
@@ -137,15 +138,6 @@ function readPull(value: string | undefined): (typeof PULL)[number] {
 
 function readNetwork(value: string | undefined): (typeof NETWORK)[number] {
   return value === undefined || value === '' ? 'default' : oneOf('--network', value, NETWORK);
-}
-
-function oneOf<T extends string>(flag: string, value: string, allowed: readonly T[]): T {
-  const found = allowed.find((candidate) => candidate === value);
-  if (found !== undefined) return found;
-  const near = didYouMean(value, allowed);
-  throw new OcibuildError('USAGE_INVALID', `Cannot use ${flag} "${value}": expected ${allowed.join(', ')}`, {
-    ...(near === undefined ? {} : { hint: near }),
-  });
 }
 
 /** `--target a,b` is several targets, `-t a=REF` names the image of one of them. */

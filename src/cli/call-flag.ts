@@ -1,5 +1,6 @@
 import { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
+import { oneOf } from './one-of.ts';
 
 /** What is asked for instead of a build. */
 export interface CallRequest {
@@ -58,15 +59,6 @@ export function readCall(flags: {
     );
   }
   return name === 'build' ? undefined : { name, format, ignoreStatus, fix: flags.fix };
-}
-
-function oneOf<T extends string>(flag: string, value: string, allowed: readonly T[]): T {
-  const found = allowed.find((candidate) => candidate === value);
-  if (found !== undefined) return found;
-  const near = didYouMean(value, allowed);
-  throw new OcibuildError('USAGE_INVALID', `Cannot use ${flag} "${value}": expected ${allowed.join(', ')}`, {
-    ...(near === undefined ? {} : { hint: near }),
-  });
 }
 
 function isTrue(value: string): boolean {

@@ -4,6 +4,7 @@ import type { Platform } from '../../image/types.ts';
 import { expandText, LexError } from '../shell-lex.ts';
 import { findVariable, flagWord, rangeOf, restOffset, wordsOf } from './places.ts';
 import { suggestVariable } from './suggest-variable.ts';
+import { tryExpand } from './try-expand.ts';
 import type { Found, FromView, Rule } from './types.ts';
 
 const UNDEFINED_ARG_IN_FROM: Rule = {
@@ -123,19 +124,6 @@ function usedNames(
     if (!(error instanceof LexError)) throw error;
   }
   return { used: [...used], missing: [...missing] };
-}
-
-function tryExpand(
-  text: string,
-  values: ReadonlyMap<string, string>,
-  escapeChar: string,
-): string | undefined {
-  try {
-    return expandText(text, (name) => values.get(name), { escapeChar }).text;
-  } catch (error) {
-    if (error instanceof LexError) return undefined;
-    throw error;
-  }
 }
 
 function tryPlatform(text: string): Platform | undefined {

@@ -1,8 +1,8 @@
 import { buildArg, platformArgs } from '../args.ts';
 import type { ArgInstruction } from '../instructions.ts';
 import type { FileProgram } from '../read-file.ts';
-import { expandText, LexError } from '../shell-lex.ts';
 import type { FrontendContext } from '../types.ts';
+import { tryExpand } from './try-expand.ts';
 import type { FromView } from './types.ts';
 
 /** The FROM lines of a file, also where the stages make no build: their rules say why they make none. */
@@ -27,17 +27,4 @@ export function fromViews(context: FrontendContext, program: FileProgram): FromV
     const earlier = froms.slice(0, index).flatMap(({ name }) => (name === undefined ? [] : [name]));
     return { from, escapeChar, globals, defaults, declared, earlier };
   });
-}
-
-function tryExpand(
-  text: string,
-  values: ReadonlyMap<string, string>,
-  escapeChar: string,
-): string | undefined {
-  try {
-    return expandText(text, (name) => values.get(name), { escapeChar }).text;
-  } catch (error) {
-    if (error instanceof LexError) return undefined;
-    throw error;
-  }
 }
