@@ -103,6 +103,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'check', kind: 'bool', help: 'only check the Dockerfile: --call check' },
   { name: 'fix', kind: 'bool', help: 'with --check: put right in the Dockerfile what is certain' },
   { name: 'call', kind: 'string', value: 'WHAT', help: 'check, outline or targets; ,format=json|sarif' },
+  { name: 'print', kind: 'string', value: 'WHAT', help: 'the older name of --call' },
   // Docker's older front end; these name what happens anyway.
   { name: 'rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
   { name: 'force-rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
@@ -138,7 +139,6 @@ export const BUILD_FLAGS: readonly Flag[] = [
     refused: 'layers are kept apart, so that they can be shared',
     accepts: ['false'],
   },
-  { name: 'print', kind: 'string', refused: 'this version only builds' },
 ];
 
 /** What a lock file holds depends on these flags of a build. */

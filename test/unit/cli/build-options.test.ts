@@ -85,6 +85,13 @@ describe('readBuildRequest()', () => {
     expect(read([...flags, '.']).options.pull).toBe(expected);
   });
 
+  it('readBuildRequest() takes --print for --call when only that is given', () => {
+    expect(read(['--print=outline,format=json', '.']).call).toMatchObject({
+      name: 'outline',
+      format: 'json',
+    });
+  });
+
   it('readBuildRequest() expects the Dockerfile on stdin when the file is a dash', () => {
     const request = read(['-f', '-', '-q', '.']);
     expect(request).toMatchObject({ dockerfileOnStdin: true, printsDigest: true, progress: 'quiet' });
