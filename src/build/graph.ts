@@ -4,7 +4,7 @@ import type { FrontendContext, FrontendResult, LintWarning } from '../frontend/t
 import { formatPlatform } from '../image/platform.ts';
 import type { Digest, Platform } from '../image/types.ts';
 import { type Definition, mergeDefinitions } from '../llb/definition.ts';
-import type { ImageOptions, NormalTarget } from './image-options.ts';
+import type { ImageOptions, NormalTarget } from './outputs/image-options.ts';
 
 /** All images of a build over one graph: what two of them have in common is solved once. */
 export interface BuildGraph {

@@ -2,10 +2,10 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import type { GitSource, HttpSource } from '../llb/ops.ts';
-import { type ContextInput, readContextInput } from './context-input.ts';
 import { defaultRoot } from './default-root.ts';
-import { type ImageOptions, readImageOptions } from './image-options.ts';
+import { type ContextInput, readContextInput } from './inputs/context-input.ts';
 import type { BuildOptions, Output } from './options.ts';
+import { type ImageOptions, readImageOptions } from './outputs/image-options.ts';
 
 /** Options with every default filled in; paths are absolute. */
 export interface NormalOptions

@@ -7,12 +7,12 @@ import type { OpDeps } from '../solver/ops/types.ts';
 import type { Engine } from './engine.ts';
 import type { BuildGraph } from './graph.ts';
 import { graphNeeds } from './graph-needs.ts';
-import { blobOptions, isImageOutput } from './image-outputs.ts';
 import type { ArchiveStore } from './inputs/archives.ts';
 import type { LocalSources } from './inputs/local-files.ts';
 import type { RemoteSources } from './inputs/remote-sources.ts';
 import { createSecrets } from './inputs/secrets.ts';
 import type { NormalOptions } from './normalise.ts';
+import { blobOptions, isImageOutput } from './outputs/image-outputs.ts';
 import { proxyEnvironment } from './proxy-env.ts';
 
 export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers'> {

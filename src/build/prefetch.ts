@@ -4,8 +4,8 @@ import type { Result } from '../solver/types.ts';
 import type { Engine } from './engine.ts';
 import type { BuildGraph } from './graph.ts';
 import { graphNeeds } from './graph-needs.ts';
-import { blobOptions, isImageOutput } from './image-outputs.ts';
 import type { NormalOptions } from './normalise.ts';
+import { blobOptions, isImageOutput } from './outputs/image-outputs.ts';
 
 /** Packs layers of the images while later steps run. What fails here fails again where it is waited for. */
 export interface Prefetch {

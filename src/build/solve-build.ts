@@ -12,7 +12,7 @@ import type { InternalSteps } from './internal-steps.ts';
 import { createLazyExecutor } from './lazy-executor.ts';
 import type { NormalOptions } from './normalise.ts';
 import { createInlineFiles, createOpDeps } from './op-deps.ts';
-import { writeOutputs } from './outputs.ts';
+import { writeOutputs } from './outputs/outputs.ts';
 import { createPrefetch } from './prefetch.ts';
 import type { BuiltTarget } from './targets.ts';
 import { CACHE_SALT } from './version.ts';

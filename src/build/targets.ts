@@ -1,7 +1,7 @@
 import type { ExportSet } from '../exporter/types.ts';
 import type { ImageConfig } from '../image/types.ts';
-import type { NormalTarget } from './image-options.ts';
 import type { BuildResult } from './options.ts';
+import type { NormalTarget } from './outputs/image-options.ts';
 
 /** What one target gave. */
 export interface BuiltTarget {

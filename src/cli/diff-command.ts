@@ -1,4 +1,4 @@
-import type { ImageDiff } from '../build/diff-images.ts';
+import type { ImageDiff } from '../build/images/diff-images.ts';
 import { OcibuildError } from '../errors/error.ts';
 import { stripControls } from '../errors/redact.ts';
 import { GLOBAL_FLAGS } from './flags.ts';
@@ -16,7 +16,7 @@ export async function diffCommand(args: readonly string[], context: CliContext):
   if (format !== 'text' && format !== 'json') {
     throw new OcibuildError('USAGE_INVALID', `Cannot use --format "${format}": expected text, json`);
   }
-  const { diffImages } = await import('../build/diff-images.ts');
+  const { diffImages } = await import('../build/images/diff-images.ts');
   const platform = text('platform');
   const options = { ...context, ...(platform === undefined ? {} : { platform }) };
   const diff = await diffImages(await storeOf(parsed, context), { before, after }, options);

@@ -1,4 +1,4 @@
-import type { TransferOptions } from '../build/image-commands.ts';
+import type { TransferOptions } from '../build/images/image-commands.ts';
 import { OcibuildError } from '../errors/error.ts';
 import { createTransferPrinter } from '../ui/transfer.ts';
 import { GLOBAL_FLAGS } from './flags.ts';
@@ -11,7 +11,7 @@ import type { CliContext, ParsedArgs } from './types.ts';
 export async function pushCommand(args: readonly string[], context: CliContext): Promise<string> {
   const parsed = parseArgs(args, [...PUSH_FLAGS, ...GLOBAL_FLAGS]);
   const [name = '', to] = takePositional(parsed, ['REF'], 1);
-  const { pushImage } = await import('../build/image-commands.ts');
+  const { pushImage } = await import('../build/images/image-commands.ts');
   const root = await storeOf(parsed, context);
   return transfer(parsed, context, (options) =>
     pushImage(root, { name, ...(to === undefined ? {} : { to }) }, options),
@@ -25,7 +25,7 @@ export async function pullCommand(args: readonly string[], context: CliContext):
   const { bool, text } = flagReader(parsed);
   const allPlatforms = bool('all-platforms');
   if (allPlatforms) refusePlatform(text('platform'));
-  const { pullImage } = await import('../build/image-commands.ts');
+  const { pullImage } = await import('../build/images/image-commands.ts');
   const root = await storeOf(parsed, context);
   return transfer(parsed, context, (options) => pullImage(root, name, { ...options, allPlatforms }));
 }
@@ -73,7 +73,7 @@ export async function copyCommand(args: readonly string[], context: CliContext):
       hint: 'redirect stdout, or name a file',
     });
   }
-  const { copyBetween } = await import('../build/copy-between.ts');
+  const { copyBetween } = await import('../build/images/copy-between.ts');
   const root = await storeOf(parsed, context);
   const digest = await transfer(parsed, context, (options) =>
     copyBetween(root, { from, to }, { ...options, cwd, stdout, ...(format === undefined ? {} : { format }) }),
@@ -85,7 +85,7 @@ export async function copyCommand(args: readonly string[], context: CliContext):
 export async function tagCommand(args: readonly string[], context: CliContext): Promise<string> {
   const parsed = parseArgs(args, GLOBAL_FLAGS);
   const [name = '', as = ''] = takePositional(parsed, ['REF', 'NAME']);
-  const { tagImage } = await import('../build/image-commands.ts');
+  const { tagImage } = await import('../build/images/image-commands.ts');
   await tagImage(await storeOf(parsed, context), { name, as }, context);
   return '';
 }
@@ -94,7 +94,7 @@ export async function tagCommand(args: readonly string[], context: CliContext): 
 export async function rmiCommand(args: readonly string[], context: CliContext): Promise<string> {
   const parsed = parseArgs(args, GLOBAL_FLAGS);
   const names = takePositional(parsed, ['REF'], Number.POSITIVE_INFINITY);
-  const { untagImages } = await import('../build/image-commands.ts');
+  const { untagImages } = await import('../build/images/image-commands.ts');
   await untagImages(await storeOf(parsed, context), names, context);
   return '';
 }
@@ -110,7 +110,7 @@ export async function historyCommand(args: readonly string[], context: CliContex
   if (format !== 'table' && format !== 'json') {
     throw new OcibuildError('USAGE_INVALID', `Cannot use --format "${format}": expected table, json`);
   }
-  const { imageHistory } = await import('../build/image-commands.ts');
+  const { imageHistory } = await import('../build/images/image-commands.ts');
   const lines = await imageHistory(await storeOf(parsed, context), name, context);
   if (format === 'json') return `${JSON.stringify(lines, undefined, 2)}\n`;
   const short = (line: string): string =>

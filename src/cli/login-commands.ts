@@ -23,7 +23,7 @@ export async function loginCommand(args: readonly string[], context: CliContext)
   if (username === '' || password === '') {
     throw new OcibuildError('USAGE_INVALID', 'Cannot log in without a user name and a password');
   }
-  const { logIn } = await import('../build/login.ts');
+  const { logIn } = await import('../build/images/login.ts');
   const { host, keptIn } = await logIn(registry, { username, password }, { env, signal });
   stderr.write(`logged in to ${host}; the password is kept in ${keptIn}\n`);
   return '';
@@ -33,7 +33,7 @@ export async function loginCommand(args: readonly string[], context: CliContext)
 export async function logoutCommand(args: readonly string[], context: CliContext): Promise<string> {
   const parsed = parseArgs(args, GLOBAL_FLAGS);
   const [registry = HUB] = takePositional(parsed, [], 1);
-  const { logOut } = await import('../build/login.ts');
+  const { logOut } = await import('../build/images/login.ts');
   const { host, known } = await logOut(registry, context);
   context.stderr.write(known ? `logged out of ${host}\n` : `was not logged in to ${host}\n`);
   return '';

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import type { StoredImage } from '../build/store-commands.ts';
+import type { StoredImage } from '../build/images/store-commands.ts';
 import { OcibuildError } from '../errors/error.ts';
 import { GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS, UNPACK_FLAGS } from './flags.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
@@ -9,7 +9,7 @@ import type { CliContext, ParsedArgs } from './types.ts';
 export async function imagesCommand(args: readonly string[], context: CliContext): Promise<string> {
   const parsed = parseArgs(args, [...IMAGES_FLAGS, ...GLOBAL_FLAGS]);
   takePositional(parsed, []);
-  const { listImages } = await import('../build/store-commands.ts');
+  const { listImages } = await import('../build/images/store-commands.ts');
   const images = await listImages(await storeOf(parsed, context), context);
   if (flagReader(parsed).bool('quiet')) {
     return [...new Set(images.map(({ digest }) => `${digest}\n`))].join('');
@@ -26,7 +26,7 @@ export async function inspectCommand(args: readonly string[], context: CliContex
   if (views.length > 1) {
     throw new OcibuildError('USAGE_INVALID', `Cannot use --${views.join(' and --')} together: choose one`);
   }
-  const { inspectImage } = await import('../build/store-commands.ts');
+  const { inspectImage } = await import('../build/images/store-commands.ts');
   const image = await inspectImage(await storeOf(parsed, context), name, {
     ...context,
     ...platformOf(parsed),
@@ -53,7 +53,7 @@ export async function unpackCommand(args: readonly string[], context: CliContext
   const { env, signal, cwd } = context;
   const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
   await enterNamespaceIfNeeded({ env, cwd }, 'must');
-  const { unpackImage } = await import('../build/store-commands.ts');
+  const { unpackImage } = await import('../build/images/store-commands.ts');
   const where = { env, signal, bundle: resolve(cwd, bundle), ...platformOf(parsed) };
   const { devicesLeftOut } = await unpackImage(await storeOf(parsed, context), name, where);
   if (devicesLeftOut.length > 0) {

@@ -1,11 +1,11 @@
-import type { LayerBlob, LayerRows } from '../cache/types.ts';
-import { assembleImage } from '../exporter/image-writer.ts';
-import type { ExportImage } from '../exporter/types.ts';
-import type { FrontendResult } from '../frontend/types.ts';
-import { finishConfig, formatTime } from '../image/config.ts';
-import type { ImageFormat } from '../image/media-types.ts';
-import type { History, ImageConfig, Platform } from '../image/types.ts';
-import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
+import type { LayerBlob, LayerRows } from '../../cache/types.ts';
+import { assembleImage } from '../../exporter/image-writer.ts';
+import type { ExportImage } from '../../exporter/types.ts';
+import type { FrontendResult } from '../../frontend/types.ts';
+import { finishConfig, formatTime } from '../../image/config.ts';
+import type { ImageFormat } from '../../image/media-types.ts';
+import type { History, ImageConfig, Platform } from '../../image/types.ts';
+import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 
 export interface AssembleOptions {
   /** All layers of the result, base first, `EMPTY_LAYER` for steps that changed nothing. */

@@ -1,5 +1,5 @@
-import type { BlobOptions } from '../cache/types.ts';
-import type { Output } from './options.ts';
+import type { BlobOptions } from '../../cache/types.ts';
+import type { Output } from '../options.ts';
 
 /** An output that is an image; the others are file systems or nothing. */
 export type ImageOutput = Output & { type: 'store' | 'oci' | 'docker' | 'registry' };

@@ -1,14 +1,14 @@
-import { assembleIndex } from '../exporter/image-writer.ts';
-import type { ExportImage, ExportSet } from '../exporter/types.ts';
-import type { ImageFormat } from '../image/media-types.ts';
-import type { Digest } from '../image/types.ts';
-import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
+import { assembleIndex } from '../../exporter/image-writer.ts';
+import type { ExportImage, ExportSet } from '../../exporter/types.ts';
+import type { ImageFormat } from '../../image/media-types.ts';
+import type { Digest } from '../../image/types.ts';
+import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
+import type { Engine } from '../engine.ts';
+import type { PlannedImage, TargetGraph } from '../graph.ts';
+import type { NormalOptions } from '../normalise.ts';
 import { annotationsOf } from './annotations.ts';
 import { assembleResult } from './assemble.ts';
-import type { Engine } from './engine.ts';
-import type { PlannedImage, TargetGraph } from './graph.ts';
 import { blobOptions, type ImageOutput } from './image-outputs.ts';
-import type { NormalOptions } from './normalise.ts';
 
 export interface ImageContext {
   readonly options: NormalOptions;

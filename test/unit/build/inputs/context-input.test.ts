@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { readContextInput } from '../../../src/build/context-input.ts';
+import { readContextInput } from '../../../../src/build/inputs/context-input.ts';
 
 const cwd = '/nowhere';
 

@@ -1,5 +1,5 @@
-import { parseReference } from '../image/reference.ts';
-import { login, logout } from '../registry/login.ts';
+import { parseReference } from '../../image/reference.ts';
+import { login, logout } from '../../registry/login.ts';
 import type { StoreCommandOptions } from './store-commands.ts';
 
 /** The host that images are named by: people also write `https://` before it and `/v2/` after it.

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { readImageOptions } from '../../../src/build/image-options.ts';
-import type { BuildOptions } from '../../../src/build/options.ts';
-import { formatPlatform, hostPlatform } from '../../../src/image/platform.ts';
+import type { BuildOptions } from '../../../../src/build/options.ts';
+import { readImageOptions } from '../../../../src/build/outputs/image-options.ts';
+import { formatPlatform, hostPlatform } from '../../../../src/image/platform.ts';
 
 const read = (options: Partial<BuildOptions>, env = {}) =>
   readImageOptions({ context: '.', ...options }, env);

@@ -1,11 +1,11 @@
-import { OcibuildError } from '../errors/error.ts';
-import { didYouMean } from '../errors/suggest.ts';
-import { formatPlatform, hostPlatform, parsePlatform } from '../image/platform.ts';
-import { familiarName, normalName, parseReference, withDefaultTag } from '../image/reference.ts';
-import type { Platform } from '../image/types.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { didYouMean } from '../../errors/suggest.ts';
+import { formatPlatform, hostPlatform, parsePlatform } from '../../image/platform.ts';
+import { familiarName, normalName, parseReference, withDefaultTag } from '../../image/reference.ts';
+import type { Platform } from '../../image/types.ts';
+import type { BuildOptions } from '../options.ts';
 import { type Annotation, checkAnnotations, parseAnnotations } from './annotations.ts';
 import { type ImageOutput, isImageOutput } from './image-outputs.ts';
-import type { BuildOptions } from './options.ts';
 
 /** A name of an image, normalised and as people write it. */
 export interface ImageName {

@@ -1,24 +1,24 @@
 import { resolve } from 'node:path';
-import { OcibuildError } from '../errors/error.ts';
-import { indexEntries } from '../exporter/image-writer.ts';
-import { openLayout } from '../image/layout.ts';
-import type { ImageFormat } from '../image/media-types.ts';
-import { familiarName, normalName, parseReference, withDefaultTag } from '../image/reference.ts';
-import { ANNOTATION, type Descriptor, type Digest } from '../image/types.ts';
-import type { Resolver } from '../registry/types.ts';
-import { openArchive } from '../transfer/archive-file.ts';
-import { archiveSource, findInArchive } from '../transfer/archive-source.ts';
-import { archiveTarget } from '../transfer/archive-target.ts';
-import { choosePlatform } from '../transfer/choose-platform.ts';
-import { convertImage } from '../transfer/convert-image.ts';
-import { copyImage } from '../transfer/copy-image.ts';
-import { openDockerArchive } from '../transfer/docker-archive.ts';
-import { layoutSource } from '../transfer/layout-source.ts';
-import { layoutTarget } from '../transfer/layout-target.ts';
-import { type ImageLocation, parseLocation } from '../transfer/location.ts';
-import { repositorySource, repositoryTarget } from '../transfer/repository.ts';
-import type { ContentSource, ImageTarget } from '../transfer/types.ts';
-import { type Engine, openEngine } from './engine.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { indexEntries } from '../../exporter/image-writer.ts';
+import { openLayout } from '../../image/layout.ts';
+import type { ImageFormat } from '../../image/media-types.ts';
+import { familiarName, normalName, parseReference, withDefaultTag } from '../../image/reference.ts';
+import { ANNOTATION, type Descriptor, type Digest } from '../../image/types.ts';
+import type { Resolver } from '../../registry/types.ts';
+import { openArchive } from '../../transfer/archive-file.ts';
+import { archiveSource, findInArchive } from '../../transfer/archive-source.ts';
+import { archiveTarget } from '../../transfer/archive-target.ts';
+import { choosePlatform } from '../../transfer/choose-platform.ts';
+import { convertImage } from '../../transfer/convert-image.ts';
+import { copyImage } from '../../transfer/copy-image.ts';
+import { openDockerArchive } from '../../transfer/docker-archive.ts';
+import { layoutSource } from '../../transfer/layout-source.ts';
+import { layoutTarget } from '../../transfer/layout-target.ts';
+import { type ImageLocation, parseLocation } from '../../transfer/location.ts';
+import { repositorySource, repositoryTarget } from '../../transfer/repository.ts';
+import type { ContentSource, ImageTarget } from '../../transfer/types.ts';
+import { type Engine, openEngine } from '../engine.ts';
 import { findTop, type TransferOptions } from './image-commands.ts';
 import { storeContent, storeTarget } from './store-content.ts';
 
@@ -93,7 +93,7 @@ function openPlaces(root: string, options: CopyBetweenOptions, stack: AsyncDispo
       return opened;
     },
     registry() {
-      resolver ??= import('../registry/resolver.ts').then(({ createResolver }) =>
+      resolver ??= import('../../registry/resolver.ts').then(({ createResolver }) =>
         createResolver({ env: options.env }),
       );
       return resolver;

@@ -1,12 +1,12 @@
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { LayerBlob } from '../cache/types.ts';
-import { OcibuildError } from '../errors/error.ts';
-import { documentKind, parseConfig, parseDocument } from '../image/manifest.ts';
-import { formatPlatform, hostPlatform, parsePlatform, selectPlatform } from '../image/platform.ts';
-import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../image/types.ts';
-import { type Engine, openEngine } from './engine.ts';
+import type { LayerBlob } from '../../cache/types.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { documentKind, parseConfig, parseDocument } from '../../image/manifest.ts';
+import { formatPlatform, hostPlatform, parsePlatform, selectPlatform } from '../../image/platform.ts';
+import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../../image/types.ts';
+import { type Engine, openEngine } from '../engine.ts';
 
 /** One tag of the store. */
 export interface StoredImage {
@@ -106,8 +106,8 @@ export async function unpackImage(
   const image = findImage(engine, name, options.platform);
   refuseUsed(bundle);
   const [{ applyLayer }, { bundleConfig }] = await Promise.all([
-    import('../layer/unpack-layer.ts'),
-    import('../executor/bundle.ts'),
+    import('../../layer/unpack-layer.ts'),
+    import('../../executor/bundle.ts'),
   ]);
   mkdirSync(dirname(bundle), { recursive: true });
   const temp = `${bundle}.${process.pid}.tmp`;

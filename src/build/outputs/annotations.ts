@@ -1,7 +1,7 @@
-import { OcibuildError } from '../errors/error.ts';
-import { didYouMean } from '../errors/suggest.ts';
-import { formatPlatform, parsePlatform } from '../image/platform.ts';
-import type { Platform } from '../image/types.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { didYouMean } from '../../errors/suggest.ts';
+import { formatPlatform, parsePlatform } from '../../image/platform.ts';
+import type { Platform } from '../../image/types.ts';
 
 const LEVELS = ['manifest', 'manifest-descriptor', 'index', 'index-descriptor'] as const;
 

@@ -1,12 +1,12 @@
-import { OcibuildError } from '../errors/error.ts';
-import { hostPlatform } from '../image/platform.ts';
-import { familiarName, parseReference, withDefaultTag } from '../image/reference.ts';
-import type { Descriptor, Digest, History } from '../image/types.ts';
-import { choosePlatform } from '../transfer/choose-platform.ts';
-import { copyImage } from '../transfer/copy-image.ts';
-import { repositorySource, repositoryTarget } from '../transfer/repository.ts';
-import type { ContentSource, TransferEvent } from '../transfer/types.ts';
-import { type Engine, openEngine } from './engine.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { hostPlatform } from '../../image/platform.ts';
+import { familiarName, parseReference, withDefaultTag } from '../../image/reference.ts';
+import type { Descriptor, Digest, History } from '../../image/types.ts';
+import { choosePlatform } from '../../transfer/choose-platform.ts';
+import { copyImage } from '../../transfer/copy-image.ts';
+import { repositorySource, repositoryTarget } from '../../transfer/repository.ts';
+import type { ContentSource, TransferEvent } from '../../transfer/types.ts';
+import { type Engine, openEngine } from '../engine.ts';
 import { inspectImage, type StoreCommandOptions } from './store-commands.ts';
 import { storeContent, storeTarget } from './store-content.ts';
 

@@ -1,13 +1,13 @@
-import { createdOf, indexEntries } from '../exporter/image-writer.ts';
-import type { ExportSet } from '../exporter/types.ts';
-import { type ArchiveTargetOptions, archiveTarget } from '../transfer/archive-target.ts';
-import { copyImage } from '../transfer/copy-image.ts';
-import { imageSetSource } from '../transfer/image-set.ts';
-import type { ImageTarget } from '../transfer/types.ts';
-import type { TargetGraph } from './graph.ts';
-import type { InternalStep } from './internal-steps.ts';
+import { createdOf, indexEntries } from '../../exporter/image-writer.ts';
+import type { ExportSet } from '../../exporter/types.ts';
+import { type ArchiveTargetOptions, archiveTarget } from '../../transfer/archive-target.ts';
+import { copyImage } from '../../transfer/copy-image.ts';
+import { imageSetSource } from '../../transfer/image-set.ts';
+import type { ImageTarget } from '../../transfer/types.ts';
+import type { TargetGraph } from '../graph.ts';
+import type { InternalStep } from '../internal-steps.ts';
+import type { Output } from '../options.ts';
 import { makeSet } from './make-set.ts';
-import type { Output } from './options.ts';
 import type { OutputContext } from './outputs.ts';
 
 type FileOutput = Output & { type: 'oci' | 'docker' };
@@ -60,12 +60,12 @@ async function targetOf(
   });
   const { dest } = output;
   if (dest === undefined) {
-    const { daemonTarget, findDaemon } = await import('../transfer/daemon.ts');
+    const { daemonTarget, findDaemon } = await import('../../transfer/daemon.ts');
     const daemon = await findDaemon(env, signal);
     return (set) => daemonTarget(daemon, about(set));
   }
   if (output.type === 'oci' && output.tar === false) {
-    const { layoutTarget } = await import('../transfer/layout-target.ts');
+    const { layoutTarget } = await import('../../transfer/layout-target.ts');
     return (set) => layoutTarget(dest, about(set));
   }
   return (set) => archiveTarget({ dest, ...(stdout === undefined ? {} : { stdout }) }, about(set));

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { type AssembleOptions, assembleResult } from '../../../src/build/assemble.ts';
-import type { LayerBlob, LayerRows } from '../../../src/cache/types.ts';
-import type { FrontendResult } from '../../../src/frontend/types.ts';
-import type { Digest, History } from '../../../src/image/types.ts';
-import { EMPTY_LAYER } from '../../../src/layer/layer-id.ts';
+import { type AssembleOptions, assembleResult } from '../../../../src/build/outputs/assemble.ts';
+import type { LayerBlob, LayerRows } from '../../../../src/cache/types.ts';
+import type { FrontendResult } from '../../../../src/frontend/types.ts';
+import type { Digest, History } from '../../../../src/image/types.ts';
+import { EMPTY_LAYER } from '../../../../src/layer/layer-id.ts';
 
 const NOW = Date.parse('2030-01-01T00:00:00Z');
 const digest = (letter: string): Digest => `sha256:${letter.repeat(64)}`;

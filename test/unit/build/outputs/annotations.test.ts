@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { annotationsOf, parseAnnotations } from '../../../src/build/annotations.ts';
+import { annotationsOf, parseAnnotations } from '../../../../src/build/outputs/annotations.ts';
 
 const ARM64 = { os: 'linux', architecture: 'arm64' };
 

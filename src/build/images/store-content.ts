@@ -1,17 +1,17 @@
 import { closeSync, openSync, rmSync } from 'node:fs';
-import { storeError } from '../cache/store-error.ts';
-import type { LayerOrigin } from '../cache/types.ts';
-import { isOcibuildError, OcibuildError } from '../errors/error.ts';
-import { fileSink } from '../exporter/target.ts';
-import { isImageConfig, parseConfig, parseDocument } from '../image/manifest.ts';
-import { formatPlatform } from '../image/platform.ts';
-import { parseReference } from '../image/reference.ts';
-import type { Descriptor } from '../image/types.ts';
-import { openPart } from '../transfer/file-part.ts';
-import { moveBlob } from '../transfer/move-blob.ts';
-import type { ContentSource, ImageTarget } from '../transfer/types.ts';
-import type { Engine } from './engine.ts';
-import { createBlobFetcher } from './inputs/fetch-blob.ts';
+import { storeError } from '../../cache/store-error.ts';
+import type { LayerOrigin } from '../../cache/types.ts';
+import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
+import { fileSink } from '../../exporter/target.ts';
+import { isImageConfig, parseConfig, parseDocument } from '../../image/manifest.ts';
+import { formatPlatform } from '../../image/platform.ts';
+import { parseReference } from '../../image/reference.ts';
+import type { Descriptor } from '../../image/types.ts';
+import { openPart } from '../../transfer/file-part.ts';
+import { moveBlob } from '../../transfer/move-blob.ts';
+import type { ContentSource, ImageTarget } from '../../transfer/types.ts';
+import type { Engine } from '../engine.ts';
+import { createBlobFetcher } from '../inputs/fetch-blob.ts';
 
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 

@@ -1,10 +1,10 @@
-import { normalName, parseReference, type Reference } from '../image/reference.ts';
-import type { Descriptor } from '../image/types.ts';
-import { copyImage } from '../transfer/copy-image.ts';
-import { repositoryTarget } from '../transfer/repository.ts';
-import type { TransferEvent } from '../transfer/types.ts';
-import type { Engine } from './engine.ts';
-import { storeContent } from './store-content.ts';
+import { normalName, parseReference, type Reference } from '../../image/reference.ts';
+import type { Descriptor } from '../../image/types.ts';
+import { copyImage } from '../../transfer/copy-image.ts';
+import { repositoryTarget } from '../../transfer/repository.ts';
+import type { TransferEvent } from '../../transfer/types.ts';
+import type { Engine } from '../engine.ts';
+import { storeContent } from '../images/store-content.ts';
 
 export interface PushOptions {
   /** Normalised. */

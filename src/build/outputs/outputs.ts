@@ -1,13 +1,13 @@
 import { join, parse } from 'node:path';
-import type { ExportOptions, ExportSet, ExportTree } from '../exporter/types.ts';
-import { EMPTY_LAYER } from '../layer/layer-id.ts';
-import { fsPath } from '../layer/path-bytes.ts';
-import { createTreeView } from '../layer/tree-view.ts';
-import type { TargetGraph } from './graph.ts';
-import type { InternalSteps } from './internal-steps.ts';
+import type { ExportOptions, ExportSet, ExportTree } from '../../exporter/types.ts';
+import { EMPTY_LAYER } from '../../layer/layer-id.ts';
+import { fsPath } from '../../layer/path-bytes.ts';
+import { createTreeView } from '../../layer/tree-view.ts';
+import type { TargetGraph } from '../graph.ts';
+import type { InternalSteps } from '../internal-steps.ts';
+import type { Output } from '../options.ts';
+import type { BuiltTarget } from '../targets.ts';
 import { type ImageContext, makeSet } from './make-set.ts';
-import type { Output } from './options.ts';
-import type { BuiltTarget } from './targets.ts';
 
 export interface OutputContext extends ImageContext {
   readonly steps: InternalSteps;
@@ -135,10 +135,10 @@ async function toFiles(
     const files = await filesOf(target, output, context);
     const how = exportOptions(context, step.status);
     if (output.type === 'local') {
-      const { exportLocal } = await import('../exporter/local.ts');
+      const { exportLocal } = await import('../../exporter/local.ts');
       await exportLocal(files, output.dest, how);
     } else {
-      const { exportTar } = await import('../exporter/tar.ts');
+      const { exportTar } = await import('../../exporter/tar.ts');
       await exportTar(files, destOf(context, output.dest), how);
     }
   });
@@ -161,7 +161,7 @@ async function filesOf(
   const [only] = trees;
   const split = output.platformSplit ?? options.indexed;
   if (only !== undefined && trees.length === 1 && !split) return only.files;
-  const { joinTrees, splitTrees } = await import('../exporter/split-trees.ts');
+  const { joinTrees, splitTrees } = await import('../../exporter/split-trees.ts');
   return split ? splitTrees(trees, options.epochSec) : joinTrees(trees);
 }
 
@@ -170,7 +170,7 @@ async function mergedTree(
   root: Parameters<OutputContext['layersOf']>[0],
   { engine, layersOf, signal }: OutputContext,
 ): Promise<ExportTree> {
-  const { mergeTrees } = await import('../layer/merge-trees.ts');
+  const { mergeTrees } = await import('../../layer/merge-trees.ts');
   const ids = layersOf(root).filter((id) => id !== EMPTY_LAYER);
   const snapshots = await Promise.all(ids.map((id) => engine.layers.snapshot(id, signal)));
   const trees = await Promise.all(ids.map((id) => engine.layers.tree(id, signal)));

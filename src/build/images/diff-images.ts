@@ -1,9 +1,9 @@
-import { diffConfigs, type FieldChange } from '../image/diff-config.ts';
-import type { Descriptor, Digest } from '../image/types.ts';
-import { diffTrees, type PathChange } from '../layer/diff-trees.ts';
-import { mergeTrees } from '../layer/merge-trees.ts';
-import type { Tree } from '../layer/types.ts';
-import { openEngine } from './engine.ts';
+import { diffConfigs, type FieldChange } from '../../image/diff-config.ts';
+import type { Descriptor, Digest } from '../../image/types.ts';
+import { diffTrees, type PathChange } from '../../layer/diff-trees.ts';
+import { mergeTrees } from '../../layer/merge-trees.ts';
+import type { Tree } from '../../layer/types.ts';
+import { openEngine } from '../engine.ts';
 import { type ImageDetails, inspectImage, type StoreCommandOptions } from './store-commands.ts';
 
 /** How two images of a store differ. */
