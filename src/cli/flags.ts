@@ -51,7 +51,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     name: 'build-context',
     kind: 'list',
     value: 'N=V',
-    help: 'DIR, oci-layout://DIR or docker-image://REF as N',
+    help: 'DIR, URL, docker-image://REF or oci-layout://DIR as N',
   },
   { name: 'add-host', kind: 'list', value: 'HOST:IP', help: 'entry of /etc/hosts in RUN' },
   { name: 'network', kind: 'string', value: 'MODE', help: 'network of RUN: default, none or host' },

@@ -41,7 +41,10 @@ export function readContextInput(
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text) ?? [];
   if (scheme === undefined) return { type: 'directory', dir };
   throw new OcibuildError('USAGE_INVALID', `Cannot use the context "${text}": "${scheme}://" is unknown`, {
-    hint: 'a context is a directory, a git or http(s) URL, or "-" for stdin',
+    hint:
+      named === true
+        ? 'a named context is a directory, a git or http(s) URL, docker-image://REF or oci-layout://DIR'
+        : 'a context is a directory, a git or http(s) URL, or "-" for stdin',
   });
 }
 

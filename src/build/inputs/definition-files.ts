@@ -30,11 +30,14 @@ export interface LockFilePlace {
 /** Docker's default names, in the order they are tried; the last is Buildah's. */
 export const DOCKERFILES: readonly string[] = ['Dockerfile', 'dockerfile', 'Containerfile'];
 
+const CONTEXT_HINT =
+  'the last word of the command is the directory to build from, for example `ocibuild -t app .`';
+
 /** Reads the Dockerfile and the ignore file of the main context.
  * @throws CONTEXT_NOT_FOUND, DOCKERFILE_NOT_FOUND */
 export function readDefinition(options: NormalOptions): DefinitionFiles {
   const { contextDir } = options;
-  checkContext(contextDir);
+  checkContext(contextDir, CONTEXT_HINT);
   const looked: string[] = [];
   const read = (path: string, name: string): SourceFile | undefined => {
     looked.push(path);
@@ -54,7 +57,10 @@ export function readDefinition(options: NormalOptions): DefinitionFiles {
 
 /** The ignore file of a named context. @throws CONTEXT_NOT_FOUND, DOCKERFILE_NOT_FOUND */
 export function readIgnoreFile(dir: string): { readonly ignoreFile?: SourceFile } {
-  checkContext(dir);
+  checkContext(
+    dir,
+    'what --build-context names is a directory, a URL, docker-image://REF or oci-layout://DIR',
+  );
   const path = join(dir, '.dockerignore');
   const file = readText(path, path);
   return file === undefined ? {} : { ignoreFile: file };
@@ -74,12 +80,12 @@ function readText(path: string, name: string): SourceFile | undefined {
   }
 }
 
-function checkContext(dir: string): void {
+function checkContext(dir: string, hint: string): void {
   const why = whyNoDirectory(dir);
   if (why === undefined) return;
   throw new OcibuildError('CONTEXT_NOT_FOUND', `Cannot use "${dir}" as build context: ${why}`, {
     details: { path: dir },
-    hint: 'the last word of the command is the directory to build from, for example `ocibuild -t app .`',
+    hint,
   });
 }
 

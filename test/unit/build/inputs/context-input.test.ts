@@ -47,5 +47,8 @@ describe('readContextInput()', () => {
     expect(() => readContextInput('s3://bucket/x', { cwd })).toThrow(
       expect.objectContaining({ code: 'USAGE_INVALID', message: expect.stringContaining('"s3://"') }),
     );
+    expect(() => readContextInput('s3://bucket/x', { cwd, named: true })).toThrow(
+      expect.objectContaining({ hint: expect.stringContaining('docker-image://') }),
+    );
   });
 });

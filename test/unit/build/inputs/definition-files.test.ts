@@ -85,6 +85,12 @@ describe('readIgnoreFile()', () => {
     expect(readIgnoreFile(join(dir, 'a')).ignoreFile?.text).toBe('*.log');
     expect(readIgnoreFile(join(dir, 'b'))).toEqual({});
   });
+
+  it('says what --build-context takes when the directory is missing', () => {
+    expect(() => readIgnoreFile(join(tempDir({}), 'none'))).toThrow(
+      expect.objectContaining({ code: 'CONTEXT_NOT_FOUND', hint: expect.stringContaining('oci-layout://') }),
+    );
+  });
 });
 
 describe('readDockerfile()', () => {
