@@ -28,7 +28,8 @@ function plainUpper(rootless: boolean): string[] {
  * Mounts an overlay in the calling thread's mount namespace.
  * @throws OVERLAY_UNAVAILABLE
  */
-export function mountOverlay(mount: OverlayMount): void {
+export function mountOverlay(asked: OverlayMount): void {
+  const mount = { ...asked, lower: topmost(asked.lower) };
   try {
     // `volatile`: no syncfs at unmount (8–10 times quicker), fsync costs nothing inside the step.
     for (const attempt of [
@@ -43,6 +44,11 @@ export function mountOverlay(mount: OverlayMount): void {
     throw unavailable(cause);
   }
   mountPlain(mount);
+}
+
+/** overlayfs refuses a layer that is there twice (ELOOP); what a lower one of two does, the higher does as well. */
+function topmost(lower: readonly string[]): string[] {
+  return lower.filter((dir, i) => lower.lastIndexOf(dir) === i);
 }
 
 /** The mount API of Linux 5.2 with one `lowerdir+` a layer (6.7): no limit on the number of layers. */
