@@ -51,7 +51,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     name: 'build-context',
     kind: 'list',
     value: 'N=V',
-    help: 'DIR, URL, docker-image://REF or oci-layout://DIR as N',
+    help: 'DIR, URL, docker-image://REF, oci-layout://DIR',
   },
   { name: 'add-host', kind: 'list', value: 'HOST:IP', help: 'entry of /etc/hosts in RUN' },
   { name: 'network', kind: 'string', value: 'MODE', help: 'network of RUN: default, none or host' },
@@ -103,7 +103,8 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'check', kind: 'bool', help: 'only check the Dockerfile: --call check' },
   { name: 'fix', kind: 'bool', help: 'with --check: put right in the Dockerfile what is certain' },
   { name: 'call', kind: 'string', value: 'WHAT', help: 'check, outline or targets; ,format=json|sarif' },
-  { name: 'print', kind: 'string', value: 'WHAT', help: 'the older name of --call' },
+  // The older name of --call.
+  { name: 'print', kind: 'string' },
   // Docker's older front end; these name what happens anyway.
   { name: 'rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
   { name: 'force-rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
