@@ -53,7 +53,7 @@ export async function unpackCommand(args: readonly string[], context: CliContext
   const { env, signal, cwd } = context;
   const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
   await enterNamespaceIfNeeded({ env, cwd }, 'must');
-  const { unpackImage } = await import('../build/images/store-commands.ts');
+  const { unpackImage } = await import('../build/images/unpack.ts');
   const where = { env, signal, bundle: resolve(cwd, bundle), ...platformOf(parsed) };
   const { devicesLeftOut } = await unpackImage(await storeOf(parsed, context), name, where);
   if (devicesLeftOut.length > 0) {

@@ -2,13 +2,11 @@ import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { digestBytes, isDigest } from './digest.ts';
-import { documentKind, parseDocument } from './manifest.ts';
+import { documentKind, MAX_DOCUMENT_BYTES, parseDocument } from './manifest.ts';
 import { formatPlatform, selectPlatform } from './platform.ts';
 import { parseReference } from './reference.ts';
 import { ANNOTATION, type Descriptor, type Digest, type Index, MEDIA_TYPE, type Platform } from './types.ts';
 
-/** Manifests, indexes and configs are read whole; larger ones are refused. */
-const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 const MAX_INDEX_DEPTH = 8;
 
 /** What to look for in a layout. Without tag and digest it is the sole manifest, or the one tagged `latest`. */

@@ -7,6 +7,9 @@ export type ManifestDocument =
   | { readonly kind: 'manifest'; readonly mediaType: string; readonly manifest: Manifest }
   | { readonly kind: 'index'; readonly mediaType: string; readonly index: Index };
 
+/** Manifests, indexes and configs are read whole; larger ones are refused. @see distribution-spec §Pushing Manifests */
+export const MAX_DOCUMENT_BYTES: number = 4 * 1024 * 1024;
+
 type Json = Readonly<Record<string, unknown>>;
 
 const MANIFEST_TYPES: readonly string[] = [MEDIA_TYPE.manifest, MEDIA_TYPE.dockerManifest];

@@ -1,7 +1,7 @@
 import { OcibuildError } from '../errors/error.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import { digestBytes, isDigest } from '../image/digest.ts';
-import { documentKind, parseDocument } from '../image/manifest.ts';
+import { documentKind, MAX_DOCUMENT_BYTES, parseDocument } from '../image/manifest.ts';
 import { familiarName, type Reference, withDefaultTag } from '../image/reference.ts';
 import { type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
 import { openBlobStream } from './blob-stream.ts';
@@ -11,7 +11,6 @@ import { readBody } from './response-error.ts';
 import { createSlots, type Slots } from './slots.ts';
 import type { Fetcher, ResolvedManifest, ResolveOptions, Resolver, ResolverOptions } from './types.ts';
 
-const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 const BLOBS_AT_ONCE = 4;
 const ACCEPT = [
   MEDIA_TYPE.index,

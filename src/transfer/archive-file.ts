@@ -1,6 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { throwIfAborted } from '../errors/error.ts';
+import { MAX_DOCUMENT_BYTES } from '../image/manifest.ts';
 import { BLOCK, padded } from '../layer/tar-header.ts';
 import { invalidLayer, isZeroBlock } from '../layer/tar-numbers.ts';
 import { createTarParser, type TarMember } from '../layer/tar-parser.ts';
@@ -27,8 +28,6 @@ export interface ArchiveFile extends AsyncDisposable {
 
 /** Far above what images have: 127 layers with three files each in the oldest form. */
 const MAX_MEMBERS = 100_000;
-const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
-
 type Entry = ArchiveMember | { readonly link: string };
 
 /**

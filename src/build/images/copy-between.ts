@@ -19,8 +19,9 @@ import { type ImageLocation, parseLocation } from '../../transfer/location.ts';
 import { repositorySource, repositoryTarget } from '../../transfer/repository.ts';
 import type { ContentSource, ImageTarget } from '../../transfer/types.ts';
 import { type Engine, openEngine } from '../engine.ts';
-import { findTop, type TransferOptions } from './image-commands.ts';
+import type { TransferOptions } from './image-commands.ts';
 import { storeContent, storeTarget } from './store-content.ts';
+import { findTop } from './stored-image.ts';
 
 export interface CopyBetweenOptions extends TransferOptions {
   /** Media types to convert to. @default those that the source has */

@@ -4,7 +4,8 @@ import { diffTrees, type PathChange } from '../../layer/diff-trees.ts';
 import { mergeTrees } from '../../layer/merge-trees.ts';
 import type { Tree } from '../../layer/types.ts';
 import { openEngine } from '../engine.ts';
-import { type ImageDetails, inspectImage, type StoreCommandOptions } from './store-commands.ts';
+import type { StoreCommandOptions } from './store-commands.ts';
+import { findImage, type ImageDetails } from './stored-image.ts';
 
 /** How two images of a store differ. */
 export interface ImageDiff {
@@ -34,9 +35,9 @@ export async function diffImages(
   names: { readonly before: string; readonly after: string },
   options: StoreCommandOptions,
 ): Promise<ImageDiff> {
-  const before = await inspectImage(root, names.before, options);
-  const after = await inspectImage(root, names.after, options);
   await using engine = await openEngine({ root, ...options });
+  const before = findImage(engine, names.before, options.platform);
+  const after = findImage(engine, names.after, options.platform);
   const treesOf = ({ layers, manifest }: ImageDetails): Promise<Tree[]> =>
     Promise.all(
       layers.map(({ diffId }, i) => {

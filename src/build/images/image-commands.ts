@@ -1,22 +1,22 @@
 import { OcibuildError } from '../../errors/error.ts';
+import { MAX_DOCUMENT_BYTES } from '../../image/manifest.ts';
 import { hostPlatform } from '../../image/platform.ts';
 import { familiarName, parseReference, withDefaultTag } from '../../image/reference.ts';
-import type { Descriptor, Digest, History } from '../../image/types.ts';
+import type { Digest, History } from '../../image/types.ts';
 import { choosePlatform } from '../../transfer/choose-platform.ts';
 import { copyImage } from '../../transfer/copy-image.ts';
 import { repositorySource, repositoryTarget } from '../../transfer/repository.ts';
 import type { ContentSource, TransferEvent } from '../../transfer/types.ts';
-import { type Engine, openEngine } from '../engine.ts';
+import { openEngine } from '../engine.ts';
 import { inspectImage, type StoreCommandOptions } from './store-commands.ts';
 import { storeContent, storeTarget } from './store-content.ts';
+import { findTop } from './stored-image.ts';
 
 export interface TransferOptions extends StoreCommandOptions {
   /** `os/arch[/variant]`: one image of an index. */
   readonly platform?: string;
   readonly onEvent?: (event: TransferEvent) => void;
 }
-
-const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 
 /**
  * Pushes an image of the store to where its name says, or to `to`.
@@ -120,17 +120,6 @@ export async function imageHistory(
   return (config.history ?? [])
     .map((line) => ({ ...line, sizeBytes: line.empty_layer === true ? 0 : (layers[next++]?.size ?? 0) }))
     .reverse();
-}
-
-/** @throws IMAGE_NOT_FOUND */
-export function findTop(engine: Engine, name: string): Descriptor {
-  const found = engine.index.resolve(name);
-  if (found !== undefined) return found;
-  const names = engine.index.list().map((image) => image.name);
-  throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find the image "${name}" in the store`, {
-    hint:
-      names.length === 0 ? 'the store holds no images' : `the store holds ${names.slice(0, 5).join(', ')}`,
-  });
 }
 
 function eventsOf({ onEvent }: TransferOptions): { onEvent?: NonNullable<TransferOptions['onEvent']> } {

@@ -3,7 +3,7 @@ import { storeError } from '../../cache/store-error.ts';
 import type { LayerOrigin } from '../../cache/types.ts';
 import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
 import { fileSink } from '../../exporter/target.ts';
-import { isImageConfig, parseConfig, parseDocument } from '../../image/manifest.ts';
+import { isImageConfig, MAX_DOCUMENT_BYTES, parseConfig, parseDocument } from '../../image/manifest.ts';
 import { formatPlatform } from '../../image/platform.ts';
 import { parseReference } from '../../image/reference.ts';
 import type { Descriptor } from '../../image/types.ts';
@@ -12,8 +12,6 @@ import { moveBlob } from '../../transfer/move-blob.ts';
 import type { ContentSource, ImageTarget } from '../../transfer/types.ts';
 import type { Engine } from '../engine.ts';
 import { createBlobFetcher } from '../inputs/fetch-blob.ts';
-
-const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 
 /** The store as the source of a transfer. A base layer that was never needed here is fetched only when its bytes must
  * move: a registry that has it in another repository mounts it. */

@@ -4,7 +4,7 @@ import { OcibuildError } from '../../errors/error.ts';
 import type { ImageResolver, ResolvedImage } from '../../frontend/types.ts';
 import { digestBytes } from '../../image/digest.ts';
 import { openLayout, parseLayoutTarget } from '../../image/layout.ts';
-import { documentKind, parseConfig, parseDocument } from '../../image/manifest.ts';
+import { documentKind, MAX_DOCUMENT_BYTES, parseConfig, parseDocument } from '../../image/manifest.ts';
 import { formatPlatform, selectPlatform } from '../../image/platform.ts';
 import { familiarName, normalName, parseReference, withDefaultTag } from '../../image/reference.ts';
 import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../../image/types.ts';
@@ -53,9 +53,6 @@ export interface ImageSourcesOptions {
   /** Images are taken as they stand there, whatever their tags mean now. */
   readonly locked?: HeldLock;
 }
-
-/** Manifests and configs larger than this are not read. @see distribution-spec §Pushing Manifests */
-const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 
 /** Finds base images: named contexts first, then the store, then a registry. Only manifests and configs move. */
 export function createImageSources(deps: ImageSourcesDeps, options: ImageSourcesOptions): ImageSources {

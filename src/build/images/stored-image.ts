@@ -1,0 +1,96 @@
+import { OcibuildError } from '../../errors/error.ts';
+import { documentKind, MAX_DOCUMENT_BYTES, parseConfig, parseDocument } from '../../image/manifest.ts';
+import { formatPlatform, hostPlatform, parsePlatform, selectPlatform } from '../../image/platform.ts';
+import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../../image/types.ts';
+import type { Engine } from '../engine.ts';
+
+/** An image of the store, its documents read. */
+export interface ImageDetails {
+  readonly name: string;
+  /** What the tag points to, where that is an index over several images. */
+  readonly index?: { readonly descriptor: Descriptor; readonly bytes: Buffer };
+  readonly descriptor: Descriptor;
+  readonly manifest: Manifest;
+  readonly manifestBytes: Buffer;
+  readonly config: ImageConfig;
+  readonly configBytes: Buffer;
+  readonly layers: readonly { digest: Digest; diffId: Digest; size: number; mediaType: string }[];
+}
+
+/** What a name of the store stands for: an image, or an index. @throws IMAGE_NOT_FOUND */
+export function findTop({ index }: Pick<Engine, 'index'>, name: string, platform?: Platform): Descriptor {
+  const found = index.resolve(name, platform);
+  if (found !== undefined) return found;
+  const names = index.list().map((image) => image.name);
+  throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find the image "${name}" in the store`, {
+    hint:
+      names.length === 0 ? 'the store holds no images' : `the store holds ${names.slice(0, 5).join(', ')}`,
+  });
+}
+
+/**
+ * The image of a name: of an index the one for `wanted`, or for this machine, or the first.
+ * @throws IMAGE_NOT_FOUND, IMAGE_PLATFORM_MISSING, IMAGE_INVALID, BLOB_*
+ */
+export function findImage(engine: Engine, name: string, wanted: string | undefined): ImageDetails {
+  const platform = wanted === undefined ? hostPlatform() : parsePlatform(wanted);
+  const top = findTop(engine, name, platform);
+  const images = manifestsOf(engine, top);
+  const best = selectPlatform(
+    images.map((entry) => entry.platform),
+    platform,
+  );
+  const chosen = images[best] ?? (wanted === undefined ? images[0] : undefined);
+  const image = chosen === undefined ? undefined : { name, ...readManifest(engine, chosen) };
+  if (image === undefined || (wanted !== undefined && !runsOn(image.config, platform))) {
+    const has = images.map((entry) => (entry.platform === undefined ? '?' : formatPlatform(entry.platform)));
+    throw new OcibuildError(
+      'IMAGE_PLATFORM_MISSING',
+      `Cannot find the image "${name}" for ${formatPlatform(platform)}: it has ${has.join(', ') || 'no platform'}`,
+    );
+  }
+  if (documentKind(top.mediaType) !== 'index') return image;
+  const bytes = engine.content.readBytes(top.digest, MAX_DOCUMENT_BYTES);
+  return { ...image, index: { descriptor: top, bytes } };
+}
+
+function runsOn({ os, architecture, variant }: ImageConfig, platform: Platform): boolean {
+  return (
+    selectPlatform([{ os, architecture, ...(variant === undefined ? {} : { variant }) }], platform) === 0
+  );
+}
+
+/** Every image below a tag that is here. */
+export function allImages(engine: Engine, top: Descriptor): Omit<ImageDetails, 'name'>[] {
+  return manifestsOf(engine, top)
+    .filter(({ digest }) => engine.content.stat(digest) !== undefined)
+    .map((descriptor) => readManifest(engine, descriptor));
+}
+
+/** Descriptors of the images below a tag, in the order of their indexes. */
+function manifestsOf(engine: Engine, top: Descriptor): Descriptor[] {
+  if (documentKind(top.mediaType) !== 'index') return [top];
+  const document = parseDocument(engine.content.readBytes(top.digest, MAX_DOCUMENT_BYTES), top.mediaType);
+  if (document.kind !== 'index') return [top];
+  return document.index.manifests
+    .filter(({ mediaType, platform }) => documentKind(mediaType) !== undefined && platform?.os !== 'unknown')
+    .flatMap((entry) => manifestsOf(engine, entry));
+}
+
+function readManifest(engine: Engine, descriptor: Descriptor): Omit<ImageDetails, 'name'> {
+  const bytes = engine.content.readBytes(descriptor.digest, MAX_DOCUMENT_BYTES);
+  const document = parseDocument(bytes, descriptor.mediaType);
+  if (document.kind === 'index') {
+    throw new OcibuildError('IMAGE_INVALID', `Cannot use "${descriptor.digest}" as an image: it is an index`);
+  }
+  const { manifest } = document;
+  const configBytes = engine.content.readBytes(manifest.config.digest, MAX_DOCUMENT_BYTES);
+  const config = parseConfig(configBytes);
+  const layers = manifest.layers.map(({ digest, size, mediaType }, i) => ({
+    digest,
+    diffId: config.rootfs.diff_ids[i] as Digest,
+    size,
+    mediaType,
+  }));
+  return { descriptor, manifest, manifestBytes: bytes, config, configBytes, layers };
+}
