@@ -1,5 +1,6 @@
 import type { Reference } from '../image/reference.ts';
 import { protocolError, type RegistryClient } from './client.ts';
+import { addReferrer, referrerOf } from './referrers.ts';
 import type { Slots } from './slots.ts';
 import type { Pusher } from './types.ts';
 import { uploadBlob } from './upload.ts';
@@ -13,6 +14,8 @@ export interface PusherDeps {
 
 /** Writes to one repository. The order is the caller's: blobs, manifests, indexes, tags last. */
 export function createPusher({ client, ref, slots, retryDelayMs }: PusherDeps): Pusher {
+  // One index holds all referrers of an image: whoever changes it waits for whoever does.
+  let listed: Promise<void> = Promise.resolve();
   return {
     async pushBlob(descriptor, open, { signal, mountFrom, onProgress }) {
       const release = await slots.take(signal);
@@ -39,13 +42,21 @@ export function createPusher({ client, ref, slots, retryDelayMs }: PusherDeps): 
         actions: 'pull,push',
         signal,
       } as const;
-      await client.call(call, async ({ body, headers }) => {
+      const isListed = await client.call(call, async ({ body, headers }) => {
         body.resume();
         const told = headers['docker-content-digest'];
         if (told !== undefined && told !== descriptor.digest) {
           throw protocolError(ref, `it stored "${told}" instead of "${descriptor.digest}"`, 'pull,push');
         }
+        return headers['oci-subject'] !== undefined;
       });
+      const found = isListed ? undefined : referrerOf(bytes, descriptor.mediaType);
+      if (found === undefined) return;
+      const { subject: digest, referrer } = found;
+      listed = listed
+        .catch(() => undefined)
+        .then(() => addReferrer(client, { ref, digest, signal }, referrer));
+      await listed;
     },
   };
 }

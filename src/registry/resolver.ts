@@ -7,6 +7,7 @@ import { type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
 import { openBlobStream } from './blob-stream.ts';
 import { createClient, protocolError, type RegistryClient } from './client.ts';
 import { createPusher } from './pusher.ts';
+import { listReferrers } from './referrers.ts';
 import { readBody } from './response-error.ts';
 import { createSlots, type Slots } from './slots.ts';
 import type { Fetcher, ResolvedManifest, ResolveOptions, Resolver, ResolverOptions } from './types.ts';
@@ -31,6 +32,7 @@ export function createResolver(options: ResolverOptions): Resolver {
   };
   return {
     resolve: (ref, resolveOptions) => resolve(client, withDefaultTag(ref), resolveOptions),
+    referrers: (ref, digest, { signal }) => listReferrers(client, { ref, digest, signal }),
     pusher: (ref) =>
       createPusher({ client, ref, slots: slotsOf(ref.registry), retryDelayMs: options.retryDelayMs ?? 1000 }),
     fetcher: (ref) => createFetcher(client, { ref, slots: slotsOf(ref.registry), options }),

@@ -8,6 +8,12 @@ export interface Resolver {
   /** HEAD, then GET where needed; `bytes` are the exact bytes, verified against the digest.
    * @throws REGISTRY_* codes. */
   resolve(ref: Reference, options: ResolveOptions): Promise<ResolvedManifest>;
+  /** Manifests of the repository whose subject is this one. @throws REGISTRY_* */
+  referrers(
+    ref: Reference,
+    digest: Digest,
+    options: { readonly signal: AbortSignal },
+  ): Promise<readonly Descriptor[]>;
   fetcher(ref: Reference): Fetcher;
   pusher(ref: Reference): Pusher;
 }
@@ -21,7 +27,8 @@ export interface Pusher {
     open: OpenPart,
     options: PushBlobOptions,
   ): Promise<'exists' | 'mounted' | 'uploaded'>;
-  /** A manifest or an index, byte for byte, under a tag or its digest. What it refers to is there already. */
+  /** A manifest or an index, byte for byte, under a tag or its digest. What it refers to is there already. One with a
+   * subject is listed as its referrer. */
   pushManifest(
     descriptor: Descriptor,
     bytes: Uint8Array,

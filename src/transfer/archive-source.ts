@@ -6,6 +6,7 @@ import { parseDocument } from '../image/manifest.ts';
 import type { Descriptor, Index } from '../image/types.ts';
 import { invalidArchive } from './archive-error.ts';
 import type { ArchiveFile, ArchiveMember } from './archive-file.ts';
+import { referrersAmong } from './copy-referrers.ts';
 import { openPart } from './file-part.ts';
 import type { ContentSource } from './types.ts';
 
@@ -51,6 +52,13 @@ export function archiveSource(archive: ArchiveFile, known: KnownBlobs = new Map(
       mountFrom: () => undefined,
     }),
   };
+}
+
+/** An archive that holds an OCI layout as the source of a transfer. */
+export function layoutArchiveSource(archive: ArchiveFile): ContentSource {
+  const source = archiveSource(archive);
+  const entries = async () => (await readArchiveIndex(archive)).manifests;
+  return { ...source, referrers: referrersAmong(entries, source.readBytes) };
 }
 
 /** The index.json of an archive that holds an OCI layout. @throws ARCHIVE_INVALID, LAYOUT_INVALID */

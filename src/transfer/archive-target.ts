@@ -51,10 +51,14 @@ async function fillArchive(
   fill: Parameters<ImageTarget>[1],
 ): Promise<Buffer> {
   let topBytes: Buffer = Buffer.alloc(0);
+  // Referrers share their empty config, and an archive may hold each name once.
+  const written = new Set<Digest>();
   await fill({
     inOrder: true,
     async putBlob(descriptor, blob, options) {
       const { digest, size } = descriptor;
+      if (written.has(digest)) return 'exists';
+      written.add(digest);
       await archive.stream(blobName(digest), size, (sink) =>
         moveBlob(descriptor, blob, { ...options, sink }),
       );
@@ -62,6 +66,8 @@ async function fillArchive(
     },
     async putDocument({ digest }, bytes) {
       if (digest === top.digest) topBytes = bytes;
+      if (written.has(digest)) return;
+      written.add(digest);
       await archive.file(blobName(digest), bytes);
     },
   });

@@ -23,6 +23,7 @@ export function repositorySource(
       },
       mountFrom: (registry) => (registry === ref.registry ? ref.repository : undefined),
     }),
+    referrers: ({ digest }, signal) => resolver.referrers(ref, digest, { signal }),
   };
 }
 

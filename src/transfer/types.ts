@@ -6,6 +6,8 @@ export interface ContentSource {
   /** A manifest, an index or a config: whole and verified. */
   readBytes(descriptor: Descriptor, signal: AbortSignal): Promise<Buffer>;
   blob(descriptor: Descriptor, signal: AbortSignal): SourceBlob;
+  /** What is known to have this manifest or index as its subject. */
+  referrers?(descriptor: Descriptor, signal: AbortSignal): Promise<readonly Descriptor[]>;
 }
 
 export interface SourceBlob {

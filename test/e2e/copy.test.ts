@@ -7,7 +7,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { makeLayout } from '../support/layout.ts';
+import { writeLayoutIndex } from '../../src/image/layout-index.ts';
+import { encodeDocument } from '../../src/image/manifest.ts';
+import { type Descriptor, MEDIA_TYPE } from '../../src/image/types.ts';
+import { makeLayout, writeBlob } from '../support/layout.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { createProject, type Project } from './cli-support.ts';
 
@@ -143,6 +146,41 @@ describe('ocibuild copy', () => {
     const none = await project.run(['copy', '--platform', 'linux/s390x', 'docker-archive:d.tar', 'store:x']);
     expect(none.stderr).toMatch(/IMAGE_PLATFORM_MISSING.*linux\/arm64/);
     expect(readdirSync(project.dir).filter((file) => file.startsWith('.'))).toEqual([]);
+  });
+
+  it('keeps referrers: by tag in a registry without a list of them, as entries in a layout', async () => {
+    const project = createProject({});
+    const layout = join(project.dir, 'signed');
+    mkdirSync(layout);
+    const image = await makeLayout(layout, 'v1', { layers: [{ a: 'one' }] });
+    const signatures = ['one', 'two'].map((text): Descriptor => {
+      const manifest = {
+        schemaVersion: 2 as const,
+        mediaType: MEDIA_TYPE.manifest,
+        artifactType: 'application/x.signature',
+        config: writeBlob(layout, Buffer.from('{}'), MEDIA_TYPE.empty),
+        layers: [writeBlob(layout, Buffer.from(text), 'text/plain')],
+        subject: { mediaType: image.mediaType, digest: image.digest, size: image.size },
+      };
+      return writeBlob(layout, encodeDocument(manifest), MEDIA_TYPE.manifest);
+    });
+    await writeLayoutIndex(layout, signatures, { signal: AbortSignal.timeout(5000) });
+    const name = `docker://${registry.host}/signed/app:v1`;
+    expect(await copy(project, 'oci:signed:v1', name)).toBe(image.digest);
+    await copy(project, 'oci:signed:v1', name);
+    const tag = `docker://${registry.host}/signed/app:${image.digest.replace(':', '-')}`;
+    const { stdout } = await exec('skopeo', ['inspect', '--raw', '--tls-verify=false', tag]);
+    const { manifests } = JSON.parse(stdout) as { manifests: Descriptor[] };
+    expect(manifests.map(({ digest }) => digest)).toEqual(signatures.map(({ digest }) => digest));
+    expect(manifests[0]?.artifactType).toBe('application/x.signature');
+    await copy(project, name, 'oci-archive:back.tar:v1');
+    await copy(project, 'oci-archive:back.tar:v1', 'oci:back:v1');
+    const index = JSON.parse(readFileSync(join(project.dir, 'back/index.json'), 'utf8')) as {
+      manifests: Descriptor[];
+    };
+    expect(index.manifests.map(({ digest }) => digest)).toEqual(
+      [image, ...signatures].map(({ digest }) => digest),
+    );
   });
 
   it('mounts between repositories of one registry, and writes archives to stdout', async () => {

@@ -7,11 +7,12 @@ import { familiarName, normalName, parseReference, withDefaultTag } from '../../
 import { ANNOTATION, type Descriptor, type Digest } from '../../image/types.ts';
 import type { Resolver } from '../../registry/types.ts';
 import { openArchive } from '../../transfer/archive-file.ts';
-import { archiveSource, findInArchive } from '../../transfer/archive-source.ts';
+import { findInArchive, layoutArchiveSource } from '../../transfer/archive-source.ts';
 import { archiveTarget } from '../../transfer/archive-target.ts';
 import { choosePlatform } from '../../transfer/choose-platform.ts';
 import { convertImage } from '../../transfer/convert-image.ts';
 import { copyImage } from '../../transfer/copy-image.ts';
+import { copyWithReferrers } from '../../transfer/copy-referrers.ts';
 import { openDockerArchive } from '../../transfer/docker-archive.ts';
 import { layoutSource } from '../../transfer/layout-source.ts';
 import { layoutTarget } from '../../transfer/layout-target.ts';
@@ -67,11 +68,17 @@ export async function copyBetween(
     format === undefined
       ? { top: chosen, from: found.content }
       : await convertImage(chosen, { from: found.content, format, signal });
-  const write = await targetFor(target, places, originOf(source));
+  let referrers: readonly Descriptor[] = [];
+  const write = await targetFor(target, places, { origin: originOf(source), referrers: () => referrers });
   const { onEvent } = options;
-  await write(top, (into) =>
-    copyImage(top, { from: content, to: into }, { signal, ...(onEvent === undefined ? {} : { onEvent }) }),
-  );
+  // The store and Docker archives have no place for what only refers to an image.
+  const holdsReferrers = target.type === 'docker' || target.type === 'oci' || target.type === 'oci-archive';
+  await write(top, async (into) => {
+    const between = { from: content, to: into };
+    const how = { signal, ...(onEvent === undefined ? {} : { onEvent }) };
+    if (holdsReferrers) referrers = await copyWithReferrers(top, between, how);
+    else await copyImage(top, between, how);
+  });
   return { digest: top.digest };
 }
 
@@ -129,18 +136,26 @@ async function findImage(source: ImageLocation, places: Places): Promise<Found> 
     }
     case 'oci-archive': {
       const opened = await archive(source.path);
-      return { top: await findInArchive(opened, source), content: archiveSource(opened) };
+      return { top: await findInArchive(opened, source), content: layoutArchiveSource(opened) };
     }
     case 'docker-archive':
       return openDockerArchive(await archive(source.path), { ref: source.ref, signal });
   }
 }
 
+interface TargetFacts {
+  /** The repository that the image comes from. */
+  readonly origin: string | undefined;
+  /** What was copied besides the image; known when all is copied. */
+  readonly referrers: () => readonly Descriptor[];
+}
+
 async function targetFor(
   target: ImageLocation,
   places: Places,
-  origin: string | undefined,
+  { origin, referrers }: TargetFacts,
 ): Promise<ImageTarget> {
+  const entries = (tag: { readonly tag?: string }) => (top: Descriptor) => [named(top, tag), ...referrers()];
   const { signal, cwd, stdout } = places.options;
   const file = (path: string) => ({
     dest: path === '-' ? path : resolve(cwd, path),
@@ -158,9 +173,9 @@ async function targetFor(
       return storeTarget(await places.engine(), { name, origin, signal });
     }
     case 'oci':
-      return layoutTarget(resolve(cwd, target.path), { entries: (top) => [named(top, target)], signal });
+      return layoutTarget(resolve(cwd, target.path), { entries: entries(target), signal });
     case 'oci-archive':
-      return archiveTarget(file(target.path), { entries: (top) => [named(top, target)], signal });
+      return archiveTarget(file(target.path), { entries: entries(target), signal });
     case 'docker-archive': {
       const { ref } = target;
       const names = ref === undefined ? [] : [ref];

@@ -35,6 +35,9 @@ function registryOf(dir: string, top: Descriptor): { resolver: Resolver; asked: 
     pusher: () => {
       throw new Error('Cannot push while an image is resolved');
     },
+    referrers: () => {
+      throw new Error('Cannot ask for referrers while an image is resolved');
+    },
     fetcher: () => ({
       async fetchBytes(descriptor) {
         asked.push('fetch');
