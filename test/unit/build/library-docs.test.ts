@@ -73,7 +73,7 @@ describe('docs/library.md', () => {
   it('has an example under every heading that tells how to do something', () => {
     const titles = documented.map(({ title }) => title.replace(/.*# /, ''));
     expect(new Set(titles)).toEqual(
-      new Set(['The library', 'Options', 'Events', 'Checking', 'Stopping', 'Errors']),
+      new Set(['The library', 'Options', 'Events', 'Checking', 'Locking', 'Stopping', 'Errors']),
     );
   });
 
