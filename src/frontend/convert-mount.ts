@@ -87,7 +87,13 @@ export function convertMounts(
         kind: 'file',
         base: -1,
         actions: [
-          { type: 'copy', from: 0, sources: [{ path: source, wildcard: false }], dest: `/${SELECTED}` },
+          {
+            type: 'copy',
+            from: 0,
+            sources: [{ path: source, wildcard: false }],
+            dest: `/${SELECTED}`,
+            keepsMode: true,
+          },
         ],
       },
       [context],

@@ -197,6 +197,8 @@ export interface CopyAction {
   readonly parents?: boolean;
   /** Patterns of an ignore file, relative to each source: what matches is not copied. */
   readonly exclude?: readonly string[];
+  /** A directory that is made of a source directory has its mode; default 0755. */
+  readonly keepsMode?: boolean;
   /** A plain path that is not there is no error. */
   readonly ifExists?: boolean;
 }

@@ -16,13 +16,12 @@ export interface Progress {
   vertex(digest: Digest): VertexProgress;
   /** A hit: the step and everything below it counts as cached. */
   cachedWithInputs(digest: Digest): void;
-  counts(): { readonly cached: number; readonly total: number };
 }
 
 /** Turns the life of vertices into events: each is announced once, started once, ended once. */
 export function createProgress(definition: Definition, emit: EventSink, now: () => number): Progress {
   const steps = new Map<Digest, { step: VertexProgress; state: 'new' | 'started' | 'ended' }>();
-  let cachedCount = 0;
+  const isMerge = (digest: Digest): boolean => definition.vertices.get(digest)?.op.kind === 'merge';
 
   function make(digest: Digest): VertexProgress {
     const known = steps.get(digest);
@@ -40,7 +39,6 @@ export function createProgress(definition: Definition, emit: EventSink, now: () 
       cached() {
         if (!begin()) return;
         life.state = 'ended';
-        cachedCount++;
         emit({ kind: 'cached', time: now(), vertex });
         emit({ kind: 'completed', time: now(), vertex });
       },
@@ -83,7 +81,9 @@ export function createProgress(definition: Definition, emit: EventSink, now: () 
         emit({ kind: 'explain', time: now(), vertex, changes });
       },
     };
-    const life: { step: VertexProgress; state: 'new' | 'started' | 'ended' } = { step, state: 'new' };
+    // A merge only stacks what its inputs gave: the step of the Dockerfile is one of those.
+    const state = isMerge(digest) ? 'ended' : 'new';
+    const life: { step: VertexProgress; state: 'new' | 'started' | 'ended' } = { step, state };
     steps.set(digest, life);
     return step;
   }
@@ -93,16 +93,12 @@ export function createProgress(definition: Definition, emit: EventSink, now: () 
       const source = definition.vertices.get(input)?.op;
       // A local directory is no step of the Dockerfile: it has a line of its own where it is read.
       if (source?.kind === 'source' && source.source.type === 'local') continue;
-      if (!steps.has(input) || steps.get(input)?.state === 'new') cachedWithInputs(input);
+      if (isMerge(input) || (steps.get(input)?.state ?? 'new') === 'new') cachedWithInputs(input);
     }
     make(digest).cached();
   }
 
-  return {
-    vertex: make,
-    cachedWithInputs,
-    counts: () => ({ cached: cachedCount, total: steps.size }),
-  };
+  return { vertex: make, cachedWithInputs };
 }
 
 function typed(error: unknown): OcibuildError {

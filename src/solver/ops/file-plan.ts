@@ -63,6 +63,8 @@ export interface CopyAttributes {
   readonly owner: PlanOwner | undefined;
   /** Of directories that the copy makes on its way; undefined: root, and the group of a parent with setgid. */
   readonly directoryOwner?: PlanOwner | undefined;
+  /** A new destination has the mode of the source directory. */
+  readonly keepsMode?: boolean;
 }
 
 /** Changes a tree without touching a disk: the layer that a COPY, ADD or WORKDIR makes on top of `base`.
@@ -162,7 +164,8 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
   }
 
   function copyDirectory(one: Selected, source: PlanSource, dest: string, attributes: CopyAttributes): void {
-    const root = ensureDirectory(dest, newDirectoryMode(attributes), attributes.directoryOwner);
+    const mode = attributes.keepsMode === true ? one.root.mode : newDirectoryMode(attributes);
+    const root = ensureDirectory(dest, mode, attributes.directoryOwner);
     const seen = new Map<string, string>();
     /** Where a directory of the source lands: differs from its own path where a symlink stands there. */
     const landed = new Map<string, string>([['', root]]);

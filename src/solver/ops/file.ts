@@ -109,6 +109,7 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
           mode: typeof action.mode === 'string' ? compileMode(action.mode) : action.mode,
           owner: owner ?? (external?.type === 'local' ? ROOT : undefined),
           directoryOwner: owner,
+          keepsMode: action.keepsMode === true,
         };
         // One by one: what an archive unpacks counts for the sources after it.
         for (const one of selected) {

@@ -5,6 +5,7 @@ import { OcibuildError } from '../../../src/errors/error.ts';
 import type { Digest } from '../../../src/image/types.ts';
 import { createGraph, type Definition, type Vertex } from '../../../src/llb/definition.ts';
 import type { ExecOp } from '../../../src/llb/ops.ts';
+import { bindMerge } from '../../../src/solver/ops/merge.ts';
 import { createSolver } from '../../../src/solver/solver.ts';
 import type {
   CacheRecord,
@@ -71,6 +72,7 @@ function solve(
   const ran: string[] = [];
   const events: ProgressEvent[] = [];
   const bind = (vertex: Vertex): SolverOp => {
+    if (vertex.op.kind === 'merge') return bindMerge(vertex.op);
     const name = (vertex.op as ExecOp).args[0] ?? '';
     const base = (inputs: SolvedInputs) => inputs[0]?.layers ?? [];
     return {
@@ -102,6 +104,21 @@ function solve(
 
 describe('createSolver()', () => {
   const chain = { a: [], b: ['a'], c: ['b'] };
+
+  it('shows no step of its own for a merge, whether its inputs run or are cached', async () => {
+    const graph = createGraph();
+    const step = (name: string): Digest =>
+      graph.add({ kind: 'exec', args: [name] } as unknown as ExecOp, [], { name });
+    const merged = graph.add({ kind: 'merge' }, [step('low'), step('high')], { name: 'high' });
+    const memory = memoryCache();
+    const shown = async (): Promise<string[]> => {
+      const { result, events } = solve(graph.definition(), merged, memory);
+      await result;
+      return events.flatMap((event) => (event.kind === 'vertex' ? [event.name] : [])).sort();
+    };
+    expect(await shown()).toEqual(['high', 'low']);
+    expect(await shown()).toEqual(['high', 'low']);
+  });
 
   it('runs every step once, inputs first, and stacks their layers', async () => {
     const { definition, digest } = graphOf({ a: [], b: ['a'], c: ['a'], d: ['b', 'c'] });
