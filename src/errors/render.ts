@@ -12,6 +12,8 @@ export interface RenderOptions {
 const LINES_AROUND = 2;
 /** A heredoc may be hundreds of lines: the head of a range says enough. */
 const MAX_RANGE_LINES = 12;
+/** A line may be 65,535 bytes long: data in a base64 text, a list of packages. */
+const MAX_EXCERPT_COLUMNS = 400;
 const LOG_LINES = 20;
 const MAX_CAUSES = 8;
 
@@ -64,6 +66,11 @@ function shownLines(ranges: readonly SourceRange[], total: number): { line: numb
   return [...marked].map(([line, mark]) => ({ line, marked: mark })).sort((a, b) => a.line - b.line);
 }
 
+/** Only after secrets were masked: half a secret would not be known as one. */
+function cutLine(line: string): string {
+  return line.length <= MAX_EXCERPT_COLUMNS ? line : `${line.slice(0, MAX_EXCERPT_COLUMNS)}…`;
+}
+
 function renderOne(error: OcibuildError, options: RenderOptions): string[] {
   if (error.category === 'internal') return renderBug(error, options);
   const safe = (text: string): string => redact(text, options.secrets);
@@ -72,7 +79,10 @@ function renderOne(error: OcibuildError, options: RenderOptions): string[] {
   // Where a build was interrupted is chance, and no fault of that step.
   const isFault = error.category !== 'cancelled';
   if (isFault && error.source !== undefined) {
-    lines.push(`  ${safe(placeOf(error.source))}`, ...renderExcerpt(error.source).map(safe));
+    lines.push(
+      `  ${safe(placeOf(error.source))}`,
+      ...renderExcerpt(error.source).map((line) => cutLine(safe(line))),
+    );
   }
   const tail = isFault ? error.logTail.slice(-LOG_LINES) : [];
   if (tail.length > 0) {

@@ -14,6 +14,8 @@ import type { FileProgram } from './read-file.ts';
 import type { ResetName } from './reset.ts';
 import type { FrontendContext } from './types.ts';
 
+const EMPTY_HINT = 'give the ARG before the first FROM a default, or pass it with --build-arg';
+
 /** Where a file system comes from. */
 export type BaseRef =
   | { readonly kind: 'scratch' }
@@ -243,9 +245,7 @@ function findBase(
   if (name.trim() === '') {
     throw instructionError(from.raw, 'DOCKERFILE_STAGE_INVALID', {
       message: `Cannot use "${from.base}" as base image: it is empty after expansion`,
-      hint:
-        didYouMean(from.base.replace(/[${}]/g, ''), globals.keys()) ??
-        'give the ARG before the first FROM a default, or pass it with --build-arg',
+      hint: didYouMean(from.base.replace(/[${}]/g, ''), globals.keys()) ?? EMPTY_HINT,
     });
   }
   const stage = earlier.findLast((candidate) => candidate.name === name.toLowerCase());
@@ -266,7 +266,7 @@ function platformOf(
   if (text === '') {
     throw instructionError(from.raw, 'DOCKERFILE_STAGE_INVALID', {
       message: `Cannot use "--platform=${from.platform}": it is empty after expansion`,
-      hint: didYouMean(from.platform.replace(/[${}]/g, ''), globals.keys()),
+      hint: didYouMean(from.platform.replace(/[${}]/g, ''), globals.keys()) ?? EMPTY_HINT,
       range,
     });
   }

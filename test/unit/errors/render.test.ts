@@ -74,6 +74,21 @@ hint: reproduce it with \`x\`
     expect(text.split('\n').length).toBeLessThan(24);
   });
 
+  it('renderError() cuts a line when it is very long, and hides a secret at the cut', () => {
+    const file = {
+      name: 'Dockerfile',
+      text: `FROM a\nRUN ${'x'.repeat(388)} s3cret ${'y'.repeat(60_000)}\n`,
+    };
+    const range = { start: { line: 2, column: 1 }, end: { line: 2, column: 4 } };
+    const error = new OcibuildError('DOCKERFILE_SYNTAX', 'Cannot read x', {
+      source: { file, ranges: [range] },
+    });
+    const text = renderError(error, { secrets: ['s3cret'] });
+    expect(text.length).toBeLessThan(600);
+    expect(text).toMatch(/xx \*+…\n/);
+    expect(text).not.toContain('s3');
+  });
+
   it('renderError() survives a place outside of the text', () => {
     const text = renderError(new OcibuildError('DOCKERFILE_SYNTAX', 'Cannot read x', { source: at(99) }));
     expect(text).toBe('error[DOCKERFILE_SYNTAX]: Cannot read x\n  Dockerfile:99:1\n');

@@ -19,7 +19,7 @@ const CASES: readonly [text: string, line: number, code: string, message: RegExp
   ['FROM base AS', 1, 'DOCKERFILE_INSTRUCTION_INVALID', /expected "FROM image"/],
   ['FROM base AS 1x', 1, 'DOCKERFILE_STAGE_INVALID', /"1x"/],
   ['FROM $NOPE', 1, 'DOCKERFILE_STAGE_INVALID', /empty after expansion/, /--build-arg/],
-  ['FROM --platform=$X base', 1, 'DOCKERFILE_STAGE_INVALID', /--platform/],
+  ['FROM --platform=$X base', 1, 'DOCKERFILE_STAGE_INVALID', /--platform/, /--build-arg/],
   ['FROM --platform=a/b/c/d base', 1, 'PLATFORM_INVALID', /not a platform/],
   ['FROM base\nCOPY --fron=x a b', 2, 'DOCKERFILE_FLAG_INVALID', /"--fron"/, /"--from"/],
   ['FROM base\nCOPY --from a b', 2, 'DOCKERFILE_FLAG_INVALID', /without a value/],
