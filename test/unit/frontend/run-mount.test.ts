@@ -91,7 +91,15 @@ describe('convertMounts()', () => {
     expect(ops).toContainEqual(
       expect.objectContaining({
         kind: 'file',
-        actions: [{ type: 'copy', from: 0, sources: [{ path: 'a/b', wildcard: false }], dest: '/mount' }],
+        actions: [
+          {
+            type: 'copy',
+            from: 0,
+            sources: [{ path: 'a/b', wildcard: false }],
+            dest: '/mount',
+            keepsMode: true,
+          },
+        ],
       }),
     );
   });
