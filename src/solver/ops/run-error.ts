@@ -9,6 +9,14 @@ function commandOf(args: readonly string[]): string {
   return args.length === 3 && flag === '-c' && shell?.endsWith('sh') ? (text ?? '') : args.join(' ');
 }
 
+const MAX_TITLE = 200;
+
+/** A script may have thousands of lines; its first says which it is. */
+function titleOf(command: string): string {
+  const first = command.slice(0, MAX_TITLE).trimStart().split('\n', 1)[0] ?? '';
+  return first === command ? command : `${first}…`;
+}
+
 /** The error of a RUN that did not end with 0. */
 export function runError(
   op: ExecOp,
@@ -17,25 +25,22 @@ export function runError(
   { meta }: ExecContext,
 ): OcibuildError {
   const command = commandOf(op.args);
+  const what = `Cannot finish RUN ${titleOf(command)}`;
   const details = { exitCode: status.code, command, step: meta.name, signal: status.signal };
   if (status.oomKilled === true) {
-    return new OcibuildError('RUN_SIGNALLED', `Cannot finish RUN ${command}: it was killed, out of memory`, {
+    return new OcibuildError('RUN_SIGNALLED', `${what}: it was killed, out of memory`, {
       details: { ...details, oomKilled: true },
       logTail,
       hint: 'give the machine or its control group more memory, or run fewer steps at a time with `--jobs 1`',
     });
   }
   if (status.signal !== undefined) {
-    return new OcibuildError(
-      'RUN_SIGNALLED',
-      `Cannot finish RUN ${command}: killed by signal ${status.signal}`,
-      {
-        details,
-        logTail,
-      },
-    );
+    return new OcibuildError('RUN_SIGNALLED', `${what}: killed by signal ${status.signal}`, {
+      details,
+      logTail,
+    });
   }
-  return new OcibuildError('RUN_EXIT_NONZERO', `Cannot finish RUN ${command}: exit code ${status.code}`, {
+  return new OcibuildError('RUN_EXIT_NONZERO', `${what}: exit code ${status.code}`, {
     details,
     logTail,
     hint: isForeign(logTail) ? FOREIGN_HINT : exitHint(status.code),

@@ -296,6 +296,15 @@ describe('bindExec().exec()', () => {
     expect(recorded.ended).toEqual(['discard']);
   });
 
+  it('names a script by the start of its first line', async () => {
+    const script = `\nset -e ${'x'.repeat(300)}\nmake\n`;
+    const { op } = bind({ args: ['/bin/sh', '-c', script] }, { run: () => ({ code: 2 }) });
+    await expect(op.exec(inputs, execContext())).rejects.toMatchObject({
+      message: expect.stringMatching(/^Cannot finish RUN set -e x{150,200}…: exit code 2$/),
+      details: { command: script },
+    });
+  });
+
   it.each([
     [{ code: 137, signal: 9 }, 'RUN_SIGNALLED', /killed by signal 9/],
     [{ code: 137, signal: 9, oomKilled: true }, 'RUN_SIGNALLED', /out of memory/],
