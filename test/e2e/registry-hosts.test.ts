@@ -1,14 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer as createPlain, request as forward, type RequestListener } from 'node:http';
+import { createServer as createPlain, type RequestListener } from 'node:http';
 import { createServer as createSecure } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseReference } from '../../src/image/reference.ts';
 import { createResolver } from '../../src/registry/resolver.ts';
 import { makeLayout } from '../support/layout.ts';
+import { type Listening, listenOnLoopback, passOn } from '../support/loopback.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 
 const signal = AbortSignal.timeout(60_000);
@@ -36,8 +36,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-interface Front extends AsyncDisposable {
-  readonly host: string;
+interface Front extends Listening {
   readonly seen: string[];
 }
 
@@ -46,26 +45,11 @@ async function startFront(secure: boolean): Promise<Front> {
   const seen: string[] = [];
   const pass: RequestListener = (request, response) => {
     seen.push(`${request.method} ${request.url}`);
-    const [host = '', port = ''] = registry.host.split(':');
-    const { method, headers } = request;
-    const path = request.url?.replace(/^\/prefix/, '/v2');
-    const onward = forward({ host, port, method, path, headers }, (answer) => {
-      response.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(response);
-    });
-    request.pipe(onward);
+    passOn(registry.host, { request, response }, request.url?.replace(/^\/prefix/, '/v2'));
   };
   const tls = secure ? { key: readFileSync(key), cert: readFileSync(certificate) } : {};
   const server = secure ? createSecure(tls, pass) : createPlain(pass);
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  return {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    seen,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      await new Promise((done) => server.close(done));
-    },
-  };
+  return { ...(await listenOnLoopback(server)), seen };
 }
 
 /** A resolver for a user whose hosts.toml for `host` says `text`. */

@@ -1,8 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, request as forward, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,6 +10,7 @@ import { encodeDocument } from '../../src/image/manifest.ts';
 import { parseReference } from '../../src/image/reference.ts';
 import { type Descriptor, type Digest, MEDIA_TYPE } from '../../src/image/types.ts';
 import { createResolver } from '../../src/registry/resolver.ts';
+import { type Listening, listenOnLoopback, passOn } from '../support/loopback.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { PASSWORD, startTokenServer, type TokenServer, USER } from '../support/token-server.ts';
 
@@ -48,8 +48,7 @@ function newBlob(size = SIZE): TestBlob {
 
 type Meddle = (request: IncomingMessage, response: ServerResponse, count: number) => boolean;
 
-interface Proxy extends AsyncDisposable {
-  readonly host: string;
+interface Proxy extends Listening {
   readonly seen: string[];
 }
 
@@ -60,25 +59,9 @@ async function startProxy(meddle: Meddle = () => false): Promise<Proxy> {
     const { method = '', url = '' } = request;
     seen.push(`${method} ${url.replace(/sha256:\w+/g, 'DIGEST').replace(/uploads\/[^?]+.*/, 'uploads/ID')}`);
     if (meddle(request, response, seen.length)) return;
-    const [host = '', port = ''] = registry.host.split(':');
-    // The Host header stays, so that the registry's addresses lead back here.
-    const pass = forward({ host, port, method, path: url, headers: request.headers }, (answer) => {
-      response.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(response);
-    });
-    pass.on('error', () => response.destroy());
-    request.on('close', () => request.complete || pass.destroy());
-    request.pipe(pass);
+    passOn(registry.host, { request, response });
   });
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  return {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    seen,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      await new Promise((done) => server.close(done));
-    },
-  };
+  return { ...(await listenOnLoopback(server)), seen };
 }
 
 function pusherOf(host: string, env: Readonly<Record<string, string>> = {}) {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { MEDIA_TYPE } from '../../src/image/types.ts';
+import { type Listening, listenOnLoopback } from './loopback.ts';
 
 /** One request as the server saw it. */
 export interface SeenRequest {
@@ -15,9 +15,7 @@ export interface SeenRequest {
 export type Fault = (request: IncomingMessage, response: ServerResponse, count: number) => boolean;
 
 /** A real HTTP server that speaks the pull part of the distribution-spec and fails on demand. */
-export interface FaultyRegistry extends AsyncDisposable {
-  /** `127.0.0.1:PORT`. */
-  readonly host: string;
+export interface FaultyRegistry extends Listening {
   readonly seen: SeenRequest[];
   /** Tried in order before the registry's own answer; `count` is how often this fault was asked. */
   fault(fault: Fault): void;
@@ -48,9 +46,8 @@ export async function startFaultyRegistry(): Promise<FaultyRegistry> {
       response.end(JSON.stringify({ errors: [{ code, message: `${id} is not here` }] }));
     }
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    ...(await listenOnLoopback(server)),
     seen,
     fault: (answer) => void faults.push({ answer, count: 0 }),
     blob(data) {
@@ -62,10 +59,6 @@ export async function startFaultyRegistry(): Promise<FaultyRegistry> {
       const digest = digestOf(data);
       for (const id of [tag, digest]) manifests.set(`${name}/${id}`, { data, mediaType });
       return digest;
-    },
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
     },
   };
 }

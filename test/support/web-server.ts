@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join, resolve, sep } from 'node:path';
+import { listenOnLoopback } from './loopback.ts';
 
 export interface SeenRequest {
   readonly method: string;
@@ -32,16 +32,8 @@ export async function startWebServer(dir: string, handle: Handler = () => false)
     );
     if (!handle(request, response)) void serveFile(join(dir, path), { dir, request, response });
   });
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    seen,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      await new Promise((done) => server.close(done));
-    },
-  };
+  const listening = await listenOnLoopback(server);
+  return { ...listening, url: `http://${listening.host}`, seen };
 }
 
 async function serveFile(
