@@ -12,7 +12,7 @@ import type { LocalSources } from './inputs/local-files.ts';
 import type { RemoteSources } from './inputs/remote-sources.ts';
 import { createSecrets } from './inputs/secrets.ts';
 import type { NormalOptions } from './normalise.ts';
-import { blobOptions, isImageOutput } from './outputs/image-outputs.ts';
+import { blobOptions, isPackedOutput } from './outputs/image-outputs.ts';
 import { proxyEnvironment } from './proxy-env.ts';
 
 export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers'> {
@@ -30,7 +30,7 @@ export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers'> {
 export function createOpDeps(parts: OpParts): OpDeps {
   const { options, engine, graph, signal, local, remote, archives, inline } = parts;
   const needs = graphNeeds(graph.definition, graph.roots);
-  const wanted = options.outputs.find(isImageOutput);
+  const wanted = options.outputs.find(isPackedOutput);
   return {
     layers: engine.layers,
     executor: parts.executor,

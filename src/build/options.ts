@@ -36,6 +36,8 @@ export type Output =
 export interface ImageForm {
   /** OCI's media types, not Docker's, which know no annotations. @default true */
   readonly ociMediaTypes?: boolean;
+  /** New layers hold no times after SOURCE_DATE_EPOCH, which is needed; a base's layers stay. @default false */
+  readonly rewriteTimestamp?: boolean;
   readonly compression?: 'gzip' | 'zstd' | 'uncompressed';
   readonly compressionLevel?: number;
   /** Also recompress layers that exist in another form. Default false. */

@@ -5,7 +5,7 @@ import type { Engine } from './engine.ts';
 import type { BuildGraph } from './graph.ts';
 import { graphNeeds } from './graph-needs.ts';
 import type { NormalOptions } from './normalise.ts';
-import { blobOptions, isImageOutput } from './outputs/image-outputs.ts';
+import { blobOptions, isPackedOutput } from './outputs/image-outputs.ts';
 
 /** Packs layers of the images while later steps run. What fails here fails again where it is waited for. */
 export interface Prefetch {
@@ -18,7 +18,7 @@ export function createPrefetch(
   { engine, options, signal }: { engine: Engine; options: NormalOptions; signal: AbortSignal },
 ): Prefetch {
   const needs = graphNeeds(definition, roots);
-  const wanted = options.outputs.find(isImageOutput);
+  const wanted = options.outputs.find(isPackedOutput);
   const started = new Map<LayerId, Promise<unknown>>();
   return {
     start(vertex, { layers }) {

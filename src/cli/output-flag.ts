@@ -10,7 +10,14 @@ export interface OutputFlag {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-const IMAGE_ATTRIBUTES = ['name', 'oci-mediatypes', 'compression', 'compression-level', 'force-compression'];
+const IMAGE_ATTRIBUTES = [
+  'name',
+  'oci-mediatypes',
+  'rewrite-timestamp',
+  'compression',
+  'compression-level',
+  'force-compression',
+];
 const ATTRIBUTES: Readonly<Record<Output['type'], readonly string[]>> = {
   store: [...IMAGE_ATTRIBUTES, 'push', 'store'],
   oci: [...IMAGE_ATTRIBUTES, 'dest', 'tar'],
@@ -140,6 +147,7 @@ function readSplit(attributes: ReadonlyMap<string, string>): { platformSplit?: b
 
 function readForm(attributes: ReadonlyMap<string, string>): {
   ociMediaTypes?: false;
+  rewriteTimestamp?: true;
   compression?: 'gzip' | 'zstd' | 'uncompressed';
   compressionLevel?: number;
   forceCompression?: boolean;
@@ -167,6 +175,9 @@ function readForm(attributes: ReadonlyMap<string, string>): {
   }
   return {
     ...(readBool('oci-mediatypes', attributes.get('oci-mediatypes'), true) ? {} : { ociMediaTypes: false }),
+    ...(readBool('rewrite-timestamp', attributes.get('rewrite-timestamp'), false)
+      ? { rewriteTimestamp: true }
+      : {}),
     ...(compression === undefined ? {} : { compression: compression as 'gzip' | 'zstd' | 'uncompressed' }),
     ...(level === undefined ? {} : { compressionLevel: Number(level) }),
     ...(readBool('force-compression', attributes.get('force-compression'), false)

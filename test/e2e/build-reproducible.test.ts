@@ -105,4 +105,33 @@ RUN /bin/busybox mkdir /d && /bin/busybox ln /made /d/hard && /bin/busybox touch
     const two = await build(project, []);
     expect(two.manifestDigest).toBe(one.manifestDigest);
   });
+
+  it('clamps the times of its own layers with rewrite-timestamp, and leaves the base alone', async () => {
+    const project = createProject({ Dockerfile: `${SHELL}COPY data /base\n`, data: '1' });
+    const base = await build(project, ['-t', 'base']);
+    const layout = join(project.dir, 'layout');
+    expect(await project.run(['-q', '-o', `type=oci,tar=false,dest=${layout}`, '.'])).toMatchObject({
+      code: 0,
+    });
+    project.write({ Dockerfile: 'FROM base\nRUN echo made >/made && ln /made /again\n' });
+    const digests: string[] = [];
+    for (const name of ['one', 'two']) {
+      const dest = join(project.store, '..', name);
+      const flags = ['--no-cache', '--build-context', `base=oci-layout://${layout}`];
+      const output = ['-o', `type=oci,tar=false,dest=${dest},rewrite-timestamp=true`];
+      const env = { SOURCE_DATE_EPOCH: String(TIME) };
+      const { code, stderr } = await project.run(['-q', ...flags, ...output, '.'], { env });
+      expect(code, stderr).toBe(0);
+      const image = await checkedLayout(dest);
+      expect(image.diffIds.slice(0, -1)).toEqual(base.diffIds);
+      expect(image.files.get('/made')).toMatchObject({ hardlinkOf: '/again' });
+      const blob = join(dest, 'blobs', ...(image.layers.at(-1)?.digest ?? '').split(':'));
+      const listed = execFileSync('tar', ['--utc', '-tvzf', blob], { encoding: 'utf8' });
+      expect(listed.match(/\d{4}-\d\d-\d\d \d\d:\d\d/g)).toContain('2020-09-13 12:26');
+      expect(listed).not.toMatch(new RegExp(` ${new Date().getUTCFullYear()}-`));
+      digests.push(image.manifestDigest);
+      await sleep(1100);
+    }
+    expect(digests[1]).toBe(digests[0]);
+  });
 });

@@ -41,7 +41,11 @@ export function readImageOptions(options: BuildOptions, env: Env): ImageOptions 
   const annotations = parseAnnotations(options.annotations ?? {});
   const outputs = options.outputs ?? [{ type: 'store' }];
   if (outputs.some(isImageOutput)) checkAnnotations(annotations, { platforms, indexed });
-  checkForms(outputs.filter(isImageOutput), { annotated: annotations.length > 0, indexed });
+  checkForms(outputs.filter(isImageOutput), {
+    annotated: annotations.length > 0,
+    dated: Boolean(options.buildArgs?.SOURCE_DATE_EPOCH ?? env.SOURCE_DATE_EPOCH),
+    indexed,
+  });
   const targets = readTargets(options);
   if (outputs.some(({ type }) => type === 'registry') && targets.some(({ names }) => names.length === 0)) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot push an image without a name', {
@@ -54,15 +58,20 @@ export function readImageOptions(options: BuildOptions, env: Env): ImageOptions 
 /** What an image cannot hold in the form that was asked for. */
 function checkForms(
   outputs: readonly ImageOutput[],
-  { annotated, indexed }: { readonly annotated: boolean; readonly indexed: boolean },
+  is: { readonly annotated: boolean; readonly dated: boolean; readonly indexed: boolean },
 ): void {
-  if (annotated && outputs.some(({ ociMediaTypes = true }) => !ociMediaTypes)) {
+  if (!is.dated && outputs.some(({ rewriteTimestamp }) => rewriteTimestamp === true)) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot rewrite timestamps: SOURCE_DATE_EPOCH is not set', {
+      hint: 'set it, for example to the time of the last commit: SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)',
+    });
+  }
+  if (is.annotated && outputs.some(({ ociMediaTypes = true }) => !ociMediaTypes)) {
     throw new OcibuildError(
       'USAGE_INVALID',
       'Cannot annotate an image with oci-mediatypes=false: Docker manifests hold no annotations',
     );
   }
-  if (indexed && outputs.some(({ type }) => type === 'docker')) {
+  if (is.indexed && outputs.some(({ type }) => type === 'docker')) {
     throw new OcibuildError(
       'USAGE_INVALID',
       'Cannot write a Docker archive of an index: it holds an image of one platform',

@@ -10,6 +10,11 @@ export function isImageOutput(output: Output): output is ImageOutput {
   return IMAGE_TYPES.includes(output.type);
 }
 
+/** An image output whose layers are the steps' own, so that they can be packed while steps run. */
+export function isPackedOutput(output: Output): output is ImageOutput {
+  return isImageOutput(output) && output.rewriteTimestamp !== true;
+}
+
 /** How an image output wants its layers. */
 export function blobOptions(output: ImageOutput): BlobOptions {
   const { compression = 'gzip', compressionLevel: level, forceCompression: force } = output;

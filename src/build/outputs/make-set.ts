@@ -8,6 +8,7 @@ import type { PlannedImage, TargetGraph } from '../graph.ts';
 import type { NormalOptions } from '../normalise.ts';
 import { annotationsOf } from './annotations.ts';
 import { assembleResult } from './assemble.ts';
+import { clampTimes } from './clamp-times.ts';
 import { blobOptions, type ImageOutput } from './image-outputs.ts';
 
 export interface ImageContext {
@@ -43,8 +44,17 @@ async function makeImage(
   output: ImageOutput,
   { engine, options, layersOf, signal, nowMs }: ImageContext,
 ): Promise<ExportImage> {
-  const layers = layersOf(front.target);
   const how = blobOptions(output);
+  const given = layersOf(front.target);
+  const base = given.length - newLayers(front);
+  const { epochSec } = options;
+  const layers =
+    output.rewriteTimestamp === true && epochSec !== undefined
+      ? [
+          ...given.slice(0, base),
+          ...(await clampTimes(given.slice(base), engine, { epochSec, blob: how, signal })),
+        ]
+      : given;
   const packed = layers.filter((id) => id !== EMPTY_LAYER);
   const blobs = await Promise.all(packed.map((id) => engine.layers.blob(id, how, signal)));
   return assembleResult(front, {
@@ -60,6 +70,12 @@ async function makeImage(
       descriptor: annotationsOf(options.annotations, 'manifest-descriptor', platform),
     },
   });
+}
+
+/** How many layers, empty ones too, stand above the base's. */
+function newLayers({ config, baseHistory }: PlannedImage['front']): number {
+  const added = (config.history ?? []).slice(baseHistory);
+  return added.filter((entry) => entry.empty_layer !== true).length;
 }
 
 function formatOf({ ociMediaTypes = true }: ImageOutput): ImageFormat {

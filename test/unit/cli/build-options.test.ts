@@ -145,6 +145,7 @@ describe('parseOutput()', () => {
       { type: 'docker', dest: '-', compression: 'uncompressed' },
     ],
     ['type=store,oci-mediatypes=false', { type: 'store', ociMediaTypes: false }],
+    ['type=oci,rewrite-timestamp=true', { type: 'oci', dest: '-', tar: true, rewriteTimestamp: true }],
     ['type=image,push=true', { type: 'registry' }],
     [
       'type=registry,push-by-digest=true,compression=zstd',
