@@ -93,6 +93,7 @@ const CODES = {
   INTERNAL: 'internal',
 } as const;
 
+/** Code of an error; each has a page in docs/errors and keeps its meaning between versions. */
 export type ErrorCode = keyof typeof CODES;
 
 /** All codes, for the docs check. */

@@ -73,6 +73,7 @@ export interface ResolvedImage {
   readonly config: ImageConfig;
 }
 
+/** What a lint rule found; lines and columns count from 1. */
 export interface LintWarning {
   readonly rule: string;
   readonly message: string;
@@ -124,17 +125,20 @@ export interface Outline {
   readonly caches: readonly Located[];
 }
 
+/** A name and where it stands. */
 export interface Located {
   readonly name: string;
   readonly range: SourceRange;
 }
 
+/** An ARG that a target reads. */
 export interface OutlineArg extends Located {
   readonly description?: string;
   /** With the build arguments of the caller. */
   readonly value?: string;
 }
 
+/** A secret or an SSH agent that a target asks for. */
 export interface OutlineMount extends Located {
   readonly required: boolean;
 }

@@ -121,4 +121,5 @@ export type ProgressEvent =
       readonly cancelled?: boolean;
     };
 
+/** Takes each event as it happens; it is not waited for. */
 export type EventSink = (event: ProgressEvent) => void;

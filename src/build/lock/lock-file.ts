@@ -15,6 +15,7 @@ export interface Lock {
   readonly git: Readonly<Record<string, string>>;
 }
 
+/** One entry that differs between two lock files. */
 export interface LockChange {
   readonly kind: 'image' | 'url' | 'git';
   readonly name: string;

@@ -32,6 +32,7 @@ export interface LockOptions extends BuildOptions {
   readonly check?: boolean;
 }
 
+/** What `lock()` wrote, or with `check` would write. */
 export interface LockResult {
   /** Path of the lock file. */
   readonly file: string;
