@@ -263,7 +263,7 @@ function cycleError(stages: readonly Stage[], trail: readonly (Edge & { from: nu
   const ranges = trail.flatMap(({ raw }) => (raw.file === first?.raw.file ? [raw.range] : []));
   const message =
     trail.length === 1
-      ? `Cannot build stage ${nameOf(first?.from ?? 0)}: it copies from itself`
+      ? `Cannot build stage ${nameOf(first?.from ?? 0)}: ${first?.raw.keyword === 'FROM' ? 'it is its own base' : 'it copies from itself'}`
       : `Cannot build stages that need one another: ${path}`;
   return new OcibuildError('DOCKERFILE_STAGE_CYCLE', message, {
     ...(first === undefined ? {} : { source: { file: first.raw.file, ranges } }),

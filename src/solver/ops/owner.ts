@@ -67,7 +67,7 @@ function unknown(what: string, name: string, file: string): OcibuildError {
     `Cannot find the ${what} "${name}" in ${file} of the destination`,
     {
       details: { [what]: name },
-      hint: `use a number, or add the ${what} in an earlier step`,
+      hint: `use a number, or add the ${what} in an earlier step; with --link only numbers are known`,
     },
   );
 }

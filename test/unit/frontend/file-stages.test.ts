@@ -168,6 +168,7 @@ describe('FROM file:', () => {
     [`${ON}FROM file:f`, { f: '# syntax=x/y\nFROM base' }, 'DOCKERFILE_UNSUPPORTED', 'f', 1, /"x\/y"/],
     [`${ON}FROM file:f`, { f: 'FROM file:g' }, 'DOCKERFILE_UNSUPPORTED', 'f', 1, /extension/],
     [`${ON}FROM file:f`, { f: 'RUN x' }, 'DOCKERFILE_STAGE_INVALID', 'f', 1, /before the first FROM/],
+    [`${ON}FROM file:Dockerfile`, {}, 'DOCKERFILE_STAGE_CYCLE', 'Dockerfile', 2, /it is its own base/],
     [
       `${ON}FROM file:f AS one`,
       { f: `${ON}FROM file:Dockerfile#one AS two` },

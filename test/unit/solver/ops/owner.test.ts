@@ -52,6 +52,12 @@ describe('resolveOwner()', () => {
     });
   });
 
+  it('says in the hint that --link knows numbers only', async () => {
+    await expect(ownerOf({ user: 'nobody-here' }, [])).rejects.toMatchObject({
+      hint: expect.stringContaining('--link'),
+    });
+  });
+
   it('refuses a passwd file of more than 10 MiB', async () => {
     await expect(ownerOf({ user: 'node' }, ['huge'])).rejects.toMatchObject({ code: 'COPY_INVALID' });
   });
