@@ -29,6 +29,28 @@ describe('readImageOptions()', () => {
     expect(indexed('linux/386', 'false')).toBe(false);
   });
 
+  it.each<[string, Partial<BuildOptions>, RegExp]>([
+    [
+      'annotations in Docker manifests',
+      { annotations: { a: 'b' }, outputs: [{ type: 'store', ociMediaTypes: false }] },
+      /oci-mediatypes=false/,
+    ],
+    [
+      'an index in a Docker archive',
+      { platform: 'linux/386,linux/arm64', outputs: [{ type: 'docker', dest: 'a.tar' }] },
+      /one platform/,
+    ],
+    [
+      'clamped times without an epoch',
+      { outputs: [{ type: 'store', rewriteTimestamp: true }] },
+      /SOURCE_DATE_EPOCH/,
+    ],
+  ])('refuses %s', (_, options, message) => {
+    expect(() => read(options)).toThrow(
+      expect.objectContaining({ code: 'USAGE_INVALID', message: expect.stringMatching(message) }),
+    );
+  });
+
   it('gives each target its names', () => {
     const { targets } = read({ targets: ['a', 'b', 'a'], targetTags: { a: ['x', 'y:2'] } });
     expect(targets).toEqual([
