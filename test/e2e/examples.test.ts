@@ -153,12 +153,10 @@ describe('examples', () => {
 
   it('node-app prints from its bundle when runc runs it', { timeout: TIMEOUT_MS }, () => {
     buildExample('node-app');
-    const rootfs = readWithOtherTools('node-app');
-    expect(readdirSync(join(rootfs, 'app'))).toEqual(['main.cjs']);
-    expect(existsSync(join(rootfs, 'opt/npm'))).toBe(false);
-    expect(runContainer(unpack('node-app'), `ocibuild-e2e-node-${process.pid}`)).toContain(
-      'A day has 1440 minutes.',
-    );
+    const bundle = unpack('node-app');
+    expect(readdirSync(join(bundle, 'rootfs/app'))).toEqual(['main.cjs']);
+    expect(existsSync(join(bundle, 'rootfs/opt/npm'))).toBe(false);
+    expect(runContainer(bundle, `ocibuild-e2e-node-${process.pid}`)).toContain('A day has 1440 minutes.');
   });
 
   it('java-http answers on port 8000 when runc runs it', { timeout: TIMEOUT_MS }, async () => {
