@@ -233,7 +233,7 @@ function connectionError(error: unknown, shown: string): unknown {
 
 function diskFull(path: string, cause: unknown): OcibuildError {
   return new OcibuildError('DISK_FULL', `Cannot write "${path}": no space left on the device`, {
-    hint: 'free space with `ocibuild prune`, or choose another disk with --root',
+    hint: 'free space, or choose another disk with --root',
     details: { path },
     cause,
   });
