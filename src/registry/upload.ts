@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { throwIfAborted } from '../errors/error.ts';
+import { isOcibuildError, throwIfAborted } from '../errors/error.ts';
 import { isPassing, pause, RetriableFailure } from '../http/retry.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import type { Reference } from '../image/reference.ts';
@@ -53,31 +53,32 @@ export async function uploadBlob(
   if (started === 'mounted') return 'mounted';
   let session: Session = started;
   let chunk = Number.POSITIVE_INFINITY;
-  for (let stalls = 0; ; ) {
-    const before = session.offset;
+  let stalls = 0;
+  /** Every turn that gets no further counts, whatever the registry says: it may send us in circles. */
+  const moveTo = (next: Session): void => {
+    stalls = next.offset > session.offset ? 0 : stalls + 1;
+    session = next;
+    if (stalls > MAX_STALLS) throw protocolError(upload.ref, 'the upload gets no further', 'pull,push');
+  };
+  for (;;) {
     try {
       const next = await send(deps, upload, session, chunk);
       if (next === 'done') return 'uploaded';
       if (next === 'too large') {
         chunk = Math.max(SMALL_CHUNK_BYTES, session.minChunk);
-        session = await resume(deps, upload, session);
-        continue;
-      }
-      session = next;
-      stalls = 0;
+        moveTo(await resume(deps, upload, session));
+      } else moveTo(next);
     } catch (error) {
       throwIfAborted(upload.signal);
-      if (!(error instanceof RetriableFailure) && !isPassing(error)) {
-        throw connectionError(error, actionOf(upload.ref, 'pull,push'));
-      } else if (++stalls > MAX_STALLS) {
+      const passes = error instanceof RetriableFailure || isPassing(error);
+      if (!passes || stalls === MAX_STALLS) {
         const last = error instanceof RetriableFailure ? error.error : error;
         throw connectionError(last, actionOf(upload.ref, 'pull,push'));
-      } else {
-        const waitMs = error instanceof RetriableFailure ? error.waitMs : undefined;
-        await pause(stalls, waitMs, { signal: upload.signal, delayMs: deps.retryDelayMs });
       }
-      session = await resume(deps, upload, session);
-      if (session.offset > before) stalls = 0;
+      const waitMs = error instanceof RetriableFailure ? error.waitMs : undefined;
+      const options = { signal: upload.signal, delayMs: deps.retryDelayMs };
+      await pause(stalls + 1, waitMs, options);
+      moveTo(await resume(deps, upload, session));
     }
   }
 }
@@ -105,11 +106,17 @@ async function start(
     headers: { 'content-length': '0' },
     ...(mountFrom === undefined ? {} : { mountFrom, accepts: [400, 401, 403, 404, 405] }),
   });
-  const begun = await deps.client.call(call, async (response) => {
+  const request = deps.client.call(call, async (response) => {
     response.body.resume();
     if (response.status === 201 && mountFrom !== undefined) return 'mounted';
     // Whoever may not read the other repository may still write to this one.
     return response.status >= 400 ? undefined : sessionOf(upload, response, 0);
+  });
+  const begun = await request.catch((error: unknown) => {
+    // Some token services give nothing at all where they do not give everything.
+    const refused = isOcibuildError(error) && error.code === 'REGISTRY_AUTH_FAILED';
+    if (mountFrom === undefined || !refused) throw error;
+    return undefined;
   });
   return begun ?? start(deps, upload, undefined);
 }

@@ -35,6 +35,8 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
   const mayBePlain = (): boolean => true;
   const transport = createTransport({ env, mayBePlain, errorCode: 'DOWNLOAD_FAILED', timeoutMs });
   const running = new Map<string, Promise<Download>>();
+  /** Came or were compared in this build. */
+  const sound = new Set<Digest>();
 
   async function fetch(source: HttpSource, signal: AbortSignal): Promise<Download> {
     const rows = deps.rows();
@@ -98,6 +100,7 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
       const actual = wanted === undefined ? digest : `${wanted.name}:${wanted.hash.digest('hex')}`;
       if (source.checksum !== undefined && actual !== source.checksum) throw mismatch(source, actual);
       content.ingest(temp, digest, size);
+      sound.add(digest);
       const { etag, 'last-modified': lastModified } = response.headers;
       return { url: keyOf(source.url), digest, size, etag, lastModified };
     } catch (error) {
@@ -123,6 +126,15 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
       : { digest, size, path: content.path(digest), modifiedSec: undefined };
   }
 
+  async function isSound({ digest, path }: Download): Promise<boolean> {
+    if (sound.has(digest)) return true;
+    const hash = createHash('sha256');
+    for await (const chunk of createReadStream(path)) hash.update(chunk);
+    if (`sha256:${hash.digest('hex')}` !== digest) return false;
+    sound.add(digest);
+    return true;
+  }
+
   async function matches(checksum: string | undefined, { digest }: DownloadRow): Promise<boolean> {
     const other = otherHash(checksum);
     if (other === undefined) return checksum === undefined || checksum === digest;
@@ -140,15 +152,24 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
     };
   }
 
-  return {
+  const keyed = ({ checksum, url }: HttpSource): string => `${checksum ?? ''} ${url}`;
+  const downloads: Downloads = {
     fetch(source, signal) {
-      const key = `${source.checksum ?? ''} ${source.url}`;
+      const key = keyed(source);
       // One request answers for a whole build, so that its steps see one content.
       const download = running.get(key) ?? fetch(source, signal);
       running.set(key, download);
       return download;
     },
+    async read(source, signal) {
+      const download = await downloads.fetch(source, signal);
+      if (await isSound(download)) return download;
+      content.drop(download.digest);
+      running.delete(keyed(source));
+      return downloads.fetch(source, signal);
+    },
   };
+  return downloads;
 }
 
 /** The address without what no store may keep. */

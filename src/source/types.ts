@@ -20,6 +20,9 @@ export interface Downloads {
    * @throws DOWNLOAD_*, CHECKSUM_MISMATCH, CANCELLED
    */
   fetch(source: HttpSource, signal: AbortSignal): Promise<Download>;
+  /** The same for whoever reads it: what the store kept from an earlier build is compared with its digest first, and
+   * fetched again where it is damaged. */
+  read(source: HttpSource, signal: AbortSignal): Promise<Download>;
 }
 
 /** What is known of an address that was fetched before. */

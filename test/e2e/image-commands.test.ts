@@ -165,6 +165,18 @@ describe('ocibuild build --push', () => {
     expect((await project.run(['images', '-q'])).stdout.toString()).toBe('');
   });
 
+  it('leaves no tag when the image is to be had by its digest', async () => {
+    const project = createProject(FILES);
+    const spec = `type=registry,push-by-digest=true,name=${open.host}/team/digest`;
+    const result = await project.run(['build', '-q', '-o', spec, '.']);
+    const digest = result.stdout.toString().trim();
+    const { stdout } = await exec('skopeo', [
+      ...['inspect', '--raw', '--tls-verify=false', `docker://${open.host}/team/digest@${digest}`],
+    ]);
+    expect(JSON.parse(stdout)).toMatchObject({ schemaVersion: 2 });
+    await expect(digestIn(open, 'team/digest:latest')).rejects.toThrow();
+  });
+
   it('fetches no layer of a base that its registry keeps', async () => {
     const layout = join(dir, 'lazy');
     await makeLayout(layout, 'one', { layers: [{ big: Buffer.alloc(1_000_000, 'y') }, { small: 'y' }] });

@@ -164,6 +164,20 @@ describe('pushBlob()', () => {
       code: 'REGISTRY_RESPONSE_INVALID',
     });
   });
+
+  it('gives up when it is sent in circles', async () => {
+    await using proxy = await startProxy((request, response) => {
+      if (request.method !== 'PUT') return false;
+      request.resume();
+      response.writeHead(307, { location: request.url }).end();
+      return true;
+    });
+    const { descriptor, open } = newBlob(10);
+    await expect(pusherOf(proxy.host).pusher.pushBlob(descriptor, open, { signal })).rejects.toMatchObject({
+      code: 'REGISTRY_RESPONSE_INVALID',
+      message: expect.stringContaining('gets no further'),
+    });
+  });
 });
 
 describe('pushManifest()', () => {
@@ -227,5 +241,18 @@ describe('pushing with a token service', () => {
       'POST password repository:team/app:pull,push',
       'POST password repository:team/app:pull,push repository:base/image:pull',
     ]);
+  });
+
+  it('sends what it may not mount, when the service gives no token for both', async () => {
+    const home = mkdtempSync(join(dir, 'home-'));
+    const auth = Buffer.from(`${USER}:${PASSWORD}`).toString('base64');
+    const file = join(home, 'auth.json');
+    writeFileSync(file, JSON.stringify({ auths: { [guarded.host]: { auth } } }));
+    const { pusher } = pusherOf(guarded.host, { REGISTRY_AUTH_FILE: file });
+    const { descriptor, open } = newBlob(1000);
+    tokens.refuseScope = /secret\/base/;
+    const pushed = await pusher.pushBlob(descriptor, open, { signal, mountFrom: 'secret/base' });
+    tokens.refuseScope = undefined;
+    expect(pushed).toBe('uploaded');
   });
 });

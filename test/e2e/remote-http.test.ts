@@ -226,3 +226,15 @@ test('build() reads a Dockerfile from stdin, and the same build asks the server 
     }
     expect(readFileSync(join(out, 'plain.txt'), 'utf8')).toBe(PLAIN);
   }));
+
+test('a download that was damaged in the store is fetched again before anything is made of it', () =>
+  scene(async ({ dir, server, out, run }) => {
+    const text = `FROM scratch\nADD ${server.url}/plain.txt /a\n`;
+    await run(text);
+    const blobs = join(dir, 'store/blobs/sha256');
+    const name = createHash('sha256').update(PLAIN).digest('hex');
+    writeFileSync(join(blobs, name), 'PLAIN\n');
+    await run(text, { noCache: true });
+    expect(readFileSync(join(out, 'a'), 'utf8')).toBe(PLAIN);
+    expect(readFileSync(join(blobs, name), 'utf8')).toBe(PLAIN);
+  }));

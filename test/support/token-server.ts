@@ -15,6 +15,8 @@ export interface TokenServer extends AsyncDisposable {
   readonly asked: string[];
   /** Seconds; tokens carry it and the registry looks at it. */
   lifeSec: number;
+  /** Give nothing to whom a scope is asked for that matches. */
+  refuseScope: RegExp | undefined;
   /** Answer POST as services do that know only GET. */
   refusePost: boolean;
 }
@@ -36,7 +38,9 @@ export async function startTokenServer(): Promise<TokenServer> {
     { stdio: 'ignore' },
   );
   const asked: string[] = [];
-  const state = { lifeSec: 300, refusePost: false };
+  const state: Pick<TokenServer, 'lifeSec' | 'refusePost' | 'refuseScope'> = {
+    ...{ lifeSec: 300, refusePost: false, refuseScope: undefined },
+  };
   const server = createServer(async (request, response) => {
     const url = new URL(request.url ?? '/', 'http://localhost');
     const form = request.method === 'POST' ? new URLSearchParams(await text(request)) : url.searchParams;
@@ -50,7 +54,8 @@ export async function startTokenServer(): Promise<TokenServer> {
       basic === `${USER}:${PASSWORD}` ||
       (form.get('username') === USER && form.get('password') === PASSWORD) ||
       form.get('refresh_token') === REFRESH_TOKEN;
-    if (!known || (state.refusePost && request.method === 'POST')) {
+    const refused = scopes.some((scope) => state.refuseScope?.test(scope));
+    if (!known || refused || (state.refusePost && request.method === 'POST')) {
       response.writeHead(request.method === 'POST' && state.refusePost ? 405 : 401).end();
       return;
     }

@@ -67,7 +67,7 @@ export function createRemoteSources(engine: Engine, options: NormalOptions): Rem
   };
 
   async function openHttp(source: HttpSource, signal: AbortSignal): Promise<LocalFiles> {
-    const download = await downloads.fetch(source, signal);
+    const download = await downloads.read(source, signal);
     const inside = source.unpack === true ? await archive(download.path, signal) : undefined;
     return inside === undefined ? oneFile(source, download) : withFileDigests(inside);
   }

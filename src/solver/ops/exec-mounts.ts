@@ -7,7 +7,7 @@ import type { TreeEntry } from '../../layer/types.ts';
 import { canonicalJson } from '../../llb/definition.ts';
 import type { CacheMount, ExecMount, ExecOp, SecretMount, SshMount } from '../../llb/ops.ts';
 import type { Ingredient, SolvedInputs } from '../types.ts';
-import { layeredSource } from './layered-source.ts';
+import { type LayeredSource, layeredSource } from './layered-source.ts';
 import { resolveOwner } from './owner.ts';
 import { type Selected, selectSources } from './select.ts';
 import { selectedTree, withDigests } from './selected-digests.ts';
@@ -39,13 +39,8 @@ export async function mountIngredients(context: MountContext): Promise<readonly 
   const all = context.op.mounts.map(async (mount): Promise<Ingredient[]> => {
     if (mount.type !== 'bind' && mount.type !== 'cache') return [];
     if (mount.input === undefined || mount.input < 0) return [];
-    const { selected } = await selectMounted(mount, context);
-    const [found] = await withDigests(
-      [selected],
-      await sourceOf(mount.input, context),
-      context.deps,
-      context.signal,
-    );
+    const { selected, source } = await selectMounted(mount, context);
+    const [found] = await withDigests([selected], source, context.deps, context.signal);
     if (found === undefined) return [];
     return [{ name: `mount ${mount.target}`, value: context.deps.treeDigest(selectedTree(found)) }];
   });
@@ -119,20 +114,20 @@ function sourceOf(input: number, { inputs, deps, signal }: MountContext) {
 
 /** The file or directory that a mount shows, its symlinks followed inside its root. */
 async function selectMounted(
-  { input = -1, source = '', target }: { input?: number; source?: string; target: string },
+  { input = -1, source: path = '', target }: { input?: number; source?: string; target: string },
   context: MountContext,
-): Promise<{ selected: Selected }> {
-  const { view } = await sourceOf(input, context);
+): Promise<{ selected: Selected; source: LayeredSource }> {
+  const source = await sourceOf(input, context);
   try {
-    const [selected] = selectSources(view, [{ path: source, wildcard: false }]);
-    if (selected !== undefined) return { selected };
+    const [selected] = selectSources(source.view, [{ path, wildcard: false }]);
+    if (selected !== undefined) return { selected, source };
   } catch (error) {
     if (!(error instanceof OcibuildError) || error.code !== 'COPY_SOURCE_MISSING') throw error;
   }
   throw new OcibuildError(
     'MOUNT_INVALID',
-    `Cannot mount "/${source}" on "${target}": there is no such path in its source`,
-    { details: { source, target } },
+    `Cannot mount "/${path}" on "${target}": there is no such path in its source`,
+    { details: { source: path, target } },
   );
 }
 
@@ -233,14 +228,13 @@ async function cacheOwner(
 
 async function seedCache(mount: CacheMount, dir: string, context: MountContext): Promise<void> {
   const { deps, signal } = context;
-  const { selected } = await selectMounted(mount, context);
+  const { selected, source } = await selectMounted(mount, context);
   if (selected.root.type !== 'dir') {
     throw new OcibuildError('MOUNT_INVALID', `Cannot start the cache on "${mount.target}" from a file`, {
       details: { source: mount.source, target: mount.target },
       hint: 'name a directory as its source',
     });
   }
-  const source = await sourceOf(mount.input ?? -1, context);
   const files = [selected.root, ...selected.below.map(({ entry }) => entry)];
   await source.ready(files);
   const tree = selectedTree(selected);
