@@ -116,3 +116,44 @@ export interface ExecutorOptions {
    */
   readonly stateDir?: string;
 }
+
+export interface PublishedPort {
+  /** Address of the host; absent: all addresses. */
+  readonly hostIp?: string;
+  /** 0: any that is free. */
+  readonly hostPort: number;
+  readonly containerPort: number;
+  readonly protocol: 'tcp' | 'udp';
+}
+
+/** How a container that `run` started reaches the world. */
+export type ContainerNetworkMode = 'bridge' | 'pasta' | 'slirp4netns' | 'host' | 'none';
+
+export interface ContainerNetworkRequest {
+  /** Container id: names the lease of an address. */
+  readonly id: string;
+  /** Absent: the best that this machine has: `bridge` as root with CNI plugins, else `pasta`, else `slirp4netns`. */
+  readonly mode?: ContainerNetworkMode;
+  readonly ports: readonly PublishedPort[];
+  /** Inside a user namespace of our own. */
+  readonly rootless: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** A directory for state that must survive this process, so that `sweepContainerNetwork` can clean up after it. */
+  readonly stateDir: string;
+  readonly signal: AbortSignal;
+}
+
+/** A network that is ready before its container starts, and that ends with `close` or with this process. */
+export interface ContainerNetwork {
+  readonly mode: ContainerNetworkMode;
+  /** Of the container's `linux.namespaces`; undefined: the host's network, no entry at all. */
+  readonly namespacePath: string | undefined;
+  /** Of the container, where it has one of its own. */
+  readonly address?: string;
+  /** Text of `/etc/resolv.conf`. */
+  readonly resolvConf: string;
+  /** With the host ports that were really taken. */
+  readonly ports: readonly PublishedPort[];
+  /** Idempotent. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,83 @@
+import type { LayerOrigin } from '../cache/types.ts';
+import type { Descriptor, Digest } from '../image/types.ts';
+import type { LayerId } from '../layer/layer-id.ts';
+import type { OpenPart } from '../registry/types.ts';
+import type { Ingredient } from '../solver/types.ts';
+import type { ContentSource } from '../transfer/types.ts';
+
+/** Media type of a cache's config document. */
+export const CACHE_CONFIG_TYPE = 'application/vnd.ocibuild.cacheconfig.v1+json';
+
+/**
+ * What a cache says: the records of steps, and the layers that they name. The same content is the same bytes: layers and
+ * mounts are sorted by id, records by key.
+ */
+export interface CacheConfig {
+  /** Version of keys and layers; a cache of another one holds nothing for us. */
+  readonly salt: string;
+  readonly layers: readonly CachedLayer[];
+  readonly records: readonly CachedRecord[];
+  /** Cache mounts that travel along. */
+  readonly mounts?: readonly CachedMount[];
+}
+
+export interface CachedLayer {
+  readonly id: LayerId;
+  readonly diffId: Digest;
+  /** Blob; absent for the empty layer. */
+  readonly descriptor: Descriptor;
+  /** Bytes of the uncompressed tar. */
+  readonly tarSize?: number;
+}
+
+export interface CachedRecord {
+  readonly key: Digest;
+  readonly kind: 'definition' | 'result';
+  readonly layers: readonly LayerId[];
+  readonly name: string;
+  readonly ingredients: readonly Ingredient[];
+}
+
+/** The content of one cache mount as a layer blob. */
+export interface CachedMount {
+  readonly id: string;
+  /** What it was started from: see `CacheMountWish.base`. */
+  readonly base: string;
+  readonly diffId: Digest;
+  readonly descriptor: Descriptor;
+}
+
+/** Where a cache is read from. */
+export interface CacheImporter {
+  /** For messages: `registry.example/app:cache`. Without credentials. */
+  readonly name: string;
+  /** One config for each cache that is kept there (several platforms, several scopes); none where nothing is.
+   * @throws REGISTRY_*, CACHE_* */
+  load(signal: AbortSignal): Promise<readonly LoadedCache[]>;
+}
+
+export interface LoadedCache {
+  readonly config: CacheConfig;
+  /** Where the blobs of the config's layers can be had later, also by another build that knows no flags. */
+  readonly origin: LayerOrigin;
+}
+
+/** Where a cache is written to. */
+export interface CacheExporter {
+  readonly name: string;
+  /**
+   * Puts the blobs that are not there yet, then the config: a cache that was there before stays whole until then.
+   * @throws REGISTRY_*, CACHE_*
+   */
+  write(config: CacheConfig, options: CacheWriteOptions): Promise<void>;
+}
+
+export interface CacheWriteOptions {
+  /** Blobs of the config's layers and mounts; a blob whose bytes are elsewhere is fetched only when it must move. */
+  readonly from: ContentSource;
+  readonly signal: AbortSignal;
+  readonly onProgress: (descriptor: Descriptor, bytes: number) => void;
+}
+
+/** Reads blobs of one kind of origin. */
+export type OriginReader = (origin: LayerOrigin, descriptor: Descriptor, signal: AbortSignal) => OpenPart;
