@@ -1,6 +1,6 @@
 import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { OcibuildError, throwIfAborted } from '../errors/error.ts';
+import { isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { digestBytes, isDigest } from './digest.ts';
 import { documentKind, MAX_DOCUMENT_BYTES, parseDocument } from './manifest.ts';
 import { formatPlatform, selectPlatform } from './platform.ts';
@@ -8,6 +8,10 @@ import { parseReference } from './reference.ts';
 import { ANNOTATION, type Descriptor, type Digest, type Index, MEDIA_TYPE, type Platform } from './types.ts';
 
 const MAX_INDEX_DEPTH = 8;
+/** An index.json may list every image of a store, so more than a document from a registry. */
+const MAX_INDEX_BYTES = 64 * 1024 * 1024;
+/** What Buildah and skopeo write for `oci:DIR:app:v0`. @see image-spec annotations.md, org.opencontainers.image.ref.name */
+const REF_NAME = /^[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*$/;
 
 /** What to look for in a layout. Without tag and digest it is the sole manifest, or the one tagged `latest`. */
 export interface LayoutQuery {
@@ -71,9 +75,11 @@ export function parseLayoutTarget(text: string): LayoutTarget {
       hint: 'write it as "oci-layout://DIR[:TAG][@DIGEST]"',
     });
   }
-  // Tag and digest follow the rules of image names.
-  const { tag, digest: checked } = parseReference(
-    `layout${colon < 0 ? '' : path.slice(colon)}${digest === undefined ? '' : `@${digest}`}`,
+  const name = colon < 0 ? '' : path.slice(colon + 1);
+  const isName = name.includes(':') && REF_NAME.test(name);
+  // Other than that, tag and digest follow the rules of image names.
+  const { tag = isName ? name : undefined, digest: checked } = parseReference(
+    `layout${colon < 0 || isName ? '' : `:${name}`}${digest === undefined ? '' : `@${digest}`}`,
   );
   return {
     dir,
@@ -115,9 +121,16 @@ export function parseLayoutIndex(bytes: Buffer, place: string): Index {
 }
 
 async function readText(dir: string, name: string): Promise<string> {
+  const path = join(dir, name);
   try {
-    return await readFile(join(dir, name), 'utf8');
+    const stats = await stat(path);
+    if (!stats.isFile()) throw fault(dir, `"${name}" is no file`);
+    if (stats.size > MAX_INDEX_BYTES) {
+      throw fault(dir, `the file "${name}" has ${stats.size} B, at most ${MAX_INDEX_BYTES} B are read`);
+    }
+    return await readFile(path, 'utf8');
   } catch (cause) {
+    if (isOcibuildError(cause)) throw cause;
     const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
     throw fault(dir, missing ? `the file "${name}" is missing` : `the file "${name}" is not readable`, cause);
   }
@@ -230,7 +243,14 @@ async function readBlob(
   const { digest, size } = descriptor;
   if (!isDigest(digest)) throw fault(layout.dir, `"${digest}" is not a digest`);
   if (size > maxBytes) throw fault(layout.dir, `"${digest}" has ${size} B, at most ${maxBytes} B are read`);
-  const file = await open(layout.blobPath(digest)).catch((cause: unknown) => {
+  const path = layout.blobPath(digest);
+  // Opening a FIFO would wait for its writer.
+  const isFile = await stat(path).then(
+    (stats) => stats.isFile(),
+    () => true,
+  );
+  if (!isFile) throw fault(layout.dir, `blob "${digest}" is no file`);
+  const file = await open(path).catch((cause: unknown) => {
     throw new OcibuildError('BLOB_NOT_FOUND', `Cannot find blob "${digest}" in layout "${layout.dir}"`, {
       cause,
     });

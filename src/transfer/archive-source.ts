@@ -20,6 +20,7 @@ export function archiveSource(archive: ArchiveFile, known: KnownBlobs = new Map(
     if (found === undefined) {
       throw new OcibuildError('BLOB_NOT_FOUND', `Cannot find blob "${digest}" in "${archive.name}"`, {
         details: { digest },
+        hint: 'the archive is not whole; if it was saved for one platform of an index, choose that with --platform',
       });
     }
     const actual = Buffer.isBuffer(found) ? found.length : found.size;

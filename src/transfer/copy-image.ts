@@ -8,10 +8,15 @@ export interface CopyOptions {
   readonly onEvent?: (event: TransferEvent) => void;
 }
 
+/** An index of indexes is allowed by image-spec, and no tool makes one of indexes of indexes. */
+const MAX_DEPTH = 8;
+/** Parts of one document; 4 MiB of an index name 20,000. */
+const PARTS_AT_ONCE = 16;
+
 /**
  * Copies an image or an index with everything below it, byte for byte: blobs first, then manifests, then indexes.
  * Each digest moves once, however often it is named.
- * @throws what source and target throw; IMAGE_INVALID for a document that refers to itself
+ * @throws what source and target throw; IMAGE_INVALID for a document that refers to itself, or indexes nested too deep
  * @see distribution-spec §Pushing
  */
 export async function copyImage(
@@ -58,8 +63,8 @@ export async function copyImage(
         if (part.digest === descriptor.digest || above.includes(part.digest)) throw cycle(part);
         return copyDocument(part, [...above, descriptor.digest]);
       };
-      if (to.inOrder === true) for (const part of parts) await copyPart(part);
-      else await Promise.all(parts.map(copyPart));
+      if (above.length === MAX_DEPTH) throw tooDeep(top);
+      await forEachOf(parts, to.inOrder === true ? 1 : PARTS_AT_ONCE, copyPart);
       await to.putDocument(descriptor, bytes, either);
       onEvent({ descriptor, current: descriptor.size, result: 'copied' });
     });
@@ -82,6 +87,26 @@ function partsOf(bytes: Buffer, { mediaType }: Descriptor): readonly Descriptor[
   const isForeign = (layer: Descriptor): boolean =>
     layer.urls !== undefined && /foreign|nondistributable/.test(layer.mediaType);
   return [config, ...layers.filter((layer) => !isForeign(layer))];
+}
+
+/** Runs `action` on all items, some at a time; the first failure ends it. */
+async function forEachOf<T>(
+  items: readonly T[],
+  atOnce: number,
+  action: (item: T) => Promise<void>,
+): Promise<void> {
+  const rest = items.values();
+  const work = async (): Promise<void> => {
+    for (const item of rest) await action(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, work));
+}
+
+function tooDeep({ digest }: Descriptor): OcibuildError {
+  return new OcibuildError(
+    'IMAGE_INVALID',
+    `Cannot copy the index "${digest}": indexes are nested more than ${MAX_DEPTH} deep`,
+  );
 }
 
 function cycle({ digest }: Descriptor): OcibuildError {

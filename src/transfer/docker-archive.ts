@@ -9,7 +9,7 @@ import {
   type Reference,
   withDefaultTag,
 } from '../image/reference.ts';
-import { type Descriptor, type Digest, type Manifest, MEDIA_TYPE } from '../image/types.ts';
+import { ANNOTATION, type Descriptor, type Digest, type Manifest, MEDIA_TYPE } from '../image/types.ts';
 import { type ArchiveKind, sniffArchive } from '../layer/archive-sniff.ts';
 import { BLOCK } from '../layer/tar-header.ts';
 import { invalidArchive } from './archive-error.ts';
@@ -31,7 +31,7 @@ export async function openDockerArchive(
 ): Promise<{ readonly top: Descriptor; readonly content: ContentSource }> {
   const image = pickImage(await readImages(archive), ref, archive.name);
   const configBytes = await archive.read(memberOf(archive, image.Config));
-  const written = await findManifest(archive, digestBytes(configBytes), signal);
+  const written = await findManifest(archive, { image, config: digestBytes(configBytes), ref, signal });
   if (written !== undefined) return { top: written, content: archiveSource(archive) };
   const { rootfs } = parseConfig(configBytes);
   if (rootfs.diff_ids.length !== image.Layers.length) {
@@ -121,32 +121,58 @@ function memberOf(archive: ArchiveFile, name: string): ArchiveMember {
   });
 }
 
-/** The manifest of that config in the layout that the archive also is. */
+interface Sought {
+  readonly image: SavedImage;
+  readonly config: Digest;
+  readonly ref: Reference | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** The manifest of an image in the layout that the archive also is. Images that differ only in their compression or
+ * media types share a config, so layers and name count as well. */
 async function findManifest(
   archive: ArchiveFile,
-  config: Digest,
-  signal: AbortSignal,
+  { image, config, ref, signal }: Sought,
 ): Promise<Descriptor | undefined> {
   if (archive.find('index.json') === undefined || archive.find('oci-layout') === undefined) return undefined;
   const source = archiveSource(archive);
-  const isThere = ({ digest }: Descriptor): boolean =>
-    archive.find(`blobs/${digest.replace(':', '/')}`) !== undefined;
-  let level = (await readArchiveIndex(archive)).manifests;
+  const isThere = ({ digest }: Descriptor): boolean => archive.find(blobName(digest)) !== undefined;
+  const areLayers = (layers: readonly Descriptor[]): boolean =>
+    layers.length === image.Layers.length &&
+    layers.every((layer, i) => {
+      const name = image.Layers[i] as string;
+      return isThere(layer) && (name === blobName(layer.digest) || !name.startsWith('blobs/'));
+    });
+  const seen = new Set<Digest>();
   // Docker writes an index over platforms of which only one may be in the archive.
-  for (let depth = 0; depth < 3; depth++) {
-    const below: Descriptor[] = [];
-    for (const entry of level) {
-      if (documentKind(entry.mediaType) === undefined || !isThere(entry)) continue;
+  const search = async (entries: readonly Descriptor[], depth: number): Promise<Descriptor | undefined> => {
+    for (const entry of entries) {
+      if (documentKind(entry.mediaType) === undefined || seen.has(entry.digest) || !isThere(entry)) continue;
+      seen.add(entry.digest);
       const document = parseDocument(await source.readBytes(entry, signal), entry.mediaType);
-      if (document.kind === 'index') below.push(...document.index.manifests);
-      else if (document.manifest.config.digest === config && document.manifest.layers.every(isThere)) {
+      if (document.kind === 'index') {
+        const below = depth < MAX_DEPTH ? await search(document.index.manifests, depth + 1) : undefined;
+        if (below !== undefined) return below;
+      } else if (document.manifest.config.digest === config && areLayers(document.manifest.layers)) {
         return entry;
       }
     }
-    level = below;
-  }
-  return undefined;
+    return undefined;
+  };
+  const { manifests } = await readArchiveIndex(archive);
+  const wanted = ref === undefined ? undefined : normalName(withDefaultTag(ref));
+  const isNamed = ({ annotations }: Descriptor): boolean =>
+    wanted !== undefined && fullName(annotations?.[ANNOTATION.containerdName] ?? '') === wanted;
+  const named = manifests.filter(isNamed);
+  return search([...named, ...manifests.filter((entry) => !named.includes(entry))], 1);
 }
+
+function blobName(digest: Digest): string {
+  return `blobs/${digest.replace(':', '/')}`;
+}
+
+/** Levels of indexes below index.json. */
+const MAX_DEPTH = 3;
 
 const LAYER_TYPES: Partial<Record<ArchiveKind, string>> = {
   gzip: MEDIA_TYPE.layerGzip,
