@@ -80,6 +80,11 @@ const CODES = {
   REGISTRY_CONFIG_INVALID: 'registry',
   REGISTRY_NOT_FOUND: 'registry',
   REGISTRY_REQUEST_FAILED: 'registry',
+  // shared caches that are not in a registry
+  CACHE_UNREACHABLE: 'network',
+  CACHE_AUTH_FAILED: 'network',
+  CACHE_REQUEST_FAILED: 'network',
+  CACHE_RESPONSE_INVALID: 'network',
   // downloads and git repositories
   DOWNLOAD_UNREACHABLE: 'network',
   DOWNLOAD_FAILED: 'network',

@@ -8,7 +8,7 @@ import { redact } from '../errors/redact.ts';
 
 /** One request. Redirects of one with a body are not followed: the body may hold a password. */
 export interface HttpRequest {
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   /** A stream is read once; where it fails, so does the request. */
