@@ -17,6 +17,7 @@ const PROGRAMS = {
   skopeo: 'skopeo',
   umoci: 'umoci',
   'docker-registry': 'docker-registry',
+  containerd: 'containerd',
   newuidmap: 'uidmap',
   pasta: 'passt',
   slirp4netns: 'slirp4netns',
@@ -41,6 +42,7 @@ const PURPOSES = {
     ...['runc', 'busybox', 'mmdebstrap', 'skopeo', 'umoci', 'docker-registry', 'newuidmap', 'pasta'],
     ...[
       'slirp4netns',
+      'containerd',
       'setcap',
       'qemu-aarch64-static',
       'setfattr',

@@ -203,10 +203,12 @@ export function createTarParser(handler: TarHandler, options: TarParserOptions =
     },
     end() {
       if (state === 'end') return;
-      // Archives that end without zero blocks are common and have lost nothing.
+      // Archives that end without zero blocks are common and have lost nothing; those of umoci's `insert` end without
+      // the last padding, too.
       const open =
         local !== NONE || longName !== undefined || longLink !== undefined || pending !== undefined;
-      if (state !== 'header' || held > 0 || open) throw invalidLayer('it ends inside a member');
+      const between = state === 'header' || state === 'padding';
+      if (!between || held > 0 || open) throw invalidLayer('it ends inside a member');
     },
   };
 }

@@ -1,5 +1,5 @@
-import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -40,11 +40,13 @@ describe('parseLayoutTarget()', () => {
     ['a@b/c:t', { dir: 'a@b/c', tag: 't' }],
     ['a:b/c', { dir: 'a:b/c' }],
     ['x@y', { dir: 'x@y' }],
+    ['a/b.tar:app:v0', { dir: 'a/b.tar', tag: 'app:v0' }],
+    [`x:app:v0@sha256:${HEX}`, { dir: 'x', tag: 'app:v0', digest: `sha256:${HEX}` }],
   ])('takes %s apart', (text, want) => {
     expect(parseLayoutTarget(text)).toEqual(want);
   });
 
-  it.each(['oci-layout://', ':tag', 'x:', 'x:-a', 'x@sha256:12', 'x@sha512:12'])(
+  it.each(['oci-layout://', ':tag', 'x:', 'x:-a', 'x:a:', 'x:a:b c', 'x@sha256:12', 'x@sha512:12'])(
     'refuses "%s" when it is malformed',
     (text) => {
       expect(() => parseLayoutTarget(text)).toThrow(expect.objectContaining({ code: 'REFERENCE_INVALID' }));
@@ -53,6 +55,23 @@ describe('parseLayoutTarget()', () => {
 });
 
 describe('openLayout()', () => {
+  it('waits for no FIFO, and reads no index.json of any size', async () => {
+    const image = await makeLayout(dir, 'one', { layers: [{ a: '1' }] });
+    const layout = await openLayout(dir);
+    const blob = layout.blobPath(image.digest);
+    rmSync(blob);
+    execFileSync('mkfifo', [blob]);
+    await expect(layout.readBlob(image)).rejects.toMatchObject({ code: 'LAYOUT_INVALID' });
+    truncateSync(join(dir, 'index.json'), 65 << 20);
+    await expect(layout.readIndex()).rejects.toMatchObject({
+      code: 'LAYOUT_INVALID',
+      message: expect.stringMatching(/has 68157440 B, at most 67108864 B are read/),
+    });
+    rmSync(join(dir, 'index.json'));
+    execFileSync('mkfifo', [join(dir, 'index.json')]);
+    await expect(layout.readIndex()).rejects.toMatchObject({ code: 'LAYOUT_INVALID' });
+  });
+
   it('resolve() finds the sole image when no tag is given, and names when there are several', async () => {
     const one = await makeLayout(dir, 'one', { layers: [{ a: '1' }] });
     const layout = await openLayout(dir);

@@ -136,6 +136,12 @@ describe('createTarParser()', () => {
     expect(parse(Buffer.concat(tar))[0]?.mtimeSec).toBe(-2);
   });
 
+  it('accepts an archive that ends with the last byte of its last member', () => {
+    const tar = Buffer.concat([block({ name: 'a', flag: '0', size: 2 }), Buffer.from('hi')]);
+    expect(parse(tar).map(({ data }) => data)).toEqual(['hi']);
+    expect(() => parse(tar.subarray(0, -1))).toThrow(invalid);
+  });
+
   it('accepts an archive when its zero blocks are missing', () => {
     expect(parse(block({ name: 'a', flag: '0' }))).toHaveLength(1);
     expect(parse(Buffer.alloc(0))).toEqual([]);

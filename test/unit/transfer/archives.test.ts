@@ -122,6 +122,45 @@ describe('openDockerArchive()', () => {
     });
   });
 
+  it('tells images apart that share a config, by their layers and by their name', async () => {
+    const dir = tempDir();
+    const blobs = new Map<string, Buffer>();
+    const put = (bytes: Buffer | string, mediaType: string) => {
+      const digest = digestBytes(bytes);
+      blobs.set(digest, Buffer.from(bytes));
+      return { mediaType, digest, size: Buffer.byteLength(bytes) };
+    };
+    const config = put(JSON.stringify(CONFIG), MEDIA_TYPE.config);
+    const images = (['plain', 'gzip', 'docker'] as const).map((kind) => {
+      const layers = LAYERS.map((layer) =>
+        kind === 'plain' ? put(layer, MEDIA_TYPE.layerTar) : put(gzipSync(layer), MEDIA_TYPE.layerGzip),
+      );
+      const mediaType = kind === 'docker' ? MEDIA_TYPE.dockerManifest : MEDIA_TYPE.manifest;
+      const manifest = put(JSON.stringify({ schemaVersion: 2, mediaType, config, layers }), mediaType);
+      const name = `docker.io/library/app:${kind}`;
+      return {
+        entry: { ...manifest, annotations: { 'io.containerd.image.name': name } },
+        saved: {
+          Config: `blobs/${config.digest.replace(':', '/')}`,
+          RepoTags: [`app:${kind}`],
+          Layers: layers.map(({ digest }) => `blobs/${digest.replace(':', '/')}`),
+        },
+      };
+    });
+    const file = await tarFile(dir, [
+      json('oci-layout', { imageLayoutVersion: '1.0.0' }),
+      json('index.json', { schemaVersion: 2, manifests: images.map(({ entry }) => entry) }),
+      json(
+        'manifest.json',
+        images.map(({ saved }) => saved),
+      ),
+      ...[...blobs].map(([digest, bytes]): Member => [{ name: `blobs/${digest.replace(':', '/')}` }, bytes]),
+    ]);
+    for (const { entry, saved } of images) {
+      expect((await openSave(file, dir, saved.RepoTags[0])).top.digest).toBe(entry.digest);
+    }
+  });
+
   it('gives the very manifest when the archive is a layout too', async () => {
     const dir = tempDir();
     const set = single(imageOf(dir, ['one', 'two']));
