@@ -21,20 +21,25 @@ export interface CacheConfig {
   readonly mounts?: readonly CachedMount[];
 }
 
+/** A layer that a step made. Layers of base images are not among them: whoever has the key of a record has resolved
+ * the base image, and so knows where its layers are. */
 export interface CachedLayer {
   readonly id: LayerId;
   readonly diffId: Digest;
-  /** Blob; absent for the empty layer. */
   readonly descriptor: Descriptor;
   /** Bytes of the uncompressed tar. */
   readonly tarSize?: number;
+  /** When the layer was made, ms since the epoch: the time of its line in an image's history. */
+  readonly createdMs?: number;
 }
 
 export interface CachedRecord {
   readonly key: Digest;
   readonly kind: 'definition' | 'result';
+  /** Ids of `layers`, of base images' layers, or `EMPTY_LAYER`. */
   readonly layers: readonly LayerId[];
   readonly name: string;
+  /** Values are shortened digests: a cache tells what changed, but no values of variables. */
   readonly ingredients: readonly Ingredient[];
 }
 

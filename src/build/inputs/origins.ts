@@ -1,0 +1,70 @@
+import { open } from 'node:fs/promises';
+import type { LayerOrigin } from '../../cache/types.ts';
+import { openLayout } from '../../image/layout.ts';
+import { parseReference } from '../../image/reference.ts';
+import type { Descriptor } from '../../image/types.ts';
+import type { Resolver } from '../../registry/types.ts';
+
+/** What origins are read with. */
+export interface OriginContext {
+  readonly registry: () => Promise<Resolver>;
+  /** Credentials and endpoints that no origin names. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signal: AbortSignal;
+}
+
+type ReadOrigin<Origin extends LayerOrigin> = (
+  origin: Origin,
+  descriptor: Descriptor,
+  context: OriginContext,
+) => Promise<AsyncIterable<Uint8Array>>;
+
+/** One for each type. */
+const READERS: {
+  readonly [Type in LayerOrigin['type']]: ReadOrigin<Extract<LayerOrigin, { readonly type: Type }>>;
+} = {
+  async layout({ dir }, { digest }) {
+    const layout = await openLayout(dir);
+    return readChunks(layout.blobPath(digest));
+  },
+  async registry({ name }, descriptor, { registry, signal }) {
+    return (await registry()).fetcher(parseReference(name)).fetchBlob(descriptor, { signal });
+  },
+};
+
+/** The bytes of a layer's blob; size and digest are for the caller to check. */
+export function readOrigin(
+  origin: LayerOrigin,
+  descriptor: Descriptor,
+  context: OriginContext,
+): Promise<AsyncIterable<Uint8Array>> {
+  const read = READERS[origin.type] as ReadOrigin<LayerOrigin>;
+  return read(origin, descriptor, context);
+}
+
+/** For messages. */
+export function originName(origin: LayerOrigin): string {
+  switch (origin.type) {
+    case 'layout':
+      return `layout "${origin.dir}"`;
+    case 'registry':
+      return `"${origin.name}"`;
+  }
+}
+
+const CHUNK_BYTES = 1 << 20;
+
+/** Chunks of a file through one buffer: each is gone when the next is asked for, so a large layer makes no garbage. */
+async function* readChunks(path: string): AsyncGenerator<Uint8Array> {
+  const file = await open(path);
+  try {
+    const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, CHUNK_BYTES, null);
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    await file.close();
+  }
+}
