@@ -1,7 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
+import { writeError } from '../layer/fs-error.ts';
 import { SYS, sys } from '../layer/sys.ts';
+import { errnoOf } from '../util/atomic-fs.ts';
 import { type Container, startContainer } from './container.ts';
 import { createEmulation } from './emulation.ts';
 import { inspectMachine, type Machine } from './machine.ts';
@@ -50,7 +52,7 @@ function main(port: NonNullable<typeof parentPort>, setup: WorkerSetup): void {
       running.set(spec.id, container);
       send({ kind: 'exit', id: spec.id, status: await container.done });
     } catch (error) {
-      send({ kind: 'failure', id: spec.id, error: toWire(error) });
+      send({ kind: 'failure', id: spec.id, error: toWire(error, setup.runDir) });
     } finally {
       running.delete(spec.id);
     }
@@ -87,7 +89,9 @@ function unshareMounts(): void {
   }
 }
 
-function toWire(error: unknown): WireError {
+function toWire(failure: unknown, runDir: string): WireError {
+  const isFull = ['ENOSPC', 'EDQUOT'].includes(errnoOf(failure) ?? '');
+  const error = isFull ? writeError(failure, 'write the files of a step to', runDir) : failure;
   if (isOcibuildError(error)) {
     const { code, message, hint, details } = error;
     return { code, message, details, ...(hint === undefined ? {} : { hint }) };

@@ -8,6 +8,7 @@ import {
   lutimesSync,
   mkdirSync,
   rmdirSync,
+  rmSync,
   type Stats,
   statSync,
   symlinkSync,
@@ -28,19 +29,30 @@ const ENTRIES_PER_TURN = 64;
 /**
  * Writes a root file system into a directory, which is made where it is missing. Existing files are replaced,
  * others stay. Never writes through a symlink below `dest`. Owners are set as root, unless told otherwise.
+ * A directory that was made for it is gone again when it fails.
  * @throws DISK_FULL, EXPORT_TARGET_INVALID, EXPORT_FAILED
  */
-export async function exportLocal(
+export async function exportLocal(tree: ExportTree, dest: string, options: ExportOptions): Promise<void> {
+  throwIfAborted(options.signal);
+  let made: string | undefined;
+  try {
+    made = mkdirSync(dest, { recursive: true });
+  } catch (error) {
+    throw exportError(error, dest);
+  }
+  try {
+    await fill(tree, dest, options);
+  } catch (error) {
+    if (made !== undefined) rmSync(made, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function fill(
   { tree, content }: ExportTree,
   dest: string,
   { signal, epochSec, keepOwners = true, onProgress }: ExportOptions,
 ): Promise<void> {
-  throwIfAborted(signal);
-  try {
-    mkdirSync(dest, { recursive: true });
-  } catch (error) {
-    throw exportError(error, dest);
-  }
   const isRoot = process.geteuid?.() === 0;
   const place: Place = { dest, dirs: new Set(['']), owners: isRoot ? (keepOwners ? 'kept' : 'own') : 'none' };
   const dirs: TreeEntry[] = [];

@@ -10,7 +10,7 @@ export function writeError(error: unknown, action: string, path: string): Ocibui
     return new OcibuildError('DISK_FULL', `Cannot ${action} "${path}": no space left on the device`, {
       details,
       cause: error,
-      hint: 'free space, or choose another disk with --root',
+      hint: 'free space, or choose another disk',
     });
   }
   return new OcibuildError('SYSCALL_FAILED', `Cannot ${action} "${path}": ${errno || String(error)}`, {

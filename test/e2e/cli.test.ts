@@ -206,9 +206,9 @@ describe('ocibuild', () => {
     const project = createProject({ Dockerfile: 'FROM scratch\nCOPY busybox big /\n' });
     writeFileSync(join(project.dir, 'big'), Buffer.alloc(3_000_000, 'abcdefghijklmnopqrstuvwxyz'));
     const disk = mountTmpfs('size=512k');
-    for (const output of ['type=oci', 'type=tar', 'type=oci,tar=false']) {
+    for (const output of ['type=oci', 'type=tar', 'type=oci,tar=false', 'type=local']) {
       const spec =
-        `${output},dest=${disk}/out,${output === 'type=tar' ? '' : 'compression=uncompressed'}`.replace(
+        `${output},dest=${disk}/out,${output.startsWith('type=oci') ? 'compression=uncompressed' : ''}`.replace(
           /,$/,
           '',
         );

@@ -43,9 +43,19 @@ export function runError(
   return new OcibuildError('RUN_EXIT_NONZERO', `${what}: exit code ${status.code}`, {
     details,
     logTail,
-    hint: isForeign(logTail) ? FOREIGN_HINT : exitHint(status.code),
+    hint: hintOf(status.code, logTail),
   });
 }
+
+function hintOf(code: number, logTail: readonly string[]): string {
+  if (isForeign(logTail)) return FOREIGN_HINT;
+  // As strerror(ENOSPC) has it, which programs pass on.
+  if (logTail.some((line) => /no space left on device/i.test(line))) return FULL_HINT;
+  return exitHint(code);
+}
+
+const FULL_HINT =
+  'a disk is full: free space, choose another disk for the store with --root, or make the tmpfs mounts of the step larger';
 
 const FOREIGN_HINT =
   'a program in the step is for another processor: install emulators with `sudo apt-get install qemu-user-static`, or make it for this one';

@@ -104,6 +104,20 @@ describe('exportLocal()', () => {
     expect(existsSync(join(dir, 'out/empty/inner'))).toBe(true);
   });
 
+  it('exportLocal() takes a directory away again that it made, when it fails', async () => {
+    const dir = tempDir();
+    const broken = treeOf(dir, [
+      { path: 'a', type: 'fifo' },
+      { path: 'b', type: 'hardlink', link: 'none' },
+    ]);
+    const failing = exportLocal(broken, join(dir, 'new/out'), options);
+    await expect(failing).rejects.toMatchObject({ code: 'EXPORT_TARGET_INVALID' });
+    expect(existsSync(join(dir, 'new'))).toBe(false);
+    mkdirSync(join(dir, 'old'));
+    await expect(exportLocal(broken, join(dir, 'old'), options)).rejects.toThrow();
+    expect(existsSync(join(dir, 'old/a'))).toBe(true);
+  });
+
   it('exportLocal() refuses when the target is a file or a content has another size', async () => {
     const dir = tempDir();
     writeFileSync(join(dir, 'file'), '');

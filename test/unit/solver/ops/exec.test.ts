@@ -318,6 +318,23 @@ describe('bindExec().exec()', () => {
     });
   });
 
+  it.each([
+    ['cp: /big: No space left on device', /a disk is full/],
+    ['sh: exec: Exec format error', /another processor/],
+    ['sh: make: not found', /command was not found/],
+  ])('hints at what "%s" means', async (line, hint) => {
+    const { op } = bind(
+      {},
+      {
+        run: (_, { onOutput }) => {
+          onOutput('stderr', Buffer.from(`${line}\n`));
+          return { code: 127 };
+        },
+      },
+    );
+    await expect(op.exec(inputs, execContext())).rejects.toMatchObject({ hint: expect.stringMatching(hint) });
+  });
+
   it('throws the layer away when the sandbox cannot start', async () => {
     const { op, recorded } = bind(
       {},
