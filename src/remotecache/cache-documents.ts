@@ -1,8 +1,8 @@
-import { Readable } from 'node:stream';
 import { digestBytes } from '../image/digest.ts';
 import { encodeDocument } from '../image/manifest.ts';
 import { mediaTypeIn } from '../image/media-types.ts';
 import { type Descriptor, MEDIA_TYPE } from '../image/types.ts';
+import { openBytes } from '../transfer/file-part.ts';
 import type { ContentTarget } from '../transfer/types.ts';
 import { encodeCacheConfig } from './cache-config.ts';
 import { CACHE_CONFIG_TYPE, type CacheConfig, type CacheWriteOptions } from './types.ts';
@@ -80,7 +80,7 @@ export async function putCacheDocuments(
   if (first !== undefined) throw first.error;
   const { config, configBytes, top, topBytes } = documents;
   await put(config, {
-    open: (offset, length) => Readable.from([configBytes.subarray(offset, offset + length)]),
+    open: openBytes(configBytes),
     mountFrom: () => undefined,
   });
   await to.putDocument(top, topBytes, signal);

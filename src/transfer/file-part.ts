@@ -2,11 +2,17 @@ import { createReadStream, statSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { OcibuildError } from '../errors/error.ts';
 import type { Descriptor } from '../image/types.ts';
+import type { OpenPart } from '../registry/types.ts';
 
 /** A part of a file. */
 export function openPart(path: string, offset: number, length: number): Readable {
   if (length === 0) return Readable.from([]);
   return createReadStream(path, { start: offset, end: offset + length - 1 });
+}
+
+/** Parts of bytes in memory. */
+export function openBytes(bytes: Buffer): OpenPart {
+  return (offset, length) => Readable.from([bytes.subarray(offset, offset + length)]);
 }
 
 /** A part of the file that a blob is. @throws BLOB_NOT_FOUND, BLOB_SIZE_MISMATCH */
