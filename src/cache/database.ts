@@ -5,7 +5,7 @@ import { errnoOf } from '../util/atomic-fs.ts';
 import { storeError } from './store-error.ts';
 import type { Database, SqlValue } from './types.ts';
 
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 const SCHEMA = `
 CREATE TABLE records(
   key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, layers TEXT NOT NULL, ingredients TEXT NOT NULL,
@@ -31,6 +31,9 @@ CREATE INDEX cache_mounts_by_id ON cache_mounts(id, base);
 CREATE TABLE cache_mount_users(
   name TEXT NOT NULL, pid INTEGER NOT NULL, start_time TEXT NOT NULL, token TEXT NOT NULL, kind TEXT NOT NULL);
 PRAGMA user_version = 2;`,
+  2: `
+ALTER TABLE layers ADD COLUMN annotations TEXT;
+PRAGMA user_version = 3;`,
 };
 
 /** Primary result codes: sqlite.org/rescode.html. Extended codes carry them in the low byte. */

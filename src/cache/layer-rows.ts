@@ -7,12 +7,14 @@ const COLUMNS: Readonly<Record<keyof LayerChange, string>> = {
   blobDigest: 'blob_digest',
   blobSize: 'blob_size',
   mediaType: 'media_type',
+  annotations: 'annotations',
   tarSize: 'tar_size',
   snapshot: 'snapshot',
   hasTree: 'has_tree',
   hasChunkIndex: 'has_chunk_index',
   origin: 'origin',
   usedMs: 'used_ms',
+  createdMs: 'created_ms',
 };
 
 /** Rows of the `layers` table. */
@@ -48,7 +50,8 @@ function fieldsOf(change: LayerChange): [string, SqlValue][] {
   return (Object.keys(COLUMNS) as (keyof LayerChange)[]).flatMap((field): [string, SqlValue][] => {
     const value = change[field];
     if (value === undefined) return [];
-    if (field === 'origin') return [[COLUMNS[field], value === null ? null : JSON.stringify(value)]];
+    if (field === 'origin' || field === 'annotations')
+      return [[COLUMNS[field], value === null ? null : JSON.stringify(value)]];
     if (field === 'hasTree' || field === 'hasChunkIndex') return [[COLUMNS[field], value === true ? 1 : 0]];
     return [[COLUMNS[field], value as string | number | null]];
   });
@@ -59,18 +62,22 @@ function toLayer(row: Readonly<Record<string, SqlValue>>): LayerRow {
     typeof row[column] === 'string' ? row[column] : undefined;
   const number = (column: string): number | undefined =>
     typeof row[column] === 'number' ? row[column] : undefined;
-  const origin = text('origin');
+  const json = (column: string): unknown => {
+    const written = text(column);
+    return written === undefined ? undefined : JSON.parse(written);
+  };
   return defined({
     id: text('id') ?? '',
     diffId: text('diff_id') as Digest | undefined,
     blobDigest: text('blob_digest') as Digest | undefined,
     blobSize: number('blob_size'),
     mediaType: text('media_type'),
+    annotations: json('annotations') as Readonly<Record<string, string>> | undefined,
     tarSize: number('tar_size'),
     snapshot: text('snapshot'),
     hasTree: row.has_tree === 1,
     hasChunkIndex: row.has_chunk_index === 1,
-    origin: origin === undefined ? undefined : (JSON.parse(origin) as unknown),
+    origin: json('origin'),
     createdMs: number('created_ms') ?? 0,
     usedMs: number('used_ms') ?? 0,
   });

@@ -151,10 +151,15 @@ function withWholeHistory(layers: readonly Descriptor[], config: ImageConfig): I
   return { ...config, history: [...Array.from({ length: missing }, () => ({})), ...history] };
 }
 
-/** Keeps what belongs to the layer wherever it is stored; a platform or annotation of a source manifest's
- * descriptor does not. */
-function bareDescriptor({ mediaType, digest, size, urls }: Descriptor, format: ImageFormat): Descriptor {
-  return { mediaType: typeIn(format, mediaType), digest, size, ...(urls === undefined ? {} : { urls }) };
+/** Keeps what belongs to the layer wherever it is stored, as the digest of an eStargz layer's list does. */
+function bareDescriptor(layer: Descriptor, format: ImageFormat): Descriptor {
+  const { mediaType, digest, size, urls, annotations } = layer;
+  return {
+    mediaType: typeIn(format, mediaType),
+    ...{ digest, size },
+    ...(urls === undefined ? {} : { urls }),
+    ...(format === 'docker' ? {} : annotated(annotations)),
+  };
 }
 
 /** Layers of a base keep a media type that neither family knows. */

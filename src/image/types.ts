@@ -96,8 +96,11 @@ export interface ImageConfig {
   readonly [key: string]: unknown;
 }
 
-/** How a layer blob is compressed. */
-export type Compression = 'uncompressed' | 'gzip' | 'zstd';
+/** How a layer blob is compressed. `estargz` is gzip that can be read in parts, over a tar of its own. */
+export type Compression = 'uncompressed' | 'gzip' | 'zstd' | 'estargz';
+
+/** Compressions of one and the same tar. */
+export type TarCompression = Exclude<Compression, 'estargz'>;
 
 /** Media types that we write or read. */
 export const MEDIA_TYPE = {
@@ -120,4 +123,8 @@ export const ANNOTATION = {
   refName: 'org.opencontainers.image.ref.name',
   created: 'org.opencontainers.image.created',
   containerdName: 'io.containerd.image.name',
+  /** Of an eStargz layer's descriptor: digest of its list of contents. */
+  tocDigest: 'containerd.io/snapshot/stargz/toc.digest',
+  /** Of an eStargz layer's descriptor: bytes of the tar. */
+  uncompressedSize: 'io.containers.estargz.uncompressed-size',
 } as const;

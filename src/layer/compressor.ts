@@ -1,6 +1,6 @@
 import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
-import { type Compression, MEDIA_TYPE } from '../image/types.ts';
+import { MEDIA_TYPE, type TarCompression } from '../image/types.ts';
 import type { ChunkLimits } from './chunk-plan.ts';
 
 const gzip = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gzip);
@@ -23,7 +23,7 @@ export interface Compressor {
 export const GZIP_LEVEL = 4;
 
 /** @throws RangeError for a level that the method does not have */
-export function createCompressor(compression: Compression, level?: number): Compressor {
+export function createCompressor(compression: TarCompression, level?: number): Compressor {
   switch (compression) {
     case 'uncompressed':
       return {
@@ -36,7 +36,7 @@ export function createCompressor(compression: Compression, level?: number): Comp
     case 'gzip':
       return gzipCompressor(checkLevel(level ?? GZIP_LEVEL, { name: 'gzip', min: 0, max: 9 }));
     case 'zstd':
-      return zstdCompressor(checkLevel(level ?? 3, { name: 'zstd', min: 1, max: 22 }));
+      return zstdCompressor(checkLevel(level ?? 3, { name: 'zstd', min: 0, max: 22 }));
   }
 }
 

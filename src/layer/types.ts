@@ -1,4 +1,4 @@
-import type { Compression, Digest } from '../image/types.ts';
+import type { Digest, TarCompression } from '../image/types.ts';
 
 export type EntryType =
   | 'file'
@@ -69,7 +69,7 @@ export interface ChunkIndex {
 }
 
 export interface PackOptions {
-  readonly compression: Compression;
+  readonly compression: TarCompression;
   /** gzip 0–9 (default 4), zstd 1–22 (default 3). */
   readonly level?: number;
   /** Where the blob is written; must not exist. */

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { type Compression, type Descriptor, MEDIA_TYPE } from '../../../src/image/types.ts';
+import { type Descriptor, MEDIA_TYPE, type TarCompression } from '../../../src/image/types.ts';
 import { recompress } from '../../../src/layer/recompress.ts';
 import { createScratch, decompressed, type Scratch, sha256 } from '../../support/layers.ts';
 
@@ -12,7 +12,7 @@ const TYPES = {
   uncompressed: MEDIA_TYPE.layerTar,
 } as const;
 
-async function packed(scratch: Scratch, compression: Compression) {
+async function packed(scratch: Scratch, compression: TarCompression) {
   const layer = await scratch.pack([scratch.file('f', 'hello '.repeat(10_000))], { compression });
   const from: Descriptor = { mediaType: TYPES[compression], digest: layer.digest, size: layer.size };
   return { from, source: layer.blob, diffId: layer.diffId };
