@@ -27,9 +27,15 @@ export interface LayerStreamOptions {
   /** An archive of any make, not a layer: bzip2, xz and sparse members are read too. @default false */
   readonly foreign?: boolean;
   readonly signal?: AbortSignal;
+  /** What any layer may hold; a large blob also 200 times its size. @default 64 GiB */
+  readonly plentyBytes?: number;
   /** Bytes of the blob so far. */
   readonly onProgress?: (bytes: number) => void;
 }
+
+/** gzip makes at most 1,032 times as much of a byte, zstd any number; layers, about 4. */
+const MAX_RATIO = 200;
+const PLENTY_BYTES = 64 * 1024 ** 3;
 
 /**
  * Decompresses (by content: gzip of any number of members, zstd, or plain), parses and extracts a blob in one pass.
@@ -44,13 +50,19 @@ export async function readLayerStream(
   const { expected, builder, extractor } = options;
   const blob = createBlobCheck(chunks, options);
   const tarHash = createHash('sha256');
-  const parser = createTarParser(createHandler(builder, extractor), {
+  const { plentyBytes = PLENTY_BYTES } = options;
+  const checkSize = (bytes: number): void => {
+    const limit = Math.max(plentyBytes, MAX_RATIO * blob.size());
+    if (bytes > limit) throw invalidLayer(`it holds more than ${limit} B, which no layer of its size does`);
+  };
+  const parser = createTarParser(createHandler({ builder, extractor, checkSize }), {
     sparse: options.foreign === true,
   });
   let tarSize = 0;
   const consume = async (source: AsyncIterable<Buffer>): Promise<void> => {
     for await (const bytes of source) {
       tarSize += bytes.length;
+      checkSize(tarSize);
       tarHash.update(bytes);
       parser.push(bytes);
     }
@@ -77,6 +89,8 @@ export async function readLayerStream(
 }
 
 interface BlobCheck {
+  /** As it was promised, else as much as was read. */
+  size(): number;
   open(): Promise<{ readonly kind: ArchiveKind | undefined; readonly chunks: AsyncIterable<Buffer> }>;
   /** Reads what is left and checks the whole. @throws BLOB_DIGEST_MISMATCH, BLOB_SIZE_MISMATCH */
   finish(): Promise<void>;
@@ -119,6 +133,7 @@ function createBlobCheck(chunks: AsyncIterable<Uint8Array>, options: LayerStream
   }
 
   return {
+    size: () => expected.size ?? size,
     async open() {
       const first: Buffer[] = [];
       for (let length = 0; length < 512; ) {
@@ -152,13 +167,24 @@ function checkLayerKind(kind: ArchiveKind | undefined): void {
   throw invalidLayer(`it is compressed with ${kind}; layers use gzip, zstd or nothing`);
 }
 
-function createHandler(builder: TreeBuilder, extractor: Extractor | undefined): TarHandler {
+interface HandlerDeps {
+  readonly builder: TreeBuilder;
+  readonly extractor: Extractor | undefined;
+  /** @throws LAYER_INVALID when there is too much */
+  readonly checkSize: (bytes: number) => void;
+}
+
+function createHandler({ builder, extractor, checkSize }: HandlerDeps): TarHandler {
+  let declared = 0;
   let path: string | undefined;
   let size = 0;
   let running: ReturnType<typeof createHash> | undefined;
   let digest: Digest | undefined;
   return {
     member(member) {
+      // Before a byte is written: a sparse file of any size needs no content at all.
+      declared += member.size;
+      checkSize(declared);
       const entry = builder.place(member);
       path = entry?.type === 'file' ? entry.path : undefined;
       size = member.size;

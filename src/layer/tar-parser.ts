@@ -53,6 +53,10 @@ export interface TarParser {
 
 /** Room for PAX records and long names: 64 KiB of attributes in base-64 and to spare. */
 const MAX_META = 1 << 20;
+/** All global headers together: each member is looked at with them. */
+const MAX_GLOBAL = 1 << 16;
+/** Linux's PATH_MAX. */
+const MAX_NAME = 4096;
 const XATTR_PREFIX = 'SCHILY.xattr.';
 const NONE: ReadonlyMap<string, Buffer> = new Map();
 
@@ -76,6 +80,7 @@ export function createTarParser(handler: TarHandler, options: TarParserOptions =
   let zeroBlocks = 0;
   let meta: { kind: Meta; data: Buffer; at: number } | undefined;
   let global: ReadonlyMap<string, Buffer> = NONE;
+  let globalBytes = 0;
   let local: ReadonlyMap<string, Buffer> = NONE;
   let longName: Buffer | undefined;
   let longLink: Buffer | undefined;
@@ -122,10 +127,16 @@ export function createTarParser(handler: TarHandler, options: TarParserOptions =
     const { kind, data } = meta;
     meta = undefined;
     if (kind === 'x') local = parseRecords(data);
-    else if (kind === 'g') global = new Map([...global, ...parseRecords(data)]);
+    else if (kind === 'g') onGlobal(data);
     else if (kind === 'L') longName = fieldBytes(data, 0, data.length);
     else longLink = fieldBytes(data, 0, data.length);
     state = 'padding';
+  }
+
+  function onGlobal(data: Buffer): void {
+    globalBytes += data.length;
+    if (globalBytes > MAX_GLOBAL) throw invalidLayer(`its global headers have more than ${MAX_GLOBAL} B`);
+    global = new Map([...global, ...parseRecords(data)]);
   }
 
   function startMember(member: StoredMember): void {
@@ -243,6 +254,9 @@ function memberOf(
   const name = record('path') ?? longName ?? ustarName(block);
   const linkName = record('linkpath') ?? longLink ?? fieldBytes(block, 157, 100);
   if (name.includes(0) || linkName.includes(0)) throw invalidLayer('a name holds a NUL byte');
+  if (name.length > MAX_NAME || linkName.length > MAX_NAME) {
+    throw invalidLayer(`a name has ${Math.max(name.length, linkName.length)} B, more than a path may have`);
+  }
   const written = flagOf(block, name);
   const sparse = sparseHeader(written, block, record);
   if (sparse !== undefined && options.sparse !== true) {

@@ -25,6 +25,8 @@ export interface TreeBuilderOptions {
   readonly foreignLinks?: boolean;
   /** Refuses members behind a symlink that leads above the root by `..`, which otherwise ends there. @default false */
   readonly refuseEscapes?: boolean;
+  /** Memory that the entries may take, about. @default 1 GiB */
+  readonly maxBytes?: number;
   /** Where a symlink of a lower layer at that path leads to; for directories the layer does not list. */
   readonly lowerLink?: (path: string) => string | undefined;
 }
@@ -40,6 +42,10 @@ const TYPES: Readonly<Record<string, EntryType>> = {
 };
 /** As many as the kernel follows in one path. */
 const MAX_LINKS = 40;
+/** What the entries of one layer may hold: room for some four million files, far above any image. */
+const MAX_TREE_BYTES = 1 << 30;
+/** An entry without its texts. */
+const ENTRY_BYTES = 256;
 const OPAQUE = '.wh..wh..opq';
 const WHITEOUT = '.wh.';
 const AUFS_META = '.wh..wh.';
@@ -48,7 +54,9 @@ export function createTreeBuilder(options: TreeBuilderOptions = {}): TreeBuilder
   const entries = new Map<string, TreeEntry>();
   const marks = new Map<string, TreeEntry>();
   const linked = new Set<string>();
+  const { maxBytes = MAX_TREE_BYTES } = options;
   let symlinks = 0;
+  let heldBytes = 0;
 
   function place(member: TarMember): TreeEntry | undefined {
     const parts = splitPath(member.name);
@@ -169,6 +177,8 @@ export function createTreeBuilder(options: TreeBuilderOptions = {}): TreeBuilder
 
   return {
     place(member) {
+      heldBytes += ENTRY_BYTES + member.name.length + member.linkName.length + xattrBytes(member.xattrs);
+      if (heldBytes > maxBytes) throw invalidLayer(`its entries alone take more than ${maxBytes} B`);
       const entry = place(member);
       if (entry !== undefined) noteParents(entry.path);
       return entry;
@@ -242,6 +252,12 @@ function joinPath(parent: string, base: string): string {
 
 function markOf(type: 'whiteout' | 'opaque', path: string): TreeEntry {
   return { path, type, mode: 0, uid: 0, gid: 0, size: 0, mtimeSec: 0 };
+}
+
+function xattrBytes(xattrs: ReadonlyMap<string, Buffer>): number {
+  let bytes = 0;
+  for (const [name, value] of xattrs) bytes += name.length + Math.ceil(value.length / 3) * 4;
+  return bytes;
 }
 
 /** Overlay's own attributes would let a layer steer the mount that it is put into. */

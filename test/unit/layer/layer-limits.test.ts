@@ -1,0 +1,97 @@
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { readLayerStream } from '../../../src/layer/layer-stream.ts';
+import { createTarParser } from '../../../src/layer/tar-parser.ts';
+import { createTreeBuilder } from '../../../src/layer/tree-builder.ts';
+import { foreignTar, type Member, sealHeader, streamOf } from '../../support/layers.ts';
+
+const MIB = 1 << 20;
+
+function read(blob: Buffer, options: { foreign?: boolean; maxBytes?: number } = {}) {
+  const { maxBytes, foreign = false } = options;
+  const builder = createTreeBuilder(maxBytes === undefined ? {} : { maxBytes });
+  const expected = { size: blob.length };
+  return readLayerStream(streamOf(blob, 1 << 16), { expected, builder, foreign, plentyBytes: MIB });
+}
+
+function parse(tar: Buffer): void {
+  const nothing = (): void => undefined;
+  const parser = createTarParser({ member: nothing, data: nothing, memberEnd: nothing });
+  parser.push(tar);
+  parser.end();
+}
+
+describe('readLayerStream()', () => {
+  it.each([
+    ['gzip', gzipSync],
+    ['zstd', zstdCompressSync],
+  ])(
+    'ends a %s bomb before its content is written, and takes what is only well compressed',
+    async (_, pack) => {
+      const bomb = pack(await foreignTar([{ name: 'zeros', data: Buffer.alloc(8 * MIB) }]));
+      await expect(read(bomb)).rejects.toMatchObject({
+        code: 'LAYER_INVALID',
+        message: expect.stringMatching(/holds more than \d+ B, which no layer of its size does/),
+      });
+      const fine = pack(await foreignTar([{ name: 'zeros', data: Buffer.alloc(MIB - 4096) }]));
+      expect((await read(fine)).tree).toHaveLength(1);
+    },
+  );
+
+  it('ends a bomb of empty files', async () => {
+    const header = (await foreignTar([{ name: 'a' }])).subarray(0, 512);
+    const bomb = zstdCompressSync(Buffer.concat(Array.from({ length: 8000 }, () => header)));
+    await expect(read(bomb)).rejects.toMatchObject({ code: 'LAYER_INVALID' });
+  });
+
+  it('ends a sparse file of a petabyte before its first byte', async () => {
+    const tar = await foreignTar([{ name: 'hole' }]);
+    tar.write('S', 156);
+    tar.write('ustar  \0', 257, 'latin1');
+    tar.fill(0, 386, 495);
+    tar.writeUInt8(0x80, 483);
+    tar.writeUInt32BE(2 ** 18, 487);
+    sealHeader(tar, 0);
+    await expect(read(tar, { foreign: true })).rejects.toMatchObject({
+      code: 'LAYER_INVALID',
+      message: expect.stringMatching(/holds more than/),
+    });
+  });
+
+  it('ends an archive whose entries take too much memory', async () => {
+    const members = Array.from({ length: 60 }, (_, i): Member => ({ name: `file-${i}` }));
+    const heavy: Member = { name: 'x', pax: { 'SCHILY.xattr.user.a': 'v'.repeat(60_000) } };
+    expect((await read(await foreignTar(members), { maxBytes: 20_000 })).tree).toHaveLength(60);
+    for (const tar of [
+      [...members, heavy],
+      [...members, ...members],
+    ]) {
+      await expect(read(await foreignTar(tar), { maxBytes: 20_000 })).rejects.toMatchObject({
+        code: 'LAYER_INVALID',
+        message: expect.stringMatching(/entries alone take more than 20000 B/),
+      });
+    }
+  });
+});
+
+describe('createTarParser()', () => {
+  it.each<[string, Member]>([
+    ['name', { name: 'n'.repeat(4097) }],
+    ['link', { name: 'l', type: 'symlink', linkname: 'n/'.repeat(40_000) }],
+  ])('refuses a %s that is longer than a path may be', async (_, member) => {
+    const tar = await foreignTar([member]);
+    expect(() => parse(tar)).toThrow(/more than a path may have/);
+  });
+
+  it('refuses global headers that grow without end', async () => {
+    const [one] = [
+      (await foreignTar([{ name: 'x', pax: { comment: 'c'.repeat(30_000) } }])).subarray(0, 512 + 30_208),
+    ];
+    one?.write('g', 156);
+    sealHeader(one as Buffer, 0);
+    expect(() => parse(Buffer.concat([one as Buffer, one as Buffer]))).not.toThrow();
+    expect(() => parse(Buffer.concat([one as Buffer, one as Buffer, one as Buffer]))).toThrow(
+      /global headers/,
+    );
+  });
+});
