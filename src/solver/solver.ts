@@ -41,6 +41,11 @@ export interface Solver {
    * cancels what still runs and is thrown after all of it has stopped; what was finished stays recorded.
    */
   solve(targets: readonly Digest[], signal: AbortSignal): Promise<readonly Result[]>;
+  /**
+   * Definition keys of all steps below the targets that can have a record, also those that a cached step stood for.
+   * Steps whose key cannot be known, because a file is missing, are left out.
+   */
+  keys(targets: readonly Digest[], signal: AbortSignal): Promise<readonly Digest[]>;
 }
 
 /** File and network work waits on disks, not on cores. */
@@ -70,8 +75,12 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
     return op;
   }
 
-  function definitionKey(digest: Digest, signal: AbortSignal): Promise<DefinitionKey> {
-    return memo(definitionKeys, digest, async () => {
+  function definitionKey(
+    digest: Digest,
+    signal: AbortSignal,
+    { known, guard }: KeySearch = { known: definitionKeys, guard: failing },
+  ): Promise<DefinitionKey> {
+    return memo(known, digest, async () => {
       const { vertex, meta } = vertexOf(definition, digest);
       const step = progress.vertex(digest);
       const { own, deps: replaced } = await guard(step, meta, async () => opOf(digest).cacheMap());
@@ -80,7 +89,7 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
           const selected = replaced[i];
           // Each step answers for its own part: the key of a later step is asked for first.
           if (selected !== undefined) return guard(step, meta, () => selected(signal));
-          return [{ name: `input ${i}`, value: (await definitionKey(input, signal)).key }];
+          return [{ name: `input ${i}`, value: (await definitionKey(input, signal, { known, guard })).key }];
         }),
       );
       const ingredients = [...own, ...inputs.flat()];
@@ -122,7 +131,7 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
     const inputs: SolvedInputs = await Promise.all(
       vertex.inputs.map((input, i) => (replaced[i] === undefined ? solveVertex(input, signal) : undefined)),
     );
-    const read = await guard(step, meta, () => op.resultIngredients(inputs, signal));
+    const read = await failing(step, meta, () => op.resultIngredients(inputs, signal));
     const ingredients = [...op.cacheMap().own, ...read];
     const key = keyOf('result', options.salt, ingredients);
     const finish = async (added: readonly LayerId[], record: boolean): Promise<Result> => {
@@ -130,7 +139,8 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
       const name = meta.name;
       const explained = [...byDefinition.ingredients, ...read];
       if (record) await cache.save({ key, kind: 'result', layers: added, ingredients: explained, name });
-      await cache.save({ key: byDefinition.key, kind: 'definition', layers, ingredients: [], name });
+      const result = { name: RESULT_KEY, value: key };
+      await cache.save({ key: byDefinition.key, kind: 'definition', layers, ingredients: [result], name });
       return { layers };
     };
     const findResult = async (): Promise<Result | undefined> => {
@@ -190,7 +200,7 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
     context: ExecContext,
     step: VertexProgress,
   ): Promise<readonly LayerId[]> {
-    return guard(step, context.meta, async () => {
+    return failing(step, context.meta, async () => {
       const run = async (): Promise<readonly LayerId[]> => {
         if (context.signal.aborted) throw cancelledError(context.signal);
         step.started();
@@ -215,10 +225,33 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
         throw signal.aborted ? cancelledError(signal) : first;
       }
     },
+    async keys(targets, signal) {
+      const steps = new Set<Digest>();
+      const visit = (digest: Digest): void => {
+        if (steps.has(digest)) return;
+        steps.add(digest);
+        const { deps: replaced } = opOf(digest).cacheMap();
+        const { vertex } = vertexOf(definition, digest);
+        for (const [i, input] of vertex.inputs.entries()) if (replaced[i] === undefined) visit(input);
+      };
+      for (const target of targets) visit(target);
+      // What a failure has cut short is asked for again; nobody is told twice why it fails.
+      const search: KeySearch = {
+        known: firstFailure === undefined ? definitionKeys : new Map(),
+        guard: (_step, _meta, run) => run(),
+      };
+      const keys = await Promise.all(
+        [...steps]
+          .filter((digest) => opOf(digest).cacheable)
+          .map((digest) => definitionKey(digest, signal, search).catch(() => undefined)),
+      );
+      if (signal.aborted) throw cancelledError(signal);
+      return keys.flatMap((found) => found?.key ?? []);
+    },
   };
 
   /** Adds the place to a failure and ends the step in the progress. */
-  async function guard<T>(step: VertexProgress, meta: VertexMeta, run: () => Promise<T>): Promise<T> {
+  async function failing<T>(step: VertexProgress, meta: VertexMeta, run: () => Promise<T>): Promise<T> {
     try {
       return await run();
     } catch (error) {
@@ -228,6 +261,14 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
       throw error;
     }
   }
+}
+
+/** Ingredient of a definition record: the key of the result that it came from. */
+export const RESULT_KEY: string = 'result';
+
+interface KeySearch {
+  readonly known: Map<Digest, Promise<DefinitionKey>>;
+  readonly guard: <T>(step: VertexProgress, meta: VertexMeta, run: () => Promise<T>) => Promise<T>;
 }
 
 interface DefinitionKey {

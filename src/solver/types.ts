@@ -59,6 +59,7 @@ export interface CacheRecord {
   readonly kind: 'definition' | 'result';
   /** definition: all layers; result: the layers the op added. */
   readonly layers: readonly LayerId[];
+  /** result: what its key was made of, and the definition's; definition: the key of the result. */
   readonly ingredients: readonly Ingredient[];
   /** Vertex name, for messages. */
   readonly name: string;
