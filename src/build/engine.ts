@@ -5,6 +5,7 @@ import { openDatabase } from '../cache/database.ts';
 import { currentIdMap, dropForeignSnapshots } from '../cache/id-map.ts';
 import { createImageIndex } from '../cache/image-index.ts';
 import { createKeyStore } from '../cache/key-store.ts';
+import { createLayerBlobs, type LayerBlobs } from '../cache/layer-blobs.ts';
 import { createLayerRows } from '../cache/layer-rows.ts';
 import { createLayerStore } from '../cache/layer-store.ts';
 import { openStore } from '../cache/store-root.ts';
@@ -29,6 +30,7 @@ export interface Engine extends AsyncDisposable {
   readonly index: ImageIndex;
   readonly rows: LayerRows;
   readonly layers: LayerStore;
+  readonly blobs: LayerBlobs;
   readonly keys: KeyStore;
   readonly registry: () => Promise<Resolver>;
   /** Inside a user namespace: overlay and devices work differently. */
@@ -63,19 +65,17 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     );
     return resolver;
   };
+  const fetch = createBlobFetcher({
+    ...{ content, registry, env: options.env },
+    onProgress: options.onFetch ?? (() => undefined),
+  });
+  const blobs = createLayerBlobs({ content, rows, fetch });
   const wholeLayers = createLayerStore({
-    root,
-    content,
-    rows,
-    fetch: createBlobFetcher({
-      content,
-      registry,
-      onProgress: options.onFetch ?? (() => undefined),
-    }),
+    ...{ root, content, rows, blobs },
     opaqueXattr: rootless ? 'user.overlay.opaque' : 'trusted.overlay.opaque',
     ...(rootless ? { onDevicesLeftOut: options.onDevicesLeftOut ?? (() => undefined) } : {}),
   });
-  const contentOnly = isRoot ? undefined : createContentOnlyStore(wholeLayers, root);
+  const contentOnly = isRoot ? undefined : createContentOnlyStore(wholeLayers, blobs, root);
   const layers = contentOnly ?? wholeLayers;
   return {
     root,
@@ -84,6 +84,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     index: createImageIndex(root, db),
     rows,
     layers,
+    blobs,
     keys: createKeyStore(db, { layerAvailable: layers.available }),
     registry,
     rootless,

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LayerId } from '../layer/layer-id.ts';
+import type { LayerBlobs } from './layer-blobs.ts';
 import type { BlobOptions, LayerStore, StoreRoot } from './types.ts';
 
 const PACKED: BlobOptions = { compression: 'gzip' };
@@ -11,22 +12,30 @@ const PACKED: BlobOptions = { compression: 'gzip' };
  */
 export function createContentOnlyStore(
   store: LayerStore,
+  blobs: Pick<LayerBlobs, 'read'>,
   root: Pick<StoreRoot, 'tempPath' | 'discard'>,
 ): LayerStore & { discardSnapshots(): void } {
   const snapshots = new Map<LayerId, Promise<string>>();
   const dirs: string[] = [];
 
   async function unpack(id: LayerId, signal: AbortSignal): Promise<string> {
-    const { path, diffId, descriptor } = await store.blob(id, PACKED, signal);
     const { unpackLayer } = await import('../layer/unpack-layer.ts');
     const dir = root.tempPath();
     dirs.push(dir);
     mkdirSync(dir, { mode: 0o700 });
     const dest = join(dir, 'fs');
     mkdirSync(dest);
-    const { digest, size } = descriptor;
-    const opaqueXattr = 'user.overlay.opaque';
-    await unpackLayer({ path }, { digest, size, diffId, dest, opaqueXattr, contentOnly: true, signal });
+    const how = { dest, opaqueXattr: 'user.overlay.opaque', contentOnly: true } as const;
+    const unpacked = await blobs.read(
+      id,
+      (source, expected, either) => unpackLayer(source, { ...expected, ...how, signal: either }),
+      signal,
+    );
+    if (unpacked === undefined) {
+      const { path, diffId, descriptor } = await store.blob(id, PACKED, signal);
+      const { digest, size } = descriptor;
+      await unpackLayer({ path }, { digest, size, diffId, ...how, signal });
+    }
     return dest;
   }
 

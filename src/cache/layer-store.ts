@@ -2,20 +2,18 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
-import type { Descriptor, Digest } from '../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
-import type { ExpectedBlob } from '../layer/layer-stream.ts';
 import { fsPath } from '../layer/path-bytes.ts';
 import type { ChunkIndex, Tree } from '../layer/types.ts';
 import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
-import { descriptorOf, formKey, isBase, mustChange } from './layer-blob.ts';
+import { formKey, isBase, mustChange } from './layer-blob.ts';
+import type { LayerBlobs } from './layer-blobs.ts';
 import { createMutableLayer } from './mutable-layer.ts';
 import { storeError } from './store-error.ts';
 import type {
   BlobOptions,
   ContentStore,
   LayerBlob,
-  LayerOrigin,
   LayerRow,
   LayerRows,
   LayerStore,
@@ -27,8 +25,7 @@ export interface LayerStoreDeps {
   readonly root: StoreRoot;
   readonly content: ContentStore;
   readonly rows: LayerRows;
-  /** Brings a blob into the content store, verified. */
-  readonly fetch: (origin: LayerOrigin, descriptor: Descriptor, signal: AbortSignal) => Promise<void>;
+  readonly blobs: LayerBlobs;
   /** How an opaque directory is marked where overlay is mounted with or without privileges. */
   readonly opaqueXattr: 'trusted.overlay.opaque' | 'user.overlay.opaque';
   /** Given where the kernel makes no device nodes: snapshots lack them then, trees and blobs keep them. */
@@ -39,7 +36,8 @@ export interface LayerStoreDeps {
 const MAX_PREVIOUS = 2;
 
 export function createLayerStore(deps: LayerStoreDeps): LayerStore {
-  const { root, content, rows, opaqueXattr } = deps;
+  const { root, content, rows, blobs, opaqueXattr } = deps;
+  const { rowsOf, isHere } = blobs;
   const ignoreDevices = deps.onDevicesLeftOut !== undefined;
   const trees = new Map<LayerId, Promise<Tree>>();
   const flights = new Map<string, Promise<unknown>>();
@@ -49,21 +47,11 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   const treeFile = (id: LayerId): string => join(root.treesDir, `${fileName(id)}.json`);
   const chunksFile = (id: LayerId): string => join(root.treesDir, `${fileName(id)}.chunks.json`);
 
-  /** The row of a layer and of others with the same bytes: a form of any of them will do. */
-  const rowsOf = (id: LayerId): readonly LayerRow[] => {
-    const own = rows.get(id);
-    const diffId = own?.diffId;
-    const others = diffId === undefined ? [] : rows.byDiffId(diffId).filter((row) => row.id !== id);
-    return own === undefined ? others : [own, ...others];
-  };
   const snapshotOf = (row: LayerRow): string | undefined => {
     if (row.snapshot === undefined) return undefined;
     const path = snapshotPath(row.snapshot);
     return existsSync(path) ? path : undefined;
   };
-  const hasBlob = (row: LayerRow): row is LayerRow & { blobDigest: Digest } =>
-    row.blobDigest !== undefined && content.stat(row.blobDigest) === row.blobSize;
-
   /** One maker for each form at a time; who comes later gets the same result. */
   async function once<T>(key: string, make: () => Promise<T>): Promise<T> {
     const known = flights.get(key) as Promise<T> | undefined;
@@ -74,37 +62,14 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     return promise;
   }
 
-  /** The blob's file; fetched when it is not there. */
-  async function localBlob(id: LayerId, signal: AbortSignal): Promise<LayerBlob | undefined> {
-    for (const row of rowsOf(id)) {
-      const descriptor = descriptorOf(row);
-      if (descriptor === undefined || row.diffId === undefined) continue;
-      if (!hasBlob(row)) {
-        if (row.origin === undefined) continue;
-        await once(`fetch ${descriptor.digest}`, () =>
-          deps.fetch(row.origin as LayerOrigin, descriptor, signal),
-        );
-      }
-      return { descriptor, diffId: row.diffId, path: content.path(descriptor.digest) };
-    }
-    return undefined;
-  }
-
-  /** What is known of a blob that is elsewhere. */
-  const remoteBlob = (id: LayerId): LayerBlob | undefined => {
-    const found = rowsOf(id);
-    const row = found.some(hasBlob) ? undefined : found.find(({ origin }) => origin !== undefined);
-    const descriptor = row === undefined ? undefined : descriptorOf(row);
-    if (row?.diffId === undefined || descriptor === undefined) return undefined;
-    return { descriptor, diffId: row.diffId, path: content.path(descriptor.digest) };
-  };
-
   const saveTree = (id: LayerId, tree: Tree): void => {
     write(treeFile(id), JSON.stringify(tree));
     trees.set(id, Promise.resolve(tree));
   };
 
   async function loadTree(id: LayerId, signal: AbortSignal): Promise<Tree> {
+    // Whoever unpacks a layer saves its tree: reading the blob beside that would be a second pass.
+    await flights.get(`snapshot ${id}`)?.catch(() => undefined);
     for (const row of rowsOf(id)) {
       const tree = row.hasTree ? readJson<Tree>(treeFile(row.id)) : undefined;
       if (tree !== undefined) return tree;
@@ -115,10 +80,14 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       const { diffUpper } = await import('../layer/diff-upper.ts');
       return diffUpper(snapshot, { opaqueXattr });
     }
-    const blob = await localBlob(id, signal);
-    if (blob === undefined) throw unavailable(id);
     const { readTree } = await import('../layer/unpack-layer.ts');
-    const { tree } = await readTree({ path: blob.path }, { ...expected(blob), signal });
+    const read = await blobs.read(
+      id,
+      (source, expected, either) => readTree(source, { ...expected, signal: either }),
+      signal,
+    );
+    if (read === undefined) throw unavailable(id);
+    const { tree } = read;
     saveTree(id, tree);
     rows.put(id, { hasTree: true });
     return tree;
@@ -138,14 +107,18 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   }
 
   async function makeSnapshot(id: LayerId, signal: AbortSignal): Promise<string> {
-    const blob = await localBlob(id, signal);
-    if (blob === undefined) throw unavailable(id);
+    const { unpackLayer } = await import('../layer/unpack-layer.ts');
     return inTemp(async (dir) => {
-      const { unpackLayer } = await import('../layer/unpack-layer.ts');
-      const target = join(dir, 'fs');
-      mkdirSync(target, { mode: 0o755 });
-      const how = { ...expected(blob), dest: target, opaqueXattr, ignoreDevices, signal };
-      const { tree } = await unpackLayer({ path: blob.path }, how);
+      const dest = join(dir, 'fs');
+      mkdirSync(dest, { mode: 0o755 });
+      const how = { dest, opaqueXattr, ignoreDevices };
+      const unpacked = await blobs.read(
+        id,
+        (source, expected, either) => unpackLayer(source, { ...expected, ...how, signal: either }),
+        signal,
+      );
+      if (unpacked === undefined) throw unavailable(id);
+      const { tree } = unpacked;
       reportDevices(tree);
       saveTree(id, tree);
       rows.put(id, { hasTree: true });
@@ -211,7 +184,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
 
   function previousBlob(id: LayerId): { blob: string; index: ChunkIndex }[] {
     const row = id === EMPTY_LAYER ? undefined : rows.get(id);
-    if (row === undefined || !row.hasChunkIndex || !hasBlob(row)) return [];
+    if (row === undefined || !row.hasChunkIndex || !isHere(row)) return [];
     const index = readJson<ChunkIndex>(chunksFile(id));
     return index === undefined ? [] : [{ blob: content.path(row.blobDigest), index }];
   }
@@ -221,7 +194,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       const known = rows.get(diffId);
       const same = known?.blobDigest === descriptor.digest;
       // A copy that is here beats one that would have to be fetched.
-      if (known !== undefined && !same && hasBlob(known)) return diffId;
+      if (known !== undefined && !same && isHere(known)) return diffId;
       if (same && JSON.stringify(known?.origin) === JSON.stringify(origin ?? known?.origin)) return diffId;
       rows.put(diffId, {
         diffId,
@@ -235,7 +208,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
 
     available: (id) =>
       id === EMPTY_LAYER ||
-      rowsOf(id).some((row) => hasBlob(row) || snapshotOf(row) !== undefined || row.origin !== undefined),
+      rowsOf(id).some((row) => isHere(row) || snapshotOf(row) !== undefined || row.origin !== undefined),
 
     tree(id, signal) {
       if (id === EMPTY_LAYER) return Promise.resolve([]);
@@ -261,9 +234,9 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     blob(id, options, signal) {
       const key = formKey(id, options);
       return once(key, async () => {
-        const remote = options.mayBeRemote === true && isBase(id) ? remoteBlob(id) : undefined;
+        const remote = options.mayBeRemote === true && isBase(id) ? blobs.remote(id) : undefined;
         if (remote !== undefined && !mustChange(id, remote, options)) return remote;
-        const known = packings.get(key) ?? (await localBlob(id, signal));
+        const known = packings.get(key) ?? (await blobs.local(id, signal));
         if (known !== undefined && (packings.has(key) || !mustChange(id, known, options))) return known;
         if (known !== undefined && isBase(id)) {
           const blob = await recompressed(known, options, signal);
@@ -278,6 +251,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
 
     async settled() {
       while (flights.size > 0) await Promise.allSettled(flights.values());
+      await blobs.settled();
     },
 
     newMutable: (lower) => createMutableLayer(lower, { root, adopt }),
@@ -299,7 +273,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
             return adopt(dir, id);
           });
         }
-        if (!layer.snapshot && layer.blob !== undefined && (row === undefined || !hasBlob(row))) {
+        if (!layer.snapshot && layer.blob !== undefined && (row === undefined || !isHere(row))) {
           await pack(id, layer.tree, layer.content, { ...layer.blob, signal });
         }
         return id;
@@ -342,11 +316,6 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
 
 interface PackContext extends BlobOptions {
   readonly signal: AbortSignal;
-}
-
-/** Everything that a reader checks on its way. */
-function expected({ descriptor: { digest, size }, diffId }: LayerBlob): ExpectedBlob {
-  return { digest, size, diffId };
 }
 
 function unavailable(id: LayerId): OcibuildError {

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Compression, Descriptor, Digest, Platform } from '../image/types.ts';
+import type { GrowingFile } from '../layer/growing-file.ts';
 import type { LayerId } from '../layer/layer-id.ts';
 import type { FileContent, Tree, TreeEntry } from '../layer/types.ts';
 import type { CacheRecord, CacheStore } from '../solver/types.ts';
@@ -153,6 +154,17 @@ export interface BaseLayer {
 export type LayerOrigin =
   | { readonly type: 'registry'; readonly name: string }
   | { readonly type: 'layout'; readonly dir: string };
+
+/** A blob on its way into the content store. */
+export interface BlobFlight {
+  /** Resolves when it is there, verified; rejects when nothing of it stays. */
+  readonly done: Promise<void>;
+  /** What has come of it and what follows, not verified: whoever reads it waits for `done` before it counts. */
+  open(): GrowingFile & Disposable;
+}
+
+/** Starts to bring a blob into the content store. */
+export type FetchBlob = (origin: LayerOrigin, descriptor: Descriptor, signal: AbortSignal) => BlobFlight;
 
 export interface LayerBlob {
   readonly descriptor: Descriptor;

@@ -1,20 +1,21 @@
+import { readSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { isOcibuildError } from '../errors/error.ts';
 import { type ExtractJob, extractLayer, readBlobFile } from './extract-layer.ts';
+import { type GrowingFile, type Growth, readGrowingFile } from './growing-file.ts';
 import type { UnpackedLayer } from './types.ts';
 
-/** Start data: a path, or undefined where chunks come as messages. */
 export interface WorkerStart {
   readonly job: ExtractJob;
-  readonly path: string | undefined;
+  /** A whole file, or the descriptor of one whose growth comes as messages. */
+  readonly source: { readonly path: string } | { readonly fd: number };
   /** Shared; anything but 0 ends the work after the chunk at hand. */
   readonly stop: Int32Array;
 }
 
-export type ToWorker = { readonly chunk: Uint8Array } | { readonly end: true };
+export type ToWorker = Growth;
 
 export type FromWorker =
-  | { readonly kind: 'taken' }
   | { readonly kind: 'progress'; readonly bytes: number }
   | { readonly kind: 'done'; readonly layer: UnpackedLayer }
   | { readonly kind: 'failed'; readonly error: WorkerError };
@@ -32,26 +33,15 @@ function send(message: FromWorker): void {
   parentPort?.postMessage(message);
 }
 
-async function* chunksFromPort(): AsyncGenerator<Uint8Array> {
-  const waiting: ToWorker[] = [];
-  let wake: () => void = () => undefined;
-  parentPort?.on('message', (message: ToWorker) => {
-    waiting.push(message);
-    wake();
-  });
-  for (;;) {
-    const message = waiting.shift();
-    if (message === undefined) {
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    } else if ('end' in message) {
-      return;
-    } else {
-      send({ kind: 'taken' });
-      yield message.chunk;
-    }
-  }
+/** Descriptors belong to the process, so the one that the main thread opened is good here too. */
+function growingFile(fd: number): GrowingFile {
+  return {
+    fd,
+    watch(listener) {
+      parentPort?.on('message', listener);
+      return () => parentPort?.off('message', listener);
+    },
+  };
 }
 
 async function* untilStopped(
@@ -64,9 +54,14 @@ async function* untilStopped(
   }
 }
 
-async function main({ job, path, stop }: WorkerStart): Promise<void> {
+async function main({ job, source, stop }: WorkerStart): Promise<void> {
   try {
-    const chunks = path === undefined ? chunksFromPort() : readBlobFile(path);
+    const chunks =
+      'path' in source
+        ? readBlobFile(source.path)
+        : readGrowingFile(growingFile(source.fd), (fd, buffer, at) =>
+            readSync(fd, buffer, 0, buffer.length, at),
+          );
     const layer = await extractLayer(untilStopped(chunks, stop), job, {
       onProgress: (bytes) => send({ kind: 'progress', bytes }),
     });

@@ -6,11 +6,15 @@ import { workerUrl } from '../util/worker-url.ts';
 import { type ExtractJob, extractLayer, readBlobFile } from './extract-layer.ts';
 import type { FromWorker, ToWorker, WorkerError, WorkerStart } from './extract-worker.ts';
 import type { ExtractOptions } from './extractor.ts';
+import { type GrowingFile, type Growth, readAtAsync, readGrowingFile } from './growing-file.ts';
 import type { ExpectedBlob } from './layer-stream.ts';
 import type { UnpackedLayer } from './types.ts';
 
-/** Where a blob's bytes come from: a file, or a stream that is read to its end. */
-export type LayerSource = { readonly path: string } | { readonly stream: Readable };
+/** Where a blob's bytes come from. A stream is read on the calling thread. */
+export type LayerSource =
+  | { readonly path: string }
+  | { readonly growing: GrowingFile }
+  | { readonly stream: Readable };
 
 export interface ReadLayerOptions extends ExpectedBlob {
   readonly signal: AbortSignal;
@@ -23,8 +27,6 @@ export interface UnpackOptions extends ReadLayerOptions, Omit<ExtractOptions, 'm
 /** A worker takes 19 ms to start; what is smaller than this is unpacked sooner without one. */
 const WORKER_FROM_BYTES = 512 << 10;
 const YOUNG_GENERATION_MB = 8;
-/** Chunks on their way to a worker. */
-const MAX_UNTAKEN = 32;
 
 /**
  * Unpacks a blob into an empty directory as an overlay layer, in a thread of its own. The directory is the caller's to
@@ -80,18 +82,25 @@ async function readLayer(
 ): Promise<UnpackedLayer> {
   throwIfAborted(options.signal);
   const { signal, onProgress } = options;
-  if (options.size === undefined || options.size >= WORKER_FROM_BYTES) return inWorker(source, job, options);
-  const chunks = 'path' in source ? readBlobFile(source.path) : source.stream;
+  const isSmall = options.size !== undefined && options.size < WORKER_FROM_BYTES;
+  if (!('stream' in source) && !isSmall) return inWorker(source, job, options);
+  const chunks =
+    'path' in source
+      ? readBlobFile(source.path)
+      : 'growing' in source
+        ? readGrowingFile(source.growing, readAtAsync)
+        : source.stream;
   return extractLayer(chunks, job, { signal, ...(onProgress === undefined ? {} : { onProgress }) });
 }
 
 async function inWorker(
-  source: LayerSource,
+  source: Exclude<LayerSource, { readonly stream: Readable }>,
   job: ExtractJob,
   { signal, onProgress }: ReadLayerOptions,
 ): Promise<UnpackedLayer> {
   const stop = new Int32Array(new SharedArrayBuffer(4));
-  const start: WorkerStart = { job, path: 'path' in source ? source.path : undefined, stop };
+  const growing = 'growing' in source ? source.growing : undefined;
+  const start: WorkerStart = { job, source: 'path' in source ? source : { fd: source.growing.fd }, stop };
   const worker = new Worker(workerUrl(import.meta.url, 'extract-worker.ts'), {
     workerData: start,
     // Inherited flags such as --input-type, which a script given by -e needs, keep a worker from starting.
@@ -99,12 +108,11 @@ async function inWorker(
     // Entries of a tree live as long as the worker: more room for the young ones only costs memory.
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
   });
-  const feed = 'stream' in source ? createFeed(worker, source.stream) : undefined;
+  const tell = (growth: Growth): void => worker.postMessage(growth satisfies ToWorker);
   const { promise, resolve, reject } = Promise.withResolvers<UnpackedLayer>();
   const onAbort = (): void => reject(cancelledError(signal));
   worker.on('message', (message: FromWorker) => {
-    if (message.kind === 'taken') feed?.taken();
-    else if (message.kind === 'progress') onProgress?.(message.bytes);
+    if (message.kind === 'progress') onProgress?.(message.bytes);
     else if (message.kind === 'done') resolve(message.layer);
     else reject(errorOf(message.error));
   });
@@ -116,58 +124,17 @@ async function inWorker(
     });
   });
   signal.addEventListener('abort', onAbort, { once: true });
-  feed?.run().catch(reject);
+  const unwatch = growing?.watch(tell);
   try {
     return await promise;
   } finally {
     signal.removeEventListener('abort', onAbort);
-    feed?.stop();
+    unwatch?.();
     // Not terminate(): koffi aborts the whole process when its thread is stopped inside of a call.
     Atomics.store(stop, 0, 1);
-    worker.postMessage({ end: true } satisfies ToWorker);
+    tell({ bytes: 0, ended: true });
     await exited;
   }
-}
-
-interface Feed {
-  run(): Promise<void>;
-  taken(): void;
-  stop(): void;
-}
-
-/** Hands a stream to a worker, no faster than it takes the chunks. */
-function createFeed(worker: Worker, stream: Readable): Feed {
-  let untaken = 0;
-  let stopped = false;
-  let wake: () => void = () => undefined;
-  const post = (message: ToWorker, transfer: ArrayBuffer[] = []): void =>
-    worker.postMessage(message, transfer);
-  return {
-    async run() {
-      for await (const data of stream) {
-        // A copy, since chunks of sockets share memory that is used again.
-        const chunk = new Uint8Array(data as Uint8Array);
-        post({ chunk }, [chunk.buffer]);
-        untaken++;
-        while (untaken >= MAX_UNTAKEN && !stopped) {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-        }
-        if (stopped) return;
-      }
-      post({ end: true });
-    },
-    taken() {
-      untaken--;
-      wake();
-    },
-    stop() {
-      stopped = true;
-      wake();
-      if (!stream.readableEnded) stream.destroy();
-    },
-  };
 }
 
 function errorOf(error: WorkerError): Error {

@@ -1,7 +1,7 @@
 import type { Reference } from '../image/reference.ts';
+import type { Slots } from '../util/slots.ts';
 import { protocolError, type RegistryClient } from './client.ts';
 import { addReferrer, referrerOf } from './referrers.ts';
-import type { Slots } from './slots.ts';
 import type { Pusher } from './types.ts';
 import { uploadBlob } from './upload.ts';
 

@@ -4,12 +4,12 @@ import { digestBytes, isDigest } from '../image/digest.ts';
 import { documentKind, MAX_DOCUMENT_BYTES, parseDocument } from '../image/manifest.ts';
 import { familiarName, type Reference, withDefaultTag } from '../image/reference.ts';
 import { type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
+import { createSlots, type Slots } from '../util/slots.ts';
 import { openBlobStream } from './blob-stream.ts';
 import { createClient, protocolError, type RegistryClient } from './client.ts';
 import { createPusher } from './pusher.ts';
 import { listReferrers } from './referrers.ts';
 import { readBody } from './response-error.ts';
-import { createSlots, type Slots } from './slots.ts';
 import type { Fetcher, ResolvedManifest, ResolveOptions, Resolver, ResolverOptions } from './types.ts';
 
 const BLOBS_AT_ONCE = 4;

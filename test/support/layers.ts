@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
+import type { GrowingFile, Growth } from '../../src/layer/growing-file.ts';
 import { packLayer } from '../../src/layer/pack-layer.ts';
 import type { FileContent, PackedLayer, PackOptions, Tree, TreeEntry } from '../../src/layer/types.ts';
 
@@ -74,6 +75,37 @@ export function streamOf(data: Buffer, pieceSize: number = data.length): Readabl
   for (let at = 0; at < data.length; at += Math.max(pieceSize, 1))
     pieces.push(data.subarray(at, at + pieceSize));
   return Readable.from(pieces);
+}
+
+/** A file that gets a piece with each turn of the event loop; without `ends` nobody says that it is whole. */
+export function growingFile(
+  path: string,
+  data: Buffer,
+  { pieceSize = data.length, ends = true }: { readonly pieceSize?: number; readonly ends?: boolean } = {},
+): GrowingFile & Disposable & { readonly watchers: ReadonlySet<unknown> } {
+  const fd = openSync(path, 'wx+');
+  const watchers = new Set<(growth: Growth) => void>();
+  let growth: Growth = { bytes: 0, ended: false };
+  const tell = (next: Growth): void => {
+    growth = next;
+    for (const watcher of watchers) watcher(next);
+  };
+  const grow = (): void => {
+    const bytes = growth.bytes + writeSync(fd, data.subarray(growth.bytes, growth.bytes + pieceSize));
+    tell({ bytes, ended: ends && bytes === data.length });
+    if (bytes < data.length) setImmediate(grow);
+  };
+  setImmediate(grow);
+  return {
+    fd,
+    watchers,
+    watch(listener) {
+      watchers.add(listener);
+      listener(growth);
+      return () => watchers.delete(listener);
+    },
+    [Symbol.dispose]: () => closeSync(fd),
+  };
 }
 
 /** Fixes the checksum of the header block at `at`. */

@@ -11,16 +11,10 @@ import { openPart } from '../../transfer/file-part.ts';
 import { moveBlob } from '../../transfer/move-blob.ts';
 import type { ContentSource, ImageTarget } from '../../transfer/types.ts';
 import type { Engine } from '../engine.ts';
-import { createBlobFetcher } from '../inputs/fetch-blob.ts';
 
 /** The store as the source of a transfer. A base layer that was never needed here is fetched only when its bytes must
  * move: a registry that has it in another repository mounts it. */
 export function storeContent(engine: Engine): ContentSource {
-  const fetchBlob = createBlobFetcher({
-    content: engine.content,
-    registry: engine.registry,
-    onProgress: () => undefined,
-  });
   const originOf = ({ digest }: Descriptor): LayerOrigin | undefined =>
     engine.rows.list().find((row) => row.blobDigest === digest && row.origin !== undefined)?.origin as
       | LayerOrigin
@@ -50,7 +44,7 @@ export function storeContent(engine: Engine): ContentSource {
                 hint: 'build or pull the image again',
               });
             }
-            await fetchBlob(origin, descriptor, signal);
+            await engine.blobs.bring(origin, descriptor, signal);
           }
           return openPart(engine.content.path(digest), offset, length);
         },

@@ -1,55 +1,54 @@
 import { createHash } from 'node:crypto';
-import { rmSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { closeSync, existsSync, openSync, rmSync } from 'node:fs';
 import { storeError } from '../../cache/store-error.ts';
-import type { ContentStore, LayerOrigin } from '../../cache/types.ts';
+import type { ContentStore, FetchBlob, LayerOrigin } from '../../cache/types.ts';
 import { isOcibuildError, OcibuildError, throwIfAborted } from '../../errors/error.ts';
-import { openLayout } from '../../image/layout.ts';
-import { parseReference } from '../../image/reference.ts';
 import type { Descriptor, Digest } from '../../image/types.ts';
-import type { Resolver } from '../../registry/types.ts';
+import type { Growth } from '../../layer/growing-file.ts';
 import { errnoOf } from '../../util/atomic-fs.ts';
+import { type BatchWriter, createBatchWriter } from '../../util/batch-writer.ts';
+import { type BlobRegistry, originName, readOrigin } from './origins.ts';
 
 export interface BlobFetcherDeps {
   readonly content: ContentStore;
-  readonly registry: () => Promise<Resolver>;
+  readonly registry: () => Promise<BlobRegistry>;
+  /** Credentials and endpoints that no origin names. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   readonly onProgress: (descriptor: Descriptor, bytes: number) => void;
 }
 
+interface Arrival {
+  readonly temp: string;
+  readonly writer: BatchWriter;
+  tell(growth: Partial<Growth>): void;
+  readonly signal: AbortSignal;
+}
+
+/** Gathered before they are written; several downloads run at a time. */
+const BATCH_BYTES = 512 << 10;
+
 /** Brings a layer's blob from where its image came from into the store; digest and size are checked on the way. */
-export function createBlobFetcher(
-  deps: BlobFetcherDeps,
-): (origin: LayerOrigin, descriptor: Descriptor, signal: AbortSignal) => Promise<void> {
-  async function chunks(
+export function createBlobFetcher(deps: BlobFetcherDeps): FetchBlob {
+  const { registry, env = {} } = deps;
+
+  async function fetch(
     origin: LayerOrigin,
     descriptor: Descriptor,
-    signal: AbortSignal,
-  ): Promise<AsyncIterable<Uint8Array>> {
-    if (origin.type === 'layout') {
-      const layout = await openLayout(origin.dir);
-      return readChunks(layout.blobPath(descriptor.digest));
-    }
-    const registry = await deps.registry();
-    return registry.fetcher(parseReference(origin.name)).fetchBlob(descriptor, { signal });
-  }
-
-  return async (origin, descriptor, signal) => {
+    { temp, writer, tell, signal }: Arrival,
+  ): Promise<void> {
     const { digest, size } = descriptor;
-    const temp = deps.content.tempFile();
     const hash = createHash('sha256');
     let bytes = 0;
-    let file: FileHandle | undefined;
     try {
-      file = await open(temp, 'wx');
-      for await (const chunk of await chunks(origin, descriptor, signal)) {
+      for await (const chunk of await readOrigin(origin, descriptor, { registry, env, signal })) {
         throwIfAborted(signal);
         bytes += chunk.length;
         if (bytes > size)
           throw mismatch(origin, 'BLOB_SIZE_MISMATCH', { digest, got: `more than ${size} B` });
         hash.update(chunk);
-        await file.writeFile(chunk);
-        deps.onProgress(descriptor, bytes);
+        await writer.write(chunk);
       }
+      await writer.flush();
       const actual = `sha256:${hash.digest('hex')}`;
       if (bytes !== size) {
         throw mismatch(origin, 'BLOB_SIZE_MISMATCH', { digest, got: `${bytes} B instead of ${size} B` });
@@ -57,37 +56,70 @@ export function createBlobFetcher(
       if (actual !== digest) {
         throw mismatch(origin, 'BLOB_DIGEST_MISMATCH', { digest, got: `the digest "${actual}"` });
       }
+      await writer.close();
+      deps.content.ingest(temp, digest, size);
     } catch (error) {
+      await writer.close();
       rmSync(temp, { force: true });
       throwIfAborted(signal);
       if (isOcibuildError(error)) throw error;
       if (errnoOf(error) === 'ENOSPC') throw storeError(error, temp);
-      const where = origin.type === 'layout' ? `layout "${origin.dir}"` : `"${origin.name}"`;
-      throw new OcibuildError('LAYER_UNAVAILABLE', `Cannot fetch the layer "${digest}" from ${where}`, {
-        cause: error,
-        details: { digest },
-      });
+      throw new OcibuildError(
+        'LAYER_UNAVAILABLE',
+        `Cannot fetch the layer "${digest}" from ${originName(origin)}`,
+        {
+          cause: error,
+          details: { digest },
+        },
+      );
     } finally {
-      await file?.close();
+      tell({ ended: true });
     }
-    deps.content.ingest(temp, digest, size);
+  }
+
+  return (origin, descriptor, signal) => {
+    const temp = deps.content.tempFile();
+    let growth: Growth = { bytes: 0, ended: false };
+    const watchers = new Set<(growth: Growth) => void>();
+    const tell = (next: Partial<Growth>): void => {
+      growth = { ...growth, ...next };
+      for (const watcher of watchers) watcher(growth);
+    };
+    const writer = openWriter(temp, {
+      // A layout's chunks come through one buffer.
+      batchBytes: origin.type === 'layout' ? 0 : BATCH_BYTES,
+      onWritten(bytes) {
+        tell({ bytes });
+        deps.onProgress(descriptor, bytes);
+      },
+    });
+    const done = fetch(origin, descriptor, { temp, writer, tell, signal });
+    done.catch(() => undefined);
+    return {
+      done,
+      open() {
+        // The file moves into the store before `done` tells it.
+        const path = existsSync(temp) ? temp : deps.content.path(descriptor.digest);
+        const fd = openSync(path, 'r');
+        return {
+          fd,
+          watch(listener) {
+            watchers.add(listener);
+            listener(growth);
+            return () => watchers.delete(listener);
+          },
+          [Symbol.dispose]: () => closeSync(fd),
+        };
+      },
+    };
   };
 }
 
-const CHUNK_BYTES = 1 << 20;
-
-/** Chunks of a file through one buffer: each is gone when the next is asked for, so a large layer makes no garbage. */
-async function* readChunks(path: string): AsyncGenerator<Uint8Array> {
-  const file = await open(path);
+function openWriter(path: string, options: Parameters<typeof createBatchWriter>[1]): BatchWriter {
   try {
-    const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-    for (;;) {
-      const { bytesRead } = await file.read(buffer, 0, CHUNK_BYTES, null);
-      if (bytesRead === 0) return;
-      yield buffer.subarray(0, bytesRead);
-    }
-  } finally {
-    await file.close();
+    return createBatchWriter(path, options);
+  } catch (error) {
+    throw storeError(error, path);
   }
 }
 

@@ -1,13 +1,18 @@
 import { open } from 'node:fs/promises';
 import type { LayerOrigin } from '../../cache/types.ts';
 import { openLayout } from '../../image/layout.ts';
-import { parseReference } from '../../image/reference.ts';
+import { parseReference, type Reference } from '../../image/reference.ts';
 import type { Descriptor } from '../../image/types.ts';
-import type { Resolver } from '../../registry/types.ts';
+import type { Fetcher } from '../../registry/types.ts';
+
+/** The part of a registry's client that downloads. */
+export interface BlobRegistry {
+  fetcher(ref: Reference): Pick<Fetcher, 'fetchBlob'>;
+}
 
 /** What origins are read with. */
 export interface OriginContext {
-  readonly registry: () => Promise<Resolver>;
+  readonly registry: () => Promise<BlobRegistry>;
   /** Credentials and endpoints that no origin names. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { createBlobFetcher } from '../../../src/build/inputs/fetch-blob.ts';
 import { createContentStore } from '../../../src/cache/content-store.ts';
+import { createLayerBlobs } from '../../../src/cache/layer-blobs.ts';
 import { createLayerRows } from '../../../src/cache/layer-rows.ts';
 import { createLayerStore } from '../../../src/cache/layer-store.ts';
 import type { LayerOrigin, NewFilesLayer } from '../../../src/cache/types.ts';
@@ -33,18 +36,22 @@ async function setUp() {
     size: blob.length,
   };
   const fetched: string[] = [];
+  const registry = async () => ({
+    fetcher: () => ({
+      async fetchBlob({ digest }: Descriptor) {
+        fetched.push(digest);
+        return Readable.from([blob]);
+      },
+    }),
+  });
+  const fetch = createBlobFetcher({ content, registry, env: {}, onProgress: () => undefined });
   const open = () =>
     createLayerStore({
       root,
       content,
       rows,
       opaqueXattr: 'user.overlay.opaque',
-      async fetch(_, { digest }) {
-        fetched.push(digest);
-        const temp = content.tempFile();
-        writeFileSync(temp, blob);
-        content.ingest(temp, digest, blob.length);
-      },
+      blobs: createLayerBlobs({ content, rows, fetch }),
     });
   const base = { diffId: digestBytes(tar), descriptor, origin: ORIGIN };
   const leftovers = (): string[] => readdirSync(root.tmpDir);

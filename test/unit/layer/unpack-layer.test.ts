@@ -3,7 +3,14 @@ import { lstatSync, mkdirSync, readFileSync, readlinkSync, symlinkSync, writeFil
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { applyLayer, readTree, unpackLayer } from '../../../src/layer/unpack-layer.ts';
-import { createScratch, foreignTar, type Member, sha256, streamOf } from '../../support/layers.ts';
+import {
+  createScratch,
+  foreignTar,
+  growingFile,
+  type Member,
+  sha256,
+  streamOf,
+} from '../../support/layers.ts';
 
 const signal = new AbortController().signal;
 const opaqueXattr = 'user.overlay.opaque';
@@ -185,13 +192,36 @@ describe('readTree()', () => {
   });
 
   it('throws CANCELLED when the signal fires while a worker reads', async () => {
+    using scratch = createScratch();
     const controller = new AbortController();
-    const blob = gzipSync(Buffer.alloc(1 << 20));
-    const stream = streamOf(blob, 16).on('data', () => controller.abort());
-    await expect(readTree({ stream }, { signal: controller.signal })).rejects.toMatchObject({
-      code: 'CANCELLED',
+    const blob = gzipSync(await foreignTar([{ name: 'f', data: randomBytes(1 << 20) }]));
+    using growing = growingFile(scratch.path('blob'), blob.subarray(0, -1), { ends: false });
+    const reading = readTree(
+      { growing },
+      { signal: controller.signal, onProgress: () => controller.abort() },
+    );
+    await expect(reading).rejects.toMatchObject({ code: 'CANCELLED' });
+    expect(growing.watchers.size).toBe(0);
+  });
+
+  it.each([true, false])('follows a file that is still written when a worker is used: %s', async (worker) => {
+    using scratch = createScratch();
+    const tar = await foreignTar([{ name: 'f', data: randomBytes(worker ? 1 << 20 : 1 << 16) }]);
+    const blob = gzipSync(tar);
+    using growing = growingFile(scratch.path('blob'), blob, { pieceSize: 100_000 });
+    const expected = { digest: sha256(blob), size: blob.length, diffId: sha256(tar) };
+    const { tree } = await readTree({ growing }, { signal, ...expected });
+    expect(tree.map(({ path }) => path)).toEqual(['f']);
+    expect(growing.watchers.size).toBe(0);
+  });
+
+  it('throws BLOB_SIZE_MISMATCH when the file ends too early', async () => {
+    using scratch = createScratch();
+    const blob = gzipSync(await foreignTar([{ name: 'f', data: randomBytes(1 << 20) }]));
+    using growing = growingFile(scratch.path('blob'), blob.subarray(0, 500_000), { pieceSize: 100_000 });
+    await expect(readTree({ growing }, { signal, size: blob.length })).rejects.toMatchObject({
+      code: 'BLOB_SIZE_MISMATCH',
     });
-    expect(stream.destroyed).toBe(true);
   });
 });
 
@@ -208,18 +238,18 @@ describe('unpackLayer()', () => {
     ]);
     const dest = scratch.path('out');
     mkdirSync(dest);
-    const size = worker ? {} : { size: 100 };
     const blob = gzipSync(tar);
     if (!worker) expect(blob.length).toBeLessThan(512 << 10);
+    using growing = growingFile(scratch.path('blob'), blob, { pieceSize: 3000 });
     const { tree } = await unpackLayer(
-      { stream: streamOf(blob, 3000) },
+      { growing },
       {
         signal,
         dest,
         opaqueXattr,
         ignoreOwners,
         digest: sha256(blob),
-        ...(worker ? size : { size: blob.length }),
+        ...(worker ? {} : { size: blob.length }),
       },
     );
     expect(tree.map((entry) => entry.path)).toEqual(['d', 'd/f', 'd/h', 'd/l', 'implied/x']);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { isPassing, RetriableFailure, retryAfterMs, withRetry } from '../../../src/http/retry.ts';
 import { isPlain, registryUrl } from '../../../src/registry/address.ts';
 import { parseChallenges } from '../../../src/registry/auth.ts';
-import { createSlots } from '../../../src/registry/slots.ts';
+import { createSlots } from '../../../src/util/slots.ts';
 
 const { signal } = new AbortController();
 
