@@ -1,4 +1,4 @@
-import type { Descriptor, Digest, ImageConfig, Platform } from '../image/types.ts';
+import type { Compression, Descriptor, Digest, ImageConfig, Platform } from '../image/types.ts';
 import type { EventSink } from '../solver/types.ts';
 
 /** What to do with the result. */
@@ -30,6 +30,8 @@ export type Output =
       readonly dest: string;
       /** A directory for each platform (`linux_arm64`). Default: when there are several. */
       readonly platformSplit?: boolean;
+      /** Goes before the names of the files that hold attestations. */
+      readonly attestationPrefix?: string;
     };
 
 /** How the parts of an image are written. */
@@ -38,11 +40,48 @@ export interface ImageForm {
   readonly ociMediaTypes?: boolean;
   /** New layers hold no times after SOURCE_DATE_EPOCH, which is needed; a base's layers stay. @default false */
   readonly rewriteTimestamp?: boolean;
-  readonly compression?: 'gzip' | 'zstd' | 'uncompressed';
+  /** `estargz` needs OCI's media types. @default gzip */
+  readonly compression?: Compression;
+  /** gzip and estargz 0–9 (4), zstd 0–22 (3). */
   readonly compressionLevel?: number;
   /** Also recompress layers that exist in another form. Default false. */
   readonly forceCompression?: boolean;
+  /** Attestations are artifacts whose subject is the image; false: they look like images for no platform.
+   * @default true with OCI's media types */
+  readonly ociArtifact?: boolean;
+  /** Takes attestations that are `inlineOnly` as well. @default false */
+  readonly attestationInline?: boolean;
 }
+
+/** What is said about the images of a build and stored beside them. With one, the result is an index; `docker` outputs
+ * leave it out. */
+export type Attestation =
+  | {
+      /** How the image was built: SLSA provenance. */
+      readonly type: 'provenance';
+      /** `min` tells nothing of arguments, secrets and steps. @default max */
+      readonly mode?: 'min' | 'max';
+      /** Of SLSA. @default v1 */
+      readonly version?: 'v1' | 'v0.2';
+      /** URI of who built. */
+      readonly builderId?: string;
+      /** Claims that building again gives the same image. @default false */
+      readonly reproducible?: boolean;
+      /** In `local` and `tar` outputs. @default provenance.json */
+      readonly filename?: string;
+      /** Only for outputs that say `attestationInline`. @default false */
+      readonly inlineOnly?: boolean;
+      readonly disabled?: boolean;
+    }
+  | {
+      /** What is in the image, by the databases of dpkg, apk, npm and Python that it holds. */
+      readonly type: 'sbom';
+      /** SPDX 2.3 or CycloneDX 1.6, as JSON. Both may be asked for. @default spdx */
+      readonly format?: 'spdx' | 'cyclonedx';
+      /** In `local` and `tar` outputs. @default sbom.spdx.json, sbom.cdx.json */
+      readonly filename?: string;
+      readonly disabled?: boolean;
+    };
 
 /** The value of a secret. Paths may be relative to `cwd`. */
 export type SecretSource =
@@ -100,6 +139,10 @@ export interface BuildOptions {
   readonly allow?: readonly string[];
   /** @default [{ type: 'store' }] */
   readonly outputs?: readonly Output[];
+  /** What to say about the images. @default nothing */
+  readonly attest?: readonly Attestation[];
+  /** Give the SLSA provenance in the result, whether an image carries it or not. */
+  readonly resultProvenance?: 'min' | 'max';
   /** RUN steps at a time. @default number of cores */
   readonly jobs?: number;
   /** The store. @default /var/lib/ocibuild as root, $XDG_DATA_HOME/ocibuild otherwise */
@@ -127,6 +170,13 @@ export interface PlatformResult {
   readonly configDigest: Digest;
 }
 
+/** How the image of one platform was built. */
+export interface PlatformProvenance {
+  readonly platform: Platform;
+  /** The predicate of SLSA provenance v1. */
+  readonly predicate: Readonly<Record<string, unknown>>;
+}
+
 export interface BuildResult {
   /** Digest of the image's manifest, or of the index over the images of all platforms; undefined for `cacheonly`,
    * `local` and `tar` outputs, and for several targets. */
@@ -143,6 +193,8 @@ export interface BuildResult {
   readonly config: ImageConfig;
   /** Normalised names the image was given. */
   readonly names: readonly string[];
+  /** With `resultProvenance`: for each platform, in the order of `platform`. */
+  readonly provenance?: readonly PlatformProvenance[];
   /** Steps found in the cache, and steps in all. */
   readonly cachedSteps: number;
   readonly totalSteps: number;

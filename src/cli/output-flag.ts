@@ -1,6 +1,7 @@
 import type { Output } from '../build/options.ts';
 import { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
+import type { Compression } from '../image/types.ts';
 import { parseAttributes, parseCsv } from './csv.ts';
 
 /** An output, and what its attributes say about the image. */
@@ -28,6 +29,7 @@ const ATTRIBUTES: Readonly<Record<Output['type'], readonly string[]>> = {
   cacheonly: [],
 };
 
+const COMPRESSIONS: readonly Compression[] = ['gzip', 'zstd', 'estargz', 'uncompressed'];
 const IMAGE_TYPES: readonly Output['type'][] = ['store', 'oci', 'docker', 'registry'];
 
 /** Attributes with the only value that this version has. */
@@ -148,21 +150,15 @@ function readSplit(attributes: ReadonlyMap<string, string>): { platformSplit?: b
 function readForm(attributes: ReadonlyMap<string, string>): {
   ociMediaTypes?: false;
   rewriteTimestamp?: true;
-  compression?: 'gzip' | 'zstd' | 'uncompressed';
+  compression?: Compression;
   compressionLevel?: number;
   forceCompression?: boolean;
 } {
   const compression = attributes.get('compression');
-  if (compression === 'estargz') {
-    throw new OcibuildError(
-      'USAGE_UNSUPPORTED',
-      'Cannot compress as "estargz": use gzip, zstd or uncompressed',
-    );
-  }
-  if (compression !== undefined && !['gzip', 'zstd', 'uncompressed'].includes(compression)) {
+  if (compression !== undefined && !COMPRESSIONS.some((each) => each === compression)) {
     throw new OcibuildError(
       'USAGE_INVALID',
-      `Cannot compress as "${compression}": expected gzip, zstd or uncompressed`,
+      `Cannot compress as "${compression}": expected ${COMPRESSIONS.join(', ')}`,
     );
   }
   const level = attributes.get('compression-level');
@@ -178,7 +174,7 @@ function readForm(attributes: ReadonlyMap<string, string>): {
     ...(readBool('rewrite-timestamp', attributes.get('rewrite-timestamp'), false)
       ? { rewriteTimestamp: true }
       : {}),
-    ...(compression === undefined ? {} : { compression: compression as 'gzip' | 'zstd' | 'uncompressed' }),
+    ...(compression === undefined ? {} : { compression: compression as Compression }),
     ...(level === undefined ? {} : { compressionLevel: Number(level) }),
     ...(readBool('force-compression', attributes.get('force-compression'), false)
       ? { forceCompression: true }

@@ -5,13 +5,14 @@ import { type ImageFormat, mediaTypeIn } from '../image/media-types.ts';
 import { parseReference, withDefaultTag } from '../image/reference.ts';
 import {
   ANNOTATION,
+  BLOB_ANNOTATIONS,
   type Descriptor,
   type ImageConfig,
   type Manifest,
   MEDIA_TYPE,
   type Platform,
 } from '../image/types.ts';
-import type { ExportImage, ExportSet } from './types.ts';
+import type { ExportAttestation, ExportImage, ExportSet } from './types.ts';
 
 /** What an image is made of. `config` is final: `rootfs.diff_ids` and `history` agree with the layers. */
 export interface ImageParts {
@@ -73,10 +74,15 @@ export function assembleImage(parts: ImageParts): AssembledImage {
   };
 }
 
-/** Annotations of an index and of its descriptor. */
-export interface IndexAnnotations {
+/** What an index has beside images. */
+export interface IndexParts {
+  /** Annotations of the index. */
   readonly index?: Readonly<Record<string, string>>;
+  /** Annotations of its descriptor. */
   readonly descriptor?: Readonly<Record<string, string>>;
+  readonly attestations?: readonly ExportAttestation[];
+  /** Whose media types. @default oci */
+  readonly format?: ImageFormat;
 }
 
 /**
@@ -85,12 +91,12 @@ export interface IndexAnnotations {
  */
 export function assembleIndex(
   images: readonly ExportImage[],
-  { format = 'oci', ...annotations }: IndexAnnotations & { readonly format?: ImageFormat } = {},
+  { format = 'oci', attestations = [], ...annotations }: IndexParts = {},
 ): Required<ExportSet> {
   const index = encodeDocument({
     schemaVersion: 2,
     mediaType: typeIn(format, MEDIA_TYPE.index),
-    manifests: images.map(({ manifest }) => manifest),
+    manifests: [...images, ...attestations].map(({ manifest }) => manifest),
     ...annotated(annotations.index),
   });
   const top: Descriptor = {
@@ -99,7 +105,7 @@ export function assembleIndex(
     size: index.length,
     ...annotated(annotations.descriptor),
   };
-  return { top, index, images };
+  return { top, index, images, attestations };
 }
 
 /** Entries for an index.json: one for each name, or one without a name. `created` is RFC 3339.
@@ -151,15 +157,20 @@ function withWholeHistory(layers: readonly Descriptor[], config: ImageConfig): I
   return { ...config, history: [...Array.from({ length: missing }, () => ({})), ...history] };
 }
 
-/** Keeps what belongs to the layer wherever it is stored, as the digest of an eStargz layer's list does. */
+/** Keeps what belongs to the layer wherever it is stored; a platform or an annotation of a source manifest's
+ * descriptor does not, unless it is about the bytes. */
 function bareDescriptor(layer: Descriptor, format: ImageFormat): Descriptor {
   const { mediaType, digest, size, urls, annotations } = layer;
   return {
     mediaType: typeIn(format, mediaType),
     ...{ digest, size },
     ...(urls === undefined ? {} : { urls }),
-    ...(format === 'docker' ? {} : annotated(annotations)),
+    ...(format === 'docker' ? {} : annotated(aboutBytes(annotations))),
   };
+}
+
+function aboutBytes(annotations: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(annotations).filter(([key]) => BLOB_ANNOTATIONS.includes(key)));
 }
 
 /** Layers of a base keep a media type that neither family knows. */

@@ -118,6 +118,12 @@ export const MEDIA_TYPE = {
   dockerLayerTar: 'application/vnd.docker.image.rootfs.diff.tar',
 } as const;
 
+/** Annotations that are about a layer's bytes, so they go where those go. */
+export const BLOB_ANNOTATIONS: readonly string[] = [
+  'containerd.io/snapshot/stargz/toc.digest',
+  'io.containers.estargz.uncompressed-size',
+];
+
 /** Annotation keys that we write or read. */
 export const ANNOTATION = {
   refName: 'org.opencontainers.image.ref.name',

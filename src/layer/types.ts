@@ -70,7 +70,7 @@ export interface ChunkIndex {
 
 export interface PackOptions {
   readonly compression: TarCompression;
-  /** gzip 0–9 (default 4), zstd 1–22 (default 3). */
+  /** gzip 0–9 (default 4), zstd 0–22 (default 3). */
   readonly level?: number;
   /** Where the blob is written; must not exist. */
   readonly dest: string;

@@ -9,6 +9,8 @@ export interface CountingProxy extends AsyncDisposable {
   readonly seen: string[];
   /** Gives what was seen since the last call. */
   take(): string[];
+  /** Bytes of answers since the last call. */
+  takeBytes(): number;
   /** Changes bytes of answers whose path matches; undefined: no more. */
   corrupt(path: RegExp | undefined): void;
   /** Ends the server: its port refuses connections. */
@@ -22,12 +24,14 @@ export async function startCountingProxy(target: string): Promise<CountingProxy>
   const seen: string[] = [];
   let lie: RegExp | undefined;
   let port = 0;
+  let bytes = 0;
   const server = createServer((incoming, outgoing) => {
     const { method = 'GET', url: path = '/', headers } = incoming;
     if (path !== '/v2/') seen.push(`${method} ${path.replace(/^\/v2\//, '')}`);
     const forwarded = request({ hostname, port: targetPort, method, path, headers }, (answer) => {
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.on('data', (data: Buffer) => {
+        bytes += data.length;
         if (lie?.test(path)) data[data.length >> 1] = (data[data.length >> 1] ?? 0) ^ 1;
         outgoing.write(data);
       });
@@ -53,6 +57,11 @@ export async function startCountingProxy(target: string): Promise<CountingProxy>
     host: `127.0.0.1:${port}`,
     seen,
     take: () => seen.splice(0),
+    takeBytes() {
+      const taken = bytes;
+      bytes = 0;
+      return taken;
+    },
     corrupt(path) {
       lie = path;
     },

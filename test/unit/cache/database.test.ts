@@ -36,16 +36,18 @@ describe('openDatabase', () => {
     });
   });
 
-  it('openDatabase() adds the tables of cache mounts when the file is of the first version', async () => {
+  it('openDatabase() adds tables and columns that came later when the file is of the first version', async () => {
     const file = join(tempDir(), 'cache.db');
     (await openDatabase(file)).close();
     const sqlite = new DatabaseSync(file);
     for (const { name } of sqlite.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all())
       if (!['records', 'layers', 'locks'].includes(String(name))) sqlite.exec(`DROP TABLE ${String(name)}`);
+    sqlite.exec('ALTER TABLE layers DROP COLUMN annotations');
     sqlite.exec(`PRAGMA user_version = 1; ${insert.replace('?', "'kept'")}`);
     sqlite.close();
     const db = await open(file);
     expect(db.all('SELECT * FROM cache_mounts')).toEqual([]);
+    expect(db.all('SELECT annotations FROM layers')).toEqual([]);
     expect(db.get('SELECT key FROM locks')).toEqual({ key: 'kept' });
   });
 
