@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import type { BuildOptions, Output } from '../build/options.ts';
 import { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
+import type { ProgressMode } from '../ui/types.ts';
 import { type CallRequest, readCall } from './call-flag.ts';
 import { COMMAND_NAMES } from './commands.ts';
 import { parseCsv } from './csv.ts';
@@ -19,7 +20,7 @@ export interface BuildRequest {
   readonly dockerfileOnStdin: boolean;
   /** The Dockerfile or the context comes from stdin. */
   readonly readsStdin: boolean;
-  readonly progress: 'auto' | 'tty' | 'plain' | 'quiet' | 'rawjson';
+  readonly progress: 'auto' | ProgressMode;
   /** Print the digest on stdout (`-q`). */
   readonly printsDigest: boolean;
   readonly iidFile?: string;
@@ -29,7 +30,7 @@ export interface BuildRequest {
   readonly call?: CallRequest;
 }
 
-const PROGRESS = ['auto', 'tty', 'plain', 'quiet', 'rawjson'] as const;
+const PROGRESS = ['auto', 'tty', 'plain', 'grouped', 'github', 'gitlab', 'quiet', 'rawjson'] as const;
 const PULL = ['missing', 'always', 'newer', 'never'] as const;
 const NETWORK = ['default', 'none', 'host'] as const;
 

@@ -93,7 +93,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
   },
   { name: 'push', kind: 'bool', help: 'push to where the names say: -o type=registry' },
   { name: 'load', kind: 'bool', help: 'load into the Docker or Podman daemon: -o type=docker' },
-  { name: 'progress', kind: 'string', value: 'MODE', help: 'auto, tty, plain, quiet or rawjson' },
+  { name: 'progress', kind: 'string', value: 'MODE', help: 'auto, tty, plain, grouped, github, gitlab, …' },
   { name: 'quiet', short: 'q', kind: 'bool', help: 'print only the digest' },
   { name: 'iidfile', kind: 'string', value: 'FILE', help: 'write the image id to a file' },
   { name: 'metadata-file', kind: 'string', value: 'FILE', help: 'write facts about the result as JSON' },

@@ -34,6 +34,16 @@ export async function createPrinter(mode: ProgressMode, options: PrinterOptions)
       return createRawJsonPrinter(deps);
     case 'plain':
       return createPlainPrinter(deps, title);
+    case 'grouped':
+    case 'github':
+    case 'gitlab': {
+      const [{ createGroupedPrinter }, styles] = await Promise.all([
+        import('./grouped.ts'),
+        import('./group-styles.ts'),
+      ]);
+      const style = { grouped: styles.plainGroups, github: styles.githubGroups, gitlab: styles.gitlabGroups };
+      return createGroupedPrinter(deps, style[mode](), title);
+    }
     case 'tty': {
       const { createTtyPrinter } = await import('./tty.ts');
       return createTtyPrinter({

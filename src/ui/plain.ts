@@ -1,6 +1,6 @@
 import type { ProgressEvent } from '../solver/types.ts';
-import { formatAmount, formatSeconds, safeLine, safeText, warningSummary, warningText } from './format.ts';
-import { lastLine, splitLines } from './log-lines.ts';
+import { warningSummary, warningText } from './format.ts';
+import { type LinedStep, linesOf, newLinedStep } from './step-lines.ts';
 import type { Printer, PrinterDeps } from './types.ts';
 
 /** Lines of steps that run side by side are gathered this long, so that a quick step comes as one block. */
@@ -9,24 +9,14 @@ const FLUSH_MS = 100;
 const QUIET_MS = 5_000;
 /** or when it has waited this long itself. */
 const MAX_WAIT_MS = 10_000;
-/** Progress of a transfer is told at each of these shares, or after `STATUS_MS`. */
-const STATUS_SHARE = 0.05;
-const STATUS_MS = 5_000;
-/** Times below this say nothing. */
-const MIN_SHOWN_MS = 5;
 
-interface Step {
-  name: string;
+interface Step extends LinedStep {
   /** Number shown, given when it is first printed. */
   index?: number;
-  startedMs?: number;
-  closed: boolean;
   /** Output that is not shown yet; an entry with a key is replaced by a later one with the same key. */
   readonly pending: { key?: string; text: string }[];
   waitingSinceMs?: number;
   shownMs: number;
-  readonly rest: { stdout: Uint8Array; stderr: Uint8Array };
-  readonly statuses: Map<string, { startedMs: number; toldMs: number; toldCurrent: number }>;
 }
 
 /**
@@ -86,18 +76,6 @@ export function createPlainPrinter(deps: PrinterDeps, title: string): Printer {
     const earlier = key === undefined ? undefined : step.pending.find((entry) => entry.key === key);
     if (earlier !== undefined) earlier.text = text;
     else step.pending.push(key === undefined ? { text } : { key, text });
-    step.waitingSinceMs ??= deps.now();
-  };
-
-  const addLines = (step: Step, lines: readonly string[], timeMs: number): void => {
-    const seconds = ((timeMs - (step.startedMs ?? timeMs)) / 1000).toFixed(3);
-    for (const line of lines) add(step, `${seconds} ${safeLine(line, deps.secrets)}`);
-  };
-
-  const close = (step: Step, text: string, timeMs: number): void => {
-    addLines(step, [...lastLine(step.rest.stdout), ...lastLine(step.rest.stderr)], timeMs);
-    add(step, text);
-    step.closed = true;
   };
 
   const handle = (event: ProgressEvent): void => {
@@ -105,48 +83,16 @@ export function createPlainPrinter(deps: PrinterDeps, title: string): Printer {
       warnings.push(warningText(event, deps.secrets));
       return;
     }
-    const step = steps.get(event.vertex) ?? newStep(event.vertex, event.time);
+    const step = steps.get(event.vertex) ?? {
+      ...newLinedStep(event.vertex),
+      pending: [],
+      shownMs: event.time,
+    };
     steps.set(event.vertex, step);
-    if (event.kind === 'vertex') {
-      step.name = safeText(event.name, deps.secrets);
-      return;
-    }
-    // A step that is tried again, after a damaged blob was made anew, goes on under its number.
-    if (event.kind === 'started') step.closed = false;
-    if (step.closed) return;
-    switch (event.kind) {
-      case 'started':
-        step.startedMs = event.time;
-        step.waitingSinceMs ??= deps.now();
-        break;
-      case 'cached':
-        close(step, 'CACHED', event.time);
-        break;
-      case 'log': {
-        const split = splitLines(step.rest[event.stream], event.data);
-        step.rest[event.stream] = split.rest;
-        addLines(step, split.lines, event.time);
-        break;
-      }
-      case 'status': {
-        const text = statusText(step, event);
-        if (text !== undefined) add(step, safeText(text, deps.secrets), event.id);
-        break;
-      }
-      case 'explain':
-        for (const change of event.changes) add(step, `not cached: ${safeText(change, deps.secrets)}`);
-        break;
-      case 'completed': {
-        const took = formatSeconds(event.time - (step.startedMs ?? event.time));
-        const error = event.error === undefined ? undefined : safeText(event.error.message, deps.secrets);
-        close(
-          step,
-          event.cancelled ? 'CANCELED' : error === undefined ? `DONE ${took}` : `ERROR: ${error}`,
-          event.time,
-        );
-        break;
-      }
-    }
+    const lines = linesOf(step, event, deps.secrets);
+    for (const { text, key } of lines) add(step, text, key);
+    if (event.kind === 'vertex' || (lines.length === 0 && event.kind !== 'started')) return;
+    step.waitingSinceMs ??= deps.now();
     plan(FLUSH_MS);
   };
 
@@ -165,37 +111,4 @@ export function createPlainPrinter(deps: PrinterDeps, title: string): Printer {
       );
     },
   };
-}
-
-function newStep(name: string, timeMs: number): Step {
-  return {
-    name,
-    closed: false,
-    pending: [],
-    shownMs: timeMs,
-    rest: { stdout: new Uint8Array(0), stderr: new Uint8Array(0) },
-    statuses: new Map(),
-  };
-}
-
-/** The line for a status, or undefined where too little has changed since the last one. */
-function statusText(step: Step, event: ProgressEvent & { kind: 'status' }): string | undefined {
-  const { id, time, current, total, done = false } = event;
-  const known = step.statuses.get(id);
-  const status = known ?? { startedMs: time, toldMs: time, toldCurrent: current };
-  step.statuses.set(id, status);
-  if (known !== undefined && !done) {
-    const share = total === undefined || total === 0 ? 0 : (current - known.toldCurrent) / total;
-    if (share < STATUS_SHARE && time - known.toldMs < STATUS_MS) return undefined;
-  }
-  status.toldMs = time;
-  status.toldCurrent = current;
-  const amount = formatAmount(id, current, total);
-  const took = time - status.startedMs;
-  return [
-    id,
-    ...(amount === '' ? [] : [amount]),
-    ...(took >= MIN_SHOWN_MS ? [formatSeconds(took)] : []),
-    ...(done ? ['done'] : []),
-  ].join(' ');
 }

@@ -7,8 +7,9 @@ export interface Printer {
   finish(): Promise<void>;
 }
 
-/** `plain` and `tty` are for people, `rawjson` for programs, `quiet` shows nothing. */
-export type ProgressMode = 'plain' | 'tty' | 'rawjson' | 'quiet';
+/** `plain` and `tty` are for people, `grouped` and the folds of CI systems for reading afterwards, `rawjson` for
+ * programs, `quiet` shows nothing. */
+export type ProgressMode = 'plain' | 'tty' | 'grouped' | 'github' | 'gitlab' | 'rawjson' | 'quiet';
 
 /** What printers need of their surroundings. */
 export interface PrinterDeps {

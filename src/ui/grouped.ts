@@ -1,0 +1,130 @@
+import { isOcibuildError } from '../errors/error.ts';
+import type { SourceRef } from '../errors/source.ts';
+import { safeText, warningText } from './format.ts';
+import { type LinedStep, linesOf, newLinedStep } from './step-lines.ts';
+import type { Printer, PrinterDeps } from './types.ts';
+
+/** Output of steps that wait for their turn; beyond that the longest is shown in parts. */
+const MAX_WAITING_CHARS = 4 << 20;
+
+/** How a CI system wants the output of a step to be marked, so that it can be folded. */
+export interface GroupStyle {
+  /** First line or lines of a step's block; `again`: a block of it was shown before. */
+  open(step: GroupHeader): string;
+  close(step: GroupHeader): string;
+  warning(text: string): string;
+  /** After the block of a step that failed. */
+  failure(text: string, source: SourceRef | undefined): string;
+}
+
+export interface GroupHeader {
+  readonly index: number;
+  readonly name: string;
+  readonly again: boolean;
+  readonly timeMs: number;
+}
+
+interface Step extends LinedStep {
+  index: number;
+  /** Blocks of it that were opened. */
+  blocks: number;
+  waiting: string[];
+  chars: number;
+  failure?: { readonly text: string; readonly source: SourceRef | undefined };
+}
+
+/**
+ * The output of each step in one block, whatever ran beside it: the longest running step is shown as it goes, the others
+ * when it is their turn. Nothing is left out.
+ * @param title text of the first line
+ */
+export function createGroupedPrinter(deps: PrinterDeps, style: GroupStyle, title: string): Printer {
+  const steps = new Map<string, Step>();
+  /** Steps that have begun and are not shown to their end, in the order in which they began. */
+  const queue: Step[] = [];
+  const warnings: string[] = [];
+  let shown = 0;
+  let open: Step | undefined;
+  deps.write(`#0 ${title}\n`);
+
+  const header = (step: Step): GroupHeader => ({
+    index: step.index,
+    name: step.name,
+    again: step.blocks > 0,
+    timeMs: deps.now(),
+  });
+
+  const leave = (): void => {
+    if (open === undefined) return;
+    const step = open;
+    open = undefined;
+    let text = step.closed ? '' : `#${step.index} ...\n`;
+    text += style.close(header(step));
+    if (step.closed && step.failure !== undefined)
+      text += style.failure(step.failure.text, step.failure.source);
+    deps.write(text);
+  };
+
+  const show = (step: Step): void => {
+    let text = '';
+    if (open !== step) {
+      leave();
+      if (step.index === 0) step.index = ++shown;
+      text += style.open(header(step));
+      step.blocks++;
+      open = step;
+    }
+    for (const line of step.waiting) text += `#${step.index} ${line}\n`;
+    step.waiting = [];
+    step.chars = 0;
+    deps.write(text);
+    if (step.closed) {
+      queue.splice(queue.indexOf(step), 1);
+      leave();
+    }
+  };
+
+  /** Shows what can be shown now: the one whose turn it is, and those that ended meanwhile once it has. */
+  const advance = (): void => {
+    if (open !== undefined && open.waiting.length > 0) show(open);
+    if (open === undefined) {
+      for (const step of queue.filter(({ closed }) => closed)) show(step);
+      const next = queue.find(({ waiting }) => waiting.length > 0);
+      if (next !== undefined) show(next);
+    }
+    const longest = queue.find(({ chars }) => chars > MAX_WAITING_CHARS);
+    if (longest !== undefined) show(longest);
+  };
+
+  return {
+    event(event) {
+      if (event.kind === 'warning') {
+        warnings.push(warningText(event, deps.secrets));
+        return;
+      }
+      const step: Step = steps.get(event.vertex) ?? {
+        ...newLinedStep(event.vertex),
+        ...{ index: 0, blocks: 0, waiting: [], chars: 0 },
+      };
+      steps.set(event.vertex, step);
+      for (const { text } of linesOf(step, event, deps.secrets)) {
+        step.waiting.push(text);
+        step.chars += text.length;
+      }
+      if (event.kind === 'vertex') return;
+      if (event.kind === 'completed' && event.error !== undefined && step.failed) {
+        const { error } = event;
+        const source = isOcibuildError(error) ? error.source : undefined;
+        step.failure = { text: safeText(error.message, deps.secrets), source };
+      }
+      if (!queue.includes(step) && step.waiting.length > 0) queue.push(step);
+      advance();
+    },
+    async finish() {
+      leave();
+      for (const step of [...queue]) show(step);
+      leave();
+      deps.write(warnings.map((text) => style.warning(text)).join(''));
+    },
+  };
+}
