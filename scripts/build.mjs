@@ -16,6 +16,7 @@ const ENTRIES = {
   cli: 'src/cli/main.ts',
   'executor-worker': 'src/executor/executor-worker.ts',
   'extract-worker': 'src/layer/extract-worker.ts',
+  'namespace-worker': 'src/executor/net/namespace-worker.ts',
   'hash-worker': 'src/cache/hash-worker.ts',
 };
 

@@ -154,6 +154,8 @@ export interface ContainerNetwork {
   readonly resolvConf: string;
   /** With the host ports that were really taken. */
   readonly ports: readonly PublishedPort[];
+  /** What does not work as asked for, one sentence each without a full stop: for stderr. */
+  readonly warnings: readonly string[];
   /** Idempotent. */
   close(): Promise<void>;
 }

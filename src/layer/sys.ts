@@ -102,9 +102,9 @@ export interface Sys {
   prctl(option: number, value: number): void;
 }
 
-type NativeCall = (...args: readonly unknown[]) => number;
+export type NativeCall = (...args: readonly unknown[]) => number;
 
-interface Koffi {
+export interface Koffi {
   load(path: null): { func(name: string, result: string, parameters: readonly string[]): NativeCall };
   errno(): number;
 }
@@ -178,7 +178,8 @@ function koffiModule(): Koffi {
   return createRequire(import.meta.url)('koffi') as Koffi;
 }
 
-function loadKoffi(): Koffi {
+/** The module that calls libc, for calls of one use. @throws SYSCALL_FAILED where it is not installed */
+export function loadKoffi(): Koffi {
   if (process.platform !== 'linux') {
     throw new OcibuildError(
       'SYSCALL_FAILED',
