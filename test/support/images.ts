@@ -2,11 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Descriptor } from '../../src/image/types.ts';
 import { validateImage } from '../../src/image/validate.ts';
 import { type FlatImage, flattenLayout } from './flatten.ts';
 
 export interface CheckedImage extends FlatImage {
-  readonly layers: readonly { readonly mediaType: string; readonly digest: string; readonly size: number }[];
+  readonly layers: readonly Descriptor[];
 }
 
 /** Reads a layout directory; throws where the image breaks the image-spec. */
