@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { Descriptor, Digest } from '../image/types.ts';
 import type { LayerId } from '../layer/layer-id.ts';
 import type { ExpectedBlob } from '../layer/layer-stream.ts';
@@ -38,8 +39,8 @@ export interface LayerBlobs {
 
 export type BlobReader<T> = (source: LayerSource, expected: ExpectedBlob, signal: AbortSignal) => Promise<T>;
 
-/** Each has a thread of its own, and up to 40 MB. */
-const READERS_AT_ONCE = 4;
+/** Each takes two threads, one of them to decompress, and 20 MB. */
+const READERS_AT_ONCE = availableParallelism() > 2 ? 3 : 2;
 
 export function createLayerBlobs({
   content,
