@@ -9,7 +9,8 @@ import { build } from 'esbuild';
 const root = resolve(import.meta.dirname, '..');
 const out = join(root, 'dist');
 const MIN_NODE_MAJOR = 24;
-const EXTERNAL = ['koffi'];
+// CycloneDX can be XML as well, through a package that is not there: what is written is JSON.
+const EXTERNAL = ['koffi', 'xmlbuilder2'];
 
 const ENTRIES = {
   index: 'src/index.ts',
@@ -18,6 +19,7 @@ const ENTRIES = {
   'extract-worker': 'src/layer/extract-worker.ts',
   'namespace-worker': 'src/executor/net/namespace-worker.ts',
   'hash-worker': 'src/cache/hash-worker.ts',
+  'monitor-main': 'src/build/containers/monitor-main.ts',
 };
 
 // Ink imports react-devtools-core only for debugging; the package is no dependency of ours.

@@ -20,6 +20,7 @@ const LEVELS: Readonly<Record<string, number>> = {
   source: 3,
   exporter: 4,
   transfer: 5,
+  attest: 5,
   remotecache: 6,
   build: 7,
   ui: 8,

@@ -1,6 +1,6 @@
 import type { ExportSet } from '../exporter/types.ts';
 import type { ImageConfig } from '../image/types.ts';
-import type { BuildResult } from './options.ts';
+import type { BuildResult, PlatformProvenance } from './options.ts';
 import type { NormalTarget } from './outputs/image-options.ts';
 
 /** What one target gave. */
@@ -10,11 +10,13 @@ export interface BuiltTarget {
   readonly config: ImageConfig;
   /** Absent where no output is an image. */
   readonly set?: ExportSet;
+  /** Where the caller wants it, for each platform. */
+  readonly provenance?: readonly PlatformProvenance[];
 }
 
 /** The result of one target, as `build()` gives it. */
 export function resultOf(
-  { target, config, set }: BuiltTarget,
+  { target, config, set, provenance }: BuiltTarget,
   counts: { readonly cached: number; readonly total: number },
 ): BuildResult {
   const [first] = set?.images ?? [];
@@ -35,6 +37,7 @@ export function resultOf(
         }),
     config: first?.config ?? config,
     names: target.names.map(({ normal }) => normal),
+    ...(provenance === undefined ? {} : { provenance }),
     cachedSteps: counts.cached,
     totalSteps: counts.total,
   };

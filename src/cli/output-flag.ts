@@ -18,14 +18,16 @@ const IMAGE_ATTRIBUTES = [
   'compression',
   'compression-level',
   'force-compression',
+  'oci-artifact',
+  'attestation-inline',
 ];
 const ATTRIBUTES: Readonly<Record<Output['type'], readonly string[]>> = {
   store: [...IMAGE_ATTRIBUTES, 'push', 'store'],
   oci: [...IMAGE_ATTRIBUTES, 'dest', 'tar'],
   docker: [...IMAGE_ATTRIBUTES, 'dest'],
   registry: [...IMAGE_ATTRIBUTES, 'push', 'push-by-digest'],
-  local: ['dest', 'platform-split', 'mode'],
-  tar: ['dest', 'platform-split'],
+  local: ['dest', 'platform-split', 'mode', 'attestation-prefix'],
+  tar: ['dest', 'platform-split', 'attestation-prefix'],
   cacheonly: [],
 };
 
@@ -131,9 +133,9 @@ function makeOutput(type: Output['type'], attributes: ReadonlyMap<string, string
       };
     case 'local':
       if (!dest || dest === '-') throw missingDest(spec, 'a directory');
-      return { type, dest, ...readSplit(attributes) };
+      return { type, dest, ...readFiles(attributes) };
     case 'tar':
-      return { type, dest: dest || '-', ...readSplit(attributes) };
+      return { type, dest: dest || '-', ...readFiles(attributes) };
     case 'oci': {
       const tar = readBool('tar', attributes.get('tar'), true);
       if (!tar && (!dest || dest === '-')) throw missingDest(spec, 'a layout directory');
@@ -142,9 +144,21 @@ function makeOutput(type: Output['type'], attributes: ReadonlyMap<string, string
   }
 }
 
-function readSplit(attributes: ReadonlyMap<string, string>): { platformSplit?: boolean } {
-  const value = attributes.get('platform-split');
-  return value === undefined ? {} : { platformSplit: readBool('platform-split', value, true) };
+function readFiles(attributes: ReadonlyMap<string, string>): {
+  platformSplit?: boolean;
+  attestationPrefix?: string;
+} {
+  const [split, prefix] = [attributes.get('platform-split'), attributes.get('attestation-prefix')];
+  if (prefix?.includes('/')) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      `Cannot begin the names of attestations with "${prefix}": expected the beginning of a file name`,
+    );
+  }
+  return {
+    ...(split === undefined ? {} : { platformSplit: readBool('platform-split', split, true) }),
+    ...(prefix ? { attestationPrefix: prefix } : {}),
+  };
 }
 
 function readForm(attributes: ReadonlyMap<string, string>): {
@@ -153,6 +167,8 @@ function readForm(attributes: ReadonlyMap<string, string>): {
   compression?: Compression;
   compressionLevel?: number;
   forceCompression?: boolean;
+  ociArtifact?: boolean;
+  attestationInline?: true;
 } {
   const compression = attributes.get('compression');
   if (compression !== undefined && !COMPRESSIONS.some((each) => each === compression)) {
@@ -161,6 +177,7 @@ function readForm(attributes: ReadonlyMap<string, string>): {
       `Cannot compress as "${compression}": expected ${COMPRESSIONS.join(', ')}`,
     );
   }
+  const artifact = attributes.get('oci-artifact');
   const level = attributes.get('compression-level');
   const highest = compression === 'zstd' ? 22 : 9;
   if (level !== undefined && !(/^\d{1,2}$/.test(level) && Number(level) <= highest)) {
@@ -178,6 +195,10 @@ function readForm(attributes: ReadonlyMap<string, string>): {
     ...(level === undefined ? {} : { compressionLevel: Number(level) }),
     ...(readBool('force-compression', attributes.get('force-compression'), false)
       ? { forceCompression: true }
+      : {}),
+    ...(artifact === undefined ? {} : { ociArtifact: readBool('oci-artifact', artifact, true) }),
+    ...(readBool('attestation-inline', attributes.get('attestation-inline'), false)
+      ? { attestationInline: true }
       : {}),
   };
 }

@@ -20,6 +20,17 @@ export interface ExportSet {
   readonly index?: Buffer;
   /** In the order of the index. */
   readonly images: readonly ExportImage[];
+  /** What is said about the images; in the index after them. */
+  readonly attestations?: readonly ExportAttestation[];
+}
+
+/** All that is said about one image: a manifest whose layers are the statements. */
+export interface ExportAttestation {
+  readonly manifest: Descriptor;
+  readonly manifestBytes: Buffer;
+  readonly configDescriptor: Descriptor;
+  readonly configBytes: Buffer;
+  readonly layers: readonly { readonly descriptor: Descriptor; readonly bytes: Buffer }[];
 }
 
 export interface ExportLayer {

@@ -6,7 +6,7 @@ import { openBlobPart } from './file-part.ts';
 import type { ContentSource, SourceBlob } from './types.ts';
 
 /** Images that were just made as the source of a transfer: layers are files, everything else is in memory. */
-export function imageSetSource({ top, index, images }: ExportSet): ContentSource {
+export function imageSetSource({ top, index, images, attestations = [] }: ExportSet): ContentSource {
   const documents = new Map<Digest, Buffer>();
   const layers = new Map<Digest, string>();
   if (index !== undefined) documents.set(top.digest, index);
@@ -14,6 +14,11 @@ export function imageSetSource({ top, index, images }: ExportSet): ContentSource
     documents.set(image.manifest.digest, image.manifestBytes);
     documents.set(image.configDescriptor.digest, image.configBytes);
     for (const { descriptor, blobPath } of image.layers) layers.set(descriptor.digest, blobPath);
+  }
+  for (const { manifest, manifestBytes, configDescriptor, configBytes, layers: statements } of attestations) {
+    documents.set(manifest.digest, manifestBytes);
+    documents.set(configDescriptor.digest, configBytes);
+    for (const { descriptor, bytes } of statements) documents.set(descriptor.digest, bytes);
   }
   const missing = ({ digest }: Descriptor): OcibuildError =>
     new OcibuildError('INTERNAL', `Cannot find "${digest}" in the images to export`);

@@ -36,7 +36,7 @@ export function lockedFiles(
   files: (source: RemoteSource) => ExternalFiles,
 ): (source: RemoteSource) => ExternalFiles {
   return (source) => {
-    const pinned = pin(held, source);
+    const pinned = lockedSource(held, source);
     const { identity, open } = files(pinned);
     const explained = async <T>(reading: Promise<T>): Promise<T> => {
       try {
@@ -52,7 +52,8 @@ export function lockedFiles(
   };
 }
 
-function pin({ lock, file }: HeldLock, source: RemoteSource): RemoteSource {
+/** A download or a repository as the lock names it. @throws LOCK_OUTDATED */
+export function lockedSource({ lock, file }: HeldLock, source: RemoteSource): RemoteSource {
   if (source.type === 'http') {
     const entry = urlEntry(source);
     if (entry === undefined) return source;

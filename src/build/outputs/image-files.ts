@@ -23,6 +23,7 @@ export async function writeImageFile(
   const set = await makeSet(graph, output, context);
   step.done('exporting layers');
   for (const { manifest } of set.images) step.done(`exporting manifest ${manifest.digest}`);
+  for (const { manifest } of set.attestations ?? []) step.done(`exporting attestations ${manifest.digest}`);
   if (set.index !== undefined) step.done(`exporting index ${set.top.digest}`);
   const layers = new Set(
     set.images.flatMap((image) => image.layers.map(({ descriptor }) => descriptor.digest)),

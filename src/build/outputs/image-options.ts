@@ -5,6 +5,7 @@ import { familiarName, normalName, parseReference, withDefaultTag } from '../../
 import type { Platform } from '../../image/types.ts';
 import type { BuildOptions } from '../options.ts';
 import { type Annotation, checkAnnotations, parseAnnotations } from './annotations.ts';
+import { type AttestOptions, carriesAttestations, readAttestations } from './attest-options.ts';
 import { type ImageOutput, isImageOutput } from './image-outputs.ts';
 
 /** A name of an image, normalised and as people write it. */
@@ -29,6 +30,7 @@ export interface ImageOptions {
   /** The result is an index over the images of all platforms, not a manifest. */
   readonly indexed: boolean;
   readonly annotations: readonly Annotation[];
+  readonly attest: AttestOptions;
 }
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -40,8 +42,13 @@ export function readImageOptions(options: BuildOptions, env: Env): ImageOptions 
   const indexed = readMultiPlatform(options.buildArgs?.BUILDKIT_MULTI_PLATFORM, platforms);
   const annotations = parseAnnotations(options.annotations ?? {});
   const outputs = options.outputs ?? [{ type: 'store' }];
-  if (outputs.some(isImageOutput)) checkAnnotations(annotations, { platforms, indexed });
-  checkForms(outputs.filter(isImageOutput), {
+  const attest = readAttestations(options.attest ?? []);
+  const images = outputs.filter(isImageOutput);
+  if (images.length > 0) {
+    const isIndex = indexed || images.some((output) => carriesAttestations(output, attest));
+    checkAnnotations(annotations, { platforms, indexed: isIndex });
+  }
+  checkForms(images, {
     annotated: annotations.length > 0,
     dated: Boolean(options.buildArgs?.SOURCE_DATE_EPOCH ?? env.SOURCE_DATE_EPOCH),
     indexed,
@@ -52,7 +59,7 @@ export function readImageOptions(options: BuildOptions, env: Env): ImageOptions 
       hint: 'name it with `-t registry.example/team/app:v0`',
     });
   }
-  return { targets, platforms, buildPlatform, indexed, annotations };
+  return { targets, platforms, buildPlatform, indexed, annotations, attest };
 }
 
 /** What an image cannot hold in the form that was asked for. */
@@ -69,6 +76,12 @@ function checkForms(
     throw new OcibuildError(
       'USAGE_INVALID',
       'Cannot annotate an image with oci-mediatypes=false: Docker manifests hold no annotations',
+    );
+  }
+  if (outputs.some(({ compression, ociMediaTypes = true }) => compression === 'estargz' && !ociMediaTypes)) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      'Cannot compress as "estargz" with oci-mediatypes=false: its readers look for annotations, which Docker manifests do not hold',
     );
   }
   if (is.indexed && outputs.some(({ type }) => type === 'docker')) {

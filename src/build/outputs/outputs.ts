@@ -1,12 +1,11 @@
+import { rmSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import type { ExportOptions, ExportSet, ExportTree } from '../../exporter/types.ts';
-import { EMPTY_LAYER } from '../../layer/layer-id.ts';
-import { fsPath } from '../../layer/path-bytes.ts';
-import { createTreeView } from '../../layer/tree-view.ts';
-import type { TargetGraph } from '../graph.ts';
+import type { PlannedImage, TargetGraph } from '../graph.ts';
 import type { InternalSteps } from '../internal-steps.ts';
-import type { Output } from '../options.ts';
+import type { FileOutput, Output } from '../options.ts';
 import type { BuiltTarget } from '../targets.ts';
+import { carriesAttestations } from './attest-options.ts';
 import { type ImageContext, makeSet } from './make-set.ts';
 
 export interface OutputContext extends ImageContext {
@@ -25,10 +24,24 @@ export async function writeOutputs(
     for (const output of context.options.outputs) {
       set = (await writeOutput(target, placed(output, several), context)) ?? set;
     }
-    const { config } = (target.images[0] as TargetGraph['images'][number]).front;
-    built.push({ target: target.target, config, ...(set === undefined ? {} : { set }) });
+    const { config } = (target.images[0] as PlannedImage).front;
+    const provenance = await provenanceOf(target, context);
+    built.push({
+      ...{ target: target.target, config },
+      ...(set === undefined ? {} : { set }),
+      ...(provenance === undefined ? {} : { provenance }),
+    });
   }
   return built;
+}
+
+async function provenanceOf(
+  { images, target: { stage } }: TargetGraph,
+  { options, attester }: OutputContext,
+): Promise<BuiltTarget['provenance']> {
+  const { resultProvenance: mode } = options;
+  if (mode === undefined || attester === undefined) return undefined;
+  return Promise.all(images.map((planned) => attester.provenance({ planned, stage }, mode)));
 }
 
 async function writeOutput(
@@ -82,6 +95,7 @@ async function toStore(
     step.done('exporting layers');
     keepDocuments(set, engine);
     for (const { manifest } of set.images) step.done(`exporting manifest ${manifest.digest}`);
+    for (const { manifest } of set.attestations ?? []) step.done(`exporting attestations ${manifest.digest}`);
     if (set.index !== undefined) step.done(`exporting index ${set.top.digest}`);
     for (const { familiar, normal } of target.target.names) {
       // A name that is right already is not written again: index.json unchanged means nothing to look at.
@@ -118,28 +132,30 @@ async function toRegistry(
 
 /** Documents that no name leads to yet; the layers are in the store already. */
 function keepDocuments(set: ExportSet, { content }: OutputContext['engine']): void {
-  for (const { configBytes, manifestBytes } of set.images) {
+  for (const { configBytes, manifestBytes } of [...set.images, ...(set.attestations ?? [])]) {
     content.putBytes(configBytes);
     content.putBytes(manifestBytes);
   }
+  for (const { layers } of set.attestations ?? []) for (const { bytes } of layers) content.putBytes(bytes);
   if (set.index !== undefined) content.putBytes(set.index);
 }
 
-async function toFiles(
-  target: TargetGraph,
-  output: Output & { type: 'local' | 'tar' },
-  context: OutputContext,
-): Promise<void> {
+async function toFiles(target: TargetGraph, output: FileOutput, context: OutputContext): Promise<void> {
   const what = `exporting to ${output.type === 'tar' ? 'a tar archive' : 'a directory'}`;
   await context.steps.run(stepName(what, target, context), async (step) => {
-    const files = await filesOf(target, output, context);
-    const how = exportOptions(context, step.status);
-    if (output.type === 'local') {
-      const { exportLocal } = await import('../../exporter/local.ts');
-      await exportLocal(files, output.dest, how);
-    } else {
-      const { exportTar } = await import('../../exporter/tar.ts');
-      await exportTar(files, destOf(context, output.dest), how);
+    const temps: string[] = [];
+    try {
+      const files = await filesOf(target, output, { context, temps });
+      const how = exportOptions(context, step.status);
+      if (output.type === 'local') {
+        const { exportLocal } = await import('../../exporter/local.ts');
+        await exportLocal(files, output.dest, how);
+      } else {
+        const { exportTar } = await import('../../exporter/tar.ts');
+        await exportTar(files, destOf(context, output.dest), how);
+      }
+    } finally {
+      for (const path of temps) rmSync(path, { force: true });
     }
   });
 }
@@ -150,35 +166,42 @@ function stepName(what: string, { target }: TargetGraph, { options }: OutputCont
 
 /** The file systems of all platforms, apart or in one. */
 async function filesOf(
-  { images }: TargetGraph,
-  output: Output & { type: 'local' | 'tar' },
-  context: OutputContext,
+  { images, target }: TargetGraph,
+  output: FileOutput,
+  { context, temps }: { readonly context: OutputContext; readonly temps: string[] },
 ): Promise<ExportTree> {
-  const { options } = context;
+  const { options, engine, signal, nowMs, layersOf } = context;
+  const split = output.platformSplit ?? options.indexed;
+  const attester = carriesAttestations(output, options.attest) ? context.attester : undefined;
+  const { mergedTree } = await import('./merged-tree.ts');
+  const one = async (planned: PlannedImage): Promise<ExportTree> => {
+    const layers = layersOf(planned.front.target);
+    const files = await mergedTree(layers, engine, signal);
+    if (attester === undefined) return files;
+    const { withAttestations } = await import('./attestation-files.ts');
+    const names = target.names.map(({ normal }) => normal);
+    return withAttestations(
+      files,
+      { planned, layers, names, stage: target.stage },
+      {
+        ...{ attester, output, signal },
+        named: !split && images.length > 1,
+        mtimeSec: options.epochSec ?? Math.floor(nowMs / 1000),
+        tempPath() {
+          const path = engine.root.tempPath();
+          temps.push(path);
+          return path;
+        },
+      },
+    );
+  };
   const trees = await Promise.all(
-    images.map(async ({ platform, front }) => ({ platform, files: await mergedTree(front.target, context) })),
+    images.map(async (planned) => ({ platform: planned.platform, files: await one(planned) })),
   );
   const [only] = trees;
-  const split = output.platformSplit ?? options.indexed;
   if (only !== undefined && trees.length === 1 && !split) return only.files;
   const { joinTrees, splitTrees } = await import('../../exporter/split-trees.ts');
   return split ? splitTrees(trees, options.epochSec) : joinTrees(trees);
-}
-
-/** The image's file system as one tree; layers are unpacked as far as they are not. */
-async function mergedTree(
-  root: Parameters<OutputContext['layersOf']>[0],
-  { engine, layersOf, signal }: OutputContext,
-): Promise<ExportTree> {
-  const { mergeTrees } = await import('../../layer/merge-trees.ts');
-  const ids = layersOf(root).filter((id) => id !== EMPTY_LAYER);
-  const snapshots = await Promise.all(ids.map((id) => engine.layers.snapshot(id, signal)));
-  const trees = await Promise.all(ids.map((id) => engine.layers.tree(id, signal)));
-  const view = createTreeView(trees);
-  return {
-    tree: mergeTrees(trees),
-    content: (path) => fsPath(`${snapshots[view.layerOf(path)]}/${view.inodePath(path)}`),
-  };
 }
 
 function exportOptions(

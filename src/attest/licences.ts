@@ -1,0 +1,76 @@
+import parse from 'spdx-expression-parse';
+
+/** Debian's short names that SPDX has others for. @see DEP-5 §License specification */
+const DEBIAN: Readonly<Record<string, string>> = {
+  expat: 'MIT',
+  'apache-2': 'Apache-2.0',
+  'bsd-2': 'BSD-2-Clause',
+  'bsd-3': 'BSD-3-Clause',
+  'bsd-4': 'BSD-4-Clause',
+  'bsd-2-clause': 'BSD-2-Clause',
+  'bsd-3-clause': 'BSD-3-Clause',
+  'bsd-4-clause': 'BSD-4-Clause',
+  artistic: 'Artistic-1.0-Perl',
+  zlib: 'Zlib',
+  isc: 'ISC',
+};
+const GNU = /^(l?gpl|gfdl|agpl|fdl)-(\d)(\.\d)?(\+|-only|-or-later)?$/i;
+
+/** A licence as SPDX writes it, or a name that stands for one. */
+export interface LicenceWord {
+  /** A valid SPDX expression; names without an id are `LicenseRef-…` in it. */
+  readonly expression: string;
+  /** Id → name, for each `LicenseRef-…`. */
+  readonly names: Readonly<Record<string, string>>;
+}
+
+/** All licences of a package at once; undefined where it names none. */
+export function licenceExpression(texts: readonly string[]): LicenceWord | undefined {
+  const words = texts.map(oneLicence).filter((word) => word.expression !== '');
+  if (words.length === 0) return undefined;
+  const expressions = [...new Set(words.map(({ expression }) => expression))];
+  const bracketed = expressions.map((one) =>
+    expressions.length > 1 && one.includes(' ') ? `(${one})` : one,
+  );
+  return {
+    expression: bracketed.join(' AND '),
+    names: Object.assign({}, ...words.map(({ names }) => names)) as Record<string, string>,
+  };
+}
+
+function oneLicence(text: string): LicenceWord {
+  const trimmed = text.trim();
+  if (trimmed === '') return { expression: '', names: {} };
+  const known = spdxName(trimmed);
+  if (isExpression(known)) return { expression: known, names: {} };
+  const translated = trimmed
+    .split(/(\s+|[()])/)
+    .map((word) => (isOperator(word) ? word.toUpperCase() : spdxName(word)));
+  const joined = translated.join('');
+  if (isExpression(joined)) return { expression: joined, names: {} };
+  const id = `LicenseRef-${trimmed.replace(/[^A-Za-z0-9.-]+/g, '-').replace(/^-+|-+$/g, '') || 'unknown'}`;
+  return { expression: id, names: { [id]: trimmed } };
+}
+
+function isOperator(word: string): boolean {
+  return /^(?:and|or|with)$/i.test(word);
+}
+
+function spdxName(word: string): string {
+  const [, family, major, minor = '.0', suffix = ''] = GNU.exec(word) ?? [];
+  if (family !== undefined) {
+    const name = family.toUpperCase() === 'FDL' ? 'GFDL' : family.toUpperCase();
+    const version = `${major}${name === 'GFDL' && minor === '.0' ? '.1' : minor}`;
+    return `${name}-${version}${suffix === '+' || suffix === '-or-later' ? '-or-later' : '-only'}`;
+  }
+  return DEBIAN[word.toLowerCase()] ?? word;
+}
+
+function isExpression(text: string): boolean {
+  try {
+    parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

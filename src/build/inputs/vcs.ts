@@ -1,0 +1,85 @@
+import { execFile } from 'node:child_process';
+import { cancelledError } from '../../errors/error.ts';
+import { redactCredentials } from '../../errors/redact.ts';
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** What is known of the repository that a directory belongs to. */
+export interface Vcs {
+  /** Address of the remote, without credentials. */
+  readonly source?: string;
+  /** The commit; `-dirty` behind it where something in the work tree differs from it. */
+  readonly revision?: string;
+}
+
+/** A repository as large as Linux takes a second. */
+const TIMEOUT_MS = 10_000;
+
+/**
+ * Asks git about a directory. Nothing is known where git is missing, where the directory is no checkout, or where
+ * git does not trust its owner; BUILDX_GIT_INFO=false asks nothing, BUILDX_GIT_CHECK_DIRTY=false takes the commit as it is.
+ * @throws CANCELLED
+ */
+export async function readVcs(dir: string, env: Env, signal: AbortSignal): Promise<Vcs> {
+  if (dir === '' || isFalse(env.BUILDX_GIT_INFO)) return {};
+  const git = (...args: string[]): Promise<string | undefined> => run(dir, args, { env, signal });
+  const revision = await git('rev-parse', '--verify', 'HEAD');
+  const dirty =
+    revision !== undefined && !isFalse(env.BUILDX_GIT_CHECK_DIRTY)
+      ? await git('status', '--porcelain', '--', '.')
+      : '';
+  const source = await remoteOf(git);
+  return {
+    ...(source === undefined ? {} : { source: redactUrl(source) }),
+    ...(revision === undefined ? {} : { revision: `${revision}${dirty ? '-dirty' : ''}` }),
+  };
+}
+
+/** The remote that the branch follows, else the first. */
+async function remoteOf(
+  git: (...args: string[]) => Promise<string | undefined>,
+): Promise<string | undefined> {
+  const upstream = await git('rev-parse', '--abbrev-ref', '--symbolic-full-name', '@{upstream}');
+  const remotes = (await git('remote'))?.split('\n') ?? [];
+  const name = remotes.find((one) => upstream?.startsWith(`${one}/`)) ?? remotes[0];
+  const url = name === undefined || name === '' ? undefined : await git('remote', 'get-url', name);
+  return url || undefined;
+}
+
+/** User and password are for the transport only. */
+function redactUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url === null || !/^(?:https?|ssh|git|ftps?):$/.test(url.protocol)) return redactCredentials(text);
+  url.password = '';
+  if (url.protocol !== 'ssh:') url.username = '';
+  return redactCredentials(url.href);
+}
+
+function isFalse(text: string | undefined): boolean {
+  return text !== undefined && /^(?:0|f|false)$/i.test(text);
+}
+
+async function run(
+  cwd: string,
+  args: readonly string[],
+  { env, signal }: { readonly env: Env; readonly signal: AbortSignal },
+): Promise<string | undefined> {
+  return new Promise((done, fail) => {
+    execFile(
+      'git',
+      // A monitor of the file system is a program that the repository names.
+      ['-c', 'core.fsmonitor=false', '-c', 'core.hooksPath=/dev/null', ...args],
+      {
+        cwd,
+        signal,
+        timeout: TIMEOUT_MS,
+        maxBuffer: 64 << 20,
+        env: { ...env, LC_ALL: 'C', GIT_OPTIONAL_LOCKS: '0', GIT_TERMINAL_PROMPT: '0' },
+      },
+      (error, stdout) => {
+        if (signal.aborted) fail(cancelledError(signal));
+        else done(error === null ? stdout.trim() : undefined);
+      },
+    );
+  });
+}
