@@ -9,17 +9,22 @@ import { createLayerBlobs, type LayerBlobs } from '../cache/layer-blobs.ts';
 import { createLayerRows } from '../cache/layer-rows.ts';
 import { createLayerStore } from '../cache/layer-store.ts';
 import { openStore } from '../cache/store-root.ts';
+import { createTocTrees } from '../cache/toc-trees.ts';
 import type {
   ContentStore,
   Database,
   ImageIndex,
   KeyStore,
+  LayerOrigin,
   LayerRows,
   LayerStore,
   StoreRoot,
 } from '../cache/types.ts';
-import type { Descriptor } from '../image/types.ts';
+import type { Descriptor, Digest } from '../image/types.ts';
 import type { Resolver } from '../registry/types.ts';
+import { forgettingLost } from './cache/lost-layers.ts';
+import type { CacheFrom, CacheTo } from './cache/types.ts';
+import { createEndReader } from './inputs/blob-end.ts';
 import { createBlobFetcher } from './inputs/fetch-blob.ts';
 
 /** The parts of one store, opened together. Dispose to close the database and delete what was discarded. */
@@ -42,8 +47,12 @@ export interface EngineOptions {
   readonly runtime?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
+  /** The shared caches of this build, for the credentials in them. */
+  readonly caches?: readonly (CacheFrom | CacheTo)[];
   /** A layer's bytes are coming. */
   readonly onFetch?: (descriptor: Descriptor, bytes: number) => void;
+  /** A step's layer can no longer be had from there; its record is no hit any more. */
+  readonly onLost?: (digest: Digest, origin: LayerOrigin) => void;
   /** Device nodes of a layer could not be made in a user namespace, so what runs there does not see them. */
   readonly onDevicesLeftOut?: (paths: readonly string[]) => void;
 }
@@ -65,13 +74,17 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     );
     return resolver;
   };
-  const fetch = createBlobFetcher({
-    ...{ content, registry, env: options.env },
-    onProgress: options.onFetch ?? (() => undefined),
-  });
+  const fetch = forgettingLost(
+    createBlobFetcher({
+      ...{ content, registry, env: options.env, caches: options.caches ?? [] },
+      onProgress: options.onFetch ?? (() => undefined),
+    }),
+    { rows, onLost: options.onLost ?? (() => undefined) },
+  );
   const blobs = createLayerBlobs({ content, rows, fetch });
   const wholeLayers = createLayerStore({
     ...{ root, content, rows, blobs },
+    remoteTree: createTocTrees(blobs, createEndReader(registry)),
     opaqueXattr: rootless ? 'user.overlay.opaque' : 'trusted.overlay.opaque',
     ...(rootless ? { onDevicesLeftOut: options.onDevicesLeftOut ?? (() => undefined) } : {}),
   });
@@ -97,7 +110,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 }
 
 /** True where user 0 of this process is not the machine's root. @see user_namespaces(7) */
-function inUserNamespace(): boolean {
+export function inUserNamespace(): boolean {
   try {
     return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'));
   } catch {

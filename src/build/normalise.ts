@@ -6,12 +6,13 @@ import { defaultRoot } from './default-root.ts';
 import { type ContextInput, readContextInput } from './inputs/context-input.ts';
 import type { BuildOptions, Output } from './options.ts';
 import { type ImageOptions, readImageOptions } from './outputs/image-options.ts';
+import { isImageOutput } from './outputs/image-outputs.ts';
 
 /** Options with every default filled in; paths are absolute. */
 export interface NormalOptions
   extends Omit<
       BuildOptions,
-      'context' | 'platform' | 'tags' | 'target' | 'targets' | 'targetTags' | 'annotations'
+      'context' | 'platform' | 'tags' | 'target' | 'targets' | 'targetTags' | 'annotations' | 'attest'
     >,
     ImageOptions {
   readonly context: ContextInput;
@@ -50,6 +51,11 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
   }
   if (outputs.filter((output) => 'dest' in output && output.dest === '-').length > 1) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot write two outputs to stdout');
+  }
+  if (options.cacheTo?.some(({ type }) => type === 'inline') && !outputs.some(isImageOutput)) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot put the cache into the image: no output is an image', {
+      hint: 'write it elsewhere: --cache-to type=local,dest=DIR',
+    });
   }
   const images = readImageOptions(options, env);
   if (images.targets.length > 1 && outputs.some((output) => 'dest' in output && output.dest === '-')) {

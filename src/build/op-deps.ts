@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createCacheMounts } from '../cache/cache-mounts.ts';
 import type { StoreRoot } from '../cache/types.ts';
 import { treeDigest } from '../layer/tree.ts';
 import type { OpDeps } from '../solver/ops/types.ts';
@@ -15,7 +14,7 @@ import type { NormalOptions } from './normalise.ts';
 import { blobOptions, isPackedOutput } from './outputs/image-outputs.ts';
 import { proxyEnvironment } from './proxy-env.ts';
 
-export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers'> {
+export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers' | 'cacheMounts'> {
   readonly options: NormalOptions;
   readonly engine: Engine;
   readonly graph: BuildGraph;
@@ -48,7 +47,7 @@ export function createOpDeps(parts: OpParts): OpDeps {
       const { hashTree } = await import('../layer/hash-tree.ts');
       return hashTree(tree, source.content, { signal });
     },
-    cacheMounts: createCacheMounts(engine.root, engine.db),
+    cacheMounts: parts.cacheMounts,
     secret: createSecrets(options.secrets ?? {}, options).get,
     async sshAgent(id, owner) {
       const { createSshAgents } = await import('./inputs/ssh-agent.ts');

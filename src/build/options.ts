@@ -1,5 +1,6 @@
 import type { Compression, Descriptor, Digest, ImageConfig, Platform } from '../image/types.ts';
 import type { EventSink } from '../solver/types.ts';
+import type { CacheFrom, CacheTo } from './cache/types.ts';
 
 /** What to do with the result. */
 export type Output =
@@ -33,6 +34,9 @@ export type Output =
       /** Goes before the names of the files that hold attestations. */
       readonly attestationPrefix?: string;
     };
+
+/** An output that is the files of the image. */
+export type FileOutput = Output & { readonly type: 'local' | 'tar' };
 
 /** How the parts of an image are written. */
 export interface ImageForm {
@@ -127,6 +131,10 @@ export interface BuildOptions {
   readonly pull?: 'missing' | 'always' | 'newer' | 'never';
   /** Hold images, downloads and git refs to `Dockerfile.lock`, which `lock()` writes. */
   readonly locked?: boolean;
+  /** Caches of other machines to look in, after the store. One that cannot be read is a warning. */
+  readonly cacheFrom?: readonly CacheFrom[];
+  /** Where to write what the steps made, for other machines. */
+  readonly cacheTo?: readonly CacheTo[];
   readonly network?: 'default' | 'none' | 'host';
   readonly addHosts?: readonly string[];
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];

@@ -54,8 +54,8 @@ export function rememberBuild(trace: BuildTrace, invocation: Invocation, lines: 
   }
 }
 
-function blobsOf({ top, images }: ExportSet): Digest[] {
-  const descriptors = images.flatMap(({ manifest, configDescriptor, layers }) => [
+function blobsOf({ top, images, attestations = [] }: ExportSet): Digest[] {
+  const descriptors = [...images, ...attestations].flatMap(({ manifest, configDescriptor, layers }) => [
     manifest,
     configDescriptor,
     ...layers.map(({ descriptor }) => descriptor),
@@ -67,7 +67,11 @@ function isRepeatable(options: NormalOptions): boolean {
   return (
     options.outputs.every(({ type }) => type === 'store') &&
     options.dockerfileText === undefined &&
+    // Provenance tells of one run at one time: each has its own, also where nothing is left to do.
+    options.attest.provenance === undefined &&
     options.noCache !== true &&
+    // What is written elsewhere may be gone there.
+    (options.cacheTo ?? []).length === 0 &&
     (options.noCacheFilter ?? []).length === 0 &&
     options.pull !== 'always' &&
     options.pull !== 'newer'

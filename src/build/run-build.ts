@@ -3,7 +3,9 @@ import { isOcibuildError } from '../errors/error.ts';
 import type { LintWarning } from '../frontend/types.ts';
 import type { Digest } from '../image/types.ts';
 import type { EventSink } from '../solver/types.ts';
-import { openEngine } from './engine.ts';
+import { isLostLayer } from './cache/lost-layers.ts';
+import type { SharedCache, SharedCacheDeps } from './cache/shared-cache.ts';
+import { type Engine, openEngine } from './engine.ts';
 import { createFrontendContext } from './frontend-context.ts';
 import { createBuildGraph, distinct } from './graph.ts';
 import { createBaseLayers, type FetchReports } from './inputs/base-layers.ts';
@@ -17,7 +19,10 @@ import { readHeldLock } from './lock/lock.ts';
 import { lockedFiles } from './lock/locked.ts';
 import type { NormalOptions } from './normalise.ts';
 import type { BuildResult } from './options.ts';
-import { type SolveContext, type Solved, solveAndExport } from './solve-build.ts';
+import { carriesAttestations } from './outputs/attest-options.ts';
+import type { Attester } from './outputs/attester.ts';
+import type { BuildRecord } from './outputs/build-facts.ts';
+import { type SolveContext, solveAndExport } from './solve-build.ts';
 import { readEpoch } from './source-epoch.ts';
 import { type BuiltTarget, resultOfAll } from './targets.ts';
 
@@ -55,14 +60,18 @@ export async function runBuild(
     ? await steps.run('[internal] load build definition from Dockerfile', () => readDefinition(given))
     : undefined;
   const fetches: FetchReports = new Map();
+  let shared: SharedCache | undefined;
   await using engine = await openEngine({
     root: given.root,
     ...(given.runtime === undefined ? {} : { runtime: given.runtime }),
     env: given.env,
     signal,
     onFetch: ({ digest }, bytes) => fetches.get(digest)?.(bytes),
+    onLost: (digest, origin) => shared?.forget(digest, origin),
     onDevicesLeftOut: (paths) => emit({ kind: 'warning', time: Date.now(), message: devicesLeftOut(paths) }),
   });
+  shared = await openShared(given, { engine, steps, emit, signal });
+  await using _shared = shared;
   using remote = createRemoteSources(engine, given);
   const main =
     early === undefined
@@ -93,16 +102,14 @@ export async function runBuild(
   baseLayers.know(graph.definition);
   emitWarnings(graph.warnings, emit);
   const context: SolveContext = {
-    ...{ options, engine, emit, steps, baseLayers, signal },
+    ...{ options, engine, emit, steps, baseLayers, shared, signal },
+    recover: createRecovery(engine.layers, shared),
     remote: locked === undefined ? remote : { ...remote, files: lockedFiles(locked, remote.files) },
     nowMs: startedMs,
+    attester: await attesterOf(options, engine, { options, main, images, remote, locked, startedMs, signal }),
   };
-  const attempt = (): Promise<Solved> => solveAndExport(context, graph);
-  const { targets, local, counts } = await attempt().catch((error: unknown) => {
-    // A blob that turned out damaged is dropped, and what depended on it is made anew: once.
-    if (!dropDamaged(error, engine.layers) || signal.aborted) throw error;
-    return attempt();
-  });
+  warnOfDocker(options, emit);
+  const { targets, local, counts } = await solveAndExport(context, graph);
   return {
     result: resultOfAll(targets, counts),
     trace: {
@@ -114,6 +121,27 @@ export async function runBuild(
       ...images.used(),
     },
   };
+}
+
+/** Nothing of it is loaded where nothing is to be said about the images. */
+async function attesterOf(
+  options: NormalOptions,
+  engine: Engine,
+  record: BuildRecord,
+): Promise<Attester | undefined> {
+  const { attest, outputs, resultProvenance } = options;
+  if (resultProvenance === undefined && !outputs.some((output) => carriesAttestations(output, attest))) {
+    return undefined;
+  }
+  const { createAttester } = await import('./outputs/attester.ts');
+  return createAttester(options, { engine, record });
+}
+
+function warnOfDocker({ attest, outputs }: NormalOptions, emit: EventSink): void {
+  const isAsked = attest.provenance !== undefined || attest.sboms.length > 0;
+  if (!isAsked || !outputs.some(({ type }) => type === 'docker')) return;
+  const message = 'Docker archives hold no attestations: the output of type docker is written without them';
+  emit({ kind: 'warning', time: Date.now(), message });
 }
 
 function emitWarnings(warnings: readonly LintWarning[], emit: EventSink): void {
@@ -132,12 +160,27 @@ function devicesLeftOut([first = '', ...more]: readonly string[]): string {
   return `Cannot make the device "${first}"${others} without root: RUN steps do not see it, the image keeps it`;
 }
 
+/** A build that shares no cache loads nothing of it. */
+async function openShared(options: NormalOptions, deps: SharedCacheDeps): Promise<SharedCache | undefined> {
+  const { cacheFrom = [], cacheTo = [] } = options;
+  if (cacheFrom.length === 0 && cacheTo.length === 0) return undefined;
+  return (await import('./cache/shared-cache.ts')).openSharedCache(options, deps);
+}
+
+/** A blob that turned out damaged is dropped, and what depended on it is made anew, once. A cached layer that is lost
+ * is forgotten; there are as many tries as there are such layers. */
+function createRecovery(layers: LayerStore, shared: SharedCache | undefined): (error: unknown) => boolean {
+  let damaged = 0;
+  return (error) => isLostLayer(error) || (damaged++ === 0 && dropDamaged(error, layers, shared));
+}
+
 /** True when the error named a damaged blob, which is now gone from the store. */
-function dropDamaged(error: unknown, layers: LayerStore): boolean {
+function dropDamaged(error: unknown, layers: LayerStore, shared: SharedCache | undefined): boolean {
   if (!isOcibuildError(error)) return false;
   if (!['BLOB_DIGEST_MISMATCH', 'BLOB_SIZE_MISMATCH', 'LAYER_INVALID'].includes(error.code)) return false;
   const { digest } = error.details;
   if (typeof digest !== 'string') return false;
   layers.dropBlob(digest as Digest);
+  shared?.forget(digest as Digest);
   return true;
 }

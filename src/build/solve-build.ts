@@ -1,7 +1,9 @@
+import { createCacheMounts } from '../cache/cache-mounts.ts';
 import { OcibuildError } from '../errors/error.ts';
 import { createBinder } from '../solver/ops/bind.ts';
 import { createSolver } from '../solver/solver.ts';
 import type { EventSink } from '../solver/types.ts';
+import type { SharedCache, SolvedGraph } from './cache/shared-cache.ts';
 import type { Engine } from './engine.ts';
 import type { BuildGraph } from './graph.ts';
 import { createArchiveReader } from './inputs/archives.ts';
@@ -12,6 +14,7 @@ import type { InternalSteps } from './internal-steps.ts';
 import { createLazyExecutor } from './lazy-executor.ts';
 import type { NormalOptions } from './normalise.ts';
 import { createInlineFiles, createOpDeps } from './op-deps.ts';
+import type { Attester } from './outputs/attester.ts';
 import { writeOutputs } from './outputs/outputs.ts';
 import { createPrefetch } from './prefetch.ts';
 import type { BuiltTarget } from './targets.ts';
@@ -24,9 +27,14 @@ export interface SolveContext {
   readonly steps: InternalSteps;
   readonly baseLayers: BaseLayers;
   readonly remote: RemoteSources;
+  /** Caches that other machines share. */
+  readonly shared: SharedCache | undefined;
+  /** Whether an error's reason is gone now, so that another try may go better. */
+  readonly recover: (error: unknown) => boolean;
   readonly signal: AbortSignal;
   /** When the build began, ms since the epoch. */
   readonly nowMs: number;
+  readonly attester: Attester | undefined;
 }
 
 export interface Solved {
@@ -36,10 +44,18 @@ export interface Solved {
   readonly counts: { readonly cached: number; readonly total: number };
 }
 
-/** Solves the graph for all its targets and platforms at once, then writes the outputs. Everything that was started
- * has stopped when it returns. */
+/** Solves the graph for all its targets and platforms at once, then writes outputs and caches. Everything that was
+ * started has stopped when it returns. */
 export async function solveAndExport(context: SolveContext, graph: BuildGraph): Promise<Solved> {
-  const { options, engine, emit, signal, steps, remote, baseLayers, nowMs } = context;
+  for (;;) {
+    const solved = await tryOnce(context, graph);
+    if (solved !== undefined) return solved;
+  }
+}
+
+/** Undefined where another try may go better. */
+async function tryOnce(context: SolveContext, graph: BuildGraph): Promise<Solved | undefined> {
+  const { options, engine, emit, signal, steps, remote, baseLayers, shared, nowMs } = context;
   const { definition, roots } = graph;
   const counts = { cached: 0, total: 0 };
   const counting: EventSink = (event) => {
@@ -56,32 +72,49 @@ export async function solveAndExport(context: SolveContext, graph: BuildGraph): 
     signal: AbortSignal.any([signal, failed.signal]),
   });
   const inline = createInlineFiles(engine.root);
+  const cacheMounts = createCacheMounts(engine.root, engine.db);
   const deps = createOpDeps({
     ...{ options, engine, graph, signal, local, remote, archives, inline },
+    cacheMounts: shared?.mounts(cacheMounts) ?? cacheMounts,
     executor: executor.get,
     imageLayers: baseLayers.of,
   });
+  const solver = createSolver(
+    definition,
+    {
+      cache: shared?.keys ?? engine.keys,
+      bind: createBinder(definition, deps),
+      emit: counting,
+      now: Date.now,
+    },
+    {
+      jobs: options.jobs,
+      explain: options.explain === true,
+      salt: CACHE_SALT,
+      onResult: (vertex, result) => prefetch.start(vertex, result),
+    },
+  );
+  const solvedGraph: SolvedGraph = { definition, cacheMounts, keys: () => solver.keys(roots, signal) };
+  let targets: readonly BuiltTarget[] | undefined;
   try {
-    const solver = createSolver(
-      definition,
-      { cache: engine.keys, bind: createBinder(definition, deps), emit: counting, now: Date.now },
-      {
-        jobs: options.jobs,
-        explain: options.explain === true,
-        salt: CACHE_SALT,
-        onResult: (vertex, result) => prefetch.start(vertex, result),
-      },
-    );
     const results = await solver.solve(roots, signal);
     const layersOf = new Map(roots.map((root, i) => [root, results[i]?.layers ?? []]));
     local.save();
-    const targets = await writeOutputs(graph.targets, {
-      ...{ options, engine, steps, signal, nowMs },
+    const inlineRecords = await shared?.inlineRecords(solvedGraph);
+    targets = await writeOutputs(graph.targets, {
+      ...{ options, engine, steps, signal, nowMs, attester: context.attester },
+      ...(inlineRecords === undefined ? {} : { inlineRecords }),
       layersOf: (root) => (root === undefined ? [] : (layersOf.get(root) ?? [])),
     });
+    await shared?.write(solvedGraph, [...layersOf.values()].flat());
     return { targets, local, counts };
   } catch (error) {
     failed.abort(new OcibuildError('CANCELLED', 'Cannot finish the layer: the build failed'));
+    await prefetch.settled();
+    await engine.layers.settled();
+    if (signal.aborted) throw error;
+    if (context.recover(error)) return undefined;
+    if (targets === undefined) await shared?.writeFinished(solvedGraph);
     throw error;
   } finally {
     await prefetch.settled();

@@ -6,7 +6,8 @@ import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
 import { fsPath } from '../layer/path-bytes.ts';
 import type { ChunkIndex, Tree } from '../layer/types.ts';
 import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
-import { formKey, isBase, mustChange } from './layer-blob.ts';
+import { createEstargzBlobs } from './estargz-blobs.ts';
+import { formKey, isBase, mayStayRemote, mustChange, type TarBlobOptions, tarForm } from './layer-blob.ts';
 import type { LayerBlobs } from './layer-blobs.ts';
 import { createMutableLayer } from './mutable-layer.ts';
 import { storeError } from './store-error.ts';
@@ -26,6 +27,8 @@ export interface LayerStoreDeps {
   readonly content: ContentStore;
   readonly rows: LayerRows;
   readonly blobs: LayerBlobs;
+  /** The tree of a layer that is elsewhere, where it can be had without the layer. */
+  readonly remoteTree?: (id: LayerId, signal: AbortSignal) => Promise<Tree | undefined>;
   /** How an opaque directory is marked where overlay is mounted with or without privileges. */
   readonly opaqueXattr: 'trusted.overlay.opaque' | 'user.overlay.opaque';
   /** Given where the kernel makes no device nodes: snapshots lack them then, trees and blobs keep them. */
@@ -38,6 +41,7 @@ const MAX_PREVIOUS = 2;
 export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   const { root, content, rows, blobs, opaqueXattr } = deps;
   const { rowsOf, isHere } = blobs;
+  const estargzOf = createEstargzBlobs(root, content);
   const ignoreDevices = deps.onDevicesLeftOut !== undefined;
   const trees = new Map<LayerId, Promise<Tree>>();
   const flights = new Map<string, Promise<unknown>>();
@@ -80,6 +84,8 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       const { diffUpper } = await import('../layer/diff-upper.ts');
       return diffUpper(snapshot, { opaqueXattr });
     }
+    const listed = await deps.remoteTree?.(id, signal);
+    if (listed !== undefined) return listed;
     const { readTree } = await import('../layer/unpack-layer.ts');
     const read = await blobs.read(
       id,
@@ -173,6 +179,8 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       blobSize: packed.size,
       mediaType: packed.mediaType,
       tarSize: packed.tarSize,
+      // What a shared cache has may be another blob.
+      ...(rows.get(id)?.blobDigest === packed.digest ? {} : { origin: null }),
       hasTree: true,
       hasChunkIndex: packed.index !== undefined,
     });
@@ -195,12 +203,21 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       const same = known?.blobDigest === descriptor.digest;
       // A copy that is here beats one that would have to be fetched.
       if (known !== undefined && !same && isHere(known)) return diffId;
-      if (same && JSON.stringify(known?.origin) === JSON.stringify(origin ?? known?.origin)) return diffId;
+      const { annotations = same ? known?.annotations : undefined } = descriptor;
+      const isKnown = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+      if (
+        same &&
+        isKnown(known?.origin, origin ?? known?.origin) &&
+        isKnown(known?.annotations, annotations)
+      ) {
+        return diffId;
+      }
       rows.put(diffId, {
         diffId,
         blobDigest: descriptor.digest,
         blobSize: descriptor.size,
         mediaType: descriptor.mediaType,
+        annotations: annotations ?? null,
         ...(origin === undefined ? {} : { origin }),
       });
       return diffId;
@@ -234,18 +251,23 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     blob(id, options, signal) {
       const key = formKey(id, options);
       return once(key, async () => {
-        const remote = options.mayBeRemote === true && isBase(id) ? blobs.remote(id) : undefined;
-        if (remote !== undefined && !mustChange(id, remote, options)) return remote;
+        if (options.compression === 'estargz') return asEstargz(id, options, signal);
+        const remote = options.mayBeRemote === true ? blobs.remote(id) : undefined;
+        if (remote !== undefined && mayStayRemote(id, remote, options)) return remote;
         const known = packings.get(key) ?? (await blobs.local(id, signal));
-        if (known !== undefined && (packings.has(key) || !mustChange(id, known, options))) return known;
+        const isRight = packings.has(key) || options.asIs === true;
+        if (known !== undefined && (isRight || !mustChange(id, known, options))) return known;
         if (known !== undefined && isBase(id)) {
-          const blob = await recompressed(known, options, signal);
+          const blob = await recompressed(known, tarForm(options), signal);
           packings.set(key, blob);
           return blob;
         }
         const snapshot = await store.snapshot(id, signal);
         const tree = await store.tree(id, signal);
-        return pack(id, tree, (entry) => store.fileIn(snapshot, entry.path), { ...options, signal });
+        return pack(id, tree, (entry) => store.fileIn(snapshot, entry.path), {
+          ...tarForm(options),
+          signal,
+        });
       });
     },
 
@@ -274,7 +296,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
           });
         }
         if (!layer.snapshot && layer.blob !== undefined && (row === undefined || !isHere(row))) {
-          await pack(id, layer.tree, layer.content, { ...layer.blob, signal });
+          await pack(id, layer.tree, layer.content, { ...tarForm(layer.blob), signal });
         }
         return id;
       });
@@ -292,9 +314,16 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   };
   return store;
 
+  /** A base image's layers stay as they came unless told otherwise. */
+  async function asEstargz(id: LayerId, options: BlobOptions, signal: AbortSignal): Promise<LayerBlob> {
+    const { level, force, mayBeRemote = false } = options;
+    if (isBase(id) && force !== true) return store.blob(id, { ...tarForm(options), mayBeRemote }, signal);
+    return estargzOf(await store.blob(id, tarForm(options), signal), { level, signal });
+  }
+
   async function recompressed(
     blob: LayerBlob,
-    options: BlobOptions,
+    options: TarBlobOptions,
     signal: AbortSignal,
   ): Promise<LayerBlob> {
     const { recompress } = await import('../layer/recompress.ts');
@@ -314,7 +343,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   }
 }
 
-interface PackContext extends BlobOptions {
+interface PackContext extends TarBlobOptions {
   readonly signal: AbortSignal;
 }
 

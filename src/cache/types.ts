@@ -86,6 +86,8 @@ export interface LayerRow {
   /** Bytes. */
   readonly blobSize?: number;
   readonly mediaType?: string;
+  /** Of the blob's descriptor, where it came with an image. */
+  readonly annotations?: Readonly<Record<string, string>>;
   /** Bytes of the uncompressed tar. */
   readonly tarSize?: number;
   /** Name in `snapshots/`. */
@@ -102,6 +104,9 @@ export interface LayerRow {
 /** Fields of a layer to set; absent ones stay, `null` clears. */
 export type LayerChange = {
   readonly [K in keyof Omit<LayerRow, 'id' | 'createdMs'>]?: LayerRow[K] | null;
+} & {
+  /** Of a layer that was made on another machine. */
+  readonly createdMs?: number;
 };
 
 export interface LayerRows {
@@ -150,10 +155,23 @@ export interface BaseLayer {
   readonly origin: LayerOrigin | undefined;
 }
 
-/** Where the blob of a base layer can be had again. JSON-safe: it is kept with the layer. */
+/** Where the blob of a base layer or of a shared cache can be had again. JSON-safe: it is kept with the layer. */
 export type LayerOrigin =
   | { readonly type: 'registry'; readonly name: string }
-  | { readonly type: 'layout'; readonly dir: string };
+  | { readonly type: 'layout'; readonly dir: string }
+  | {
+      readonly type: 's3';
+      readonly bucket: {
+        readonly name: string;
+        readonly region: string;
+        readonly endpoint?: string;
+        readonly pathStyle?: boolean;
+      };
+      /** What stands before the digest in the key of a blob. */
+      readonly blobs: string;
+    }
+  /** The blobs of all caches of a repository; the environment says which one that is. */
+  | { readonly type: 'gha' };
 
 /** A blob on its way into the content store. */
 export interface BlobFlight {
@@ -166,6 +184,13 @@ export interface BlobFlight {
 /** Starts to bring a blob into the content store. */
 export type FetchBlob = (origin: LayerOrigin, descriptor: Descriptor, signal: AbortSignal) => BlobFlight;
 
+/** Reads a blob from `offset` to its end; nothing of it is kept. @throws LAYER_UNAVAILABLE, REGISTRY_* */
+export type ReadBlobEnd = (
+  origin: LayerOrigin,
+  descriptor: Descriptor,
+  part: { readonly offset: number; readonly signal: AbortSignal },
+) => Promise<Buffer>;
+
 export interface LayerBlob {
   readonly descriptor: Descriptor;
   readonly diffId: Digest;
@@ -177,8 +202,10 @@ export interface BlobOptions {
   readonly level?: number;
   /** Recompress a layer whose blob has another compression. */
   readonly force?: boolean;
-  /** A base image's layer that is not here and would stay as it is need not be fetched: its `path` leads nowhere. */
+  /** A layer whose blob is elsewhere and would stay as it is need not be fetched: its `path` leads nowhere. */
   readonly mayBeRemote?: boolean;
+  /** A blob that is there already will do, whatever its compression; the rest says how a new one is packed. */
+  readonly asIs?: boolean;
   /** Layers of earlier versions of the step, newest first: their gzip members are reused. */
   readonly previous?: readonly LayerId[];
   readonly onProgress?: (bytes: number) => void;

@@ -1,8 +1,10 @@
 import { statSync } from 'node:fs';
+import { parseCacheFrom, parseCacheTo } from '../build/cache/parse-option.ts';
 import type { BuildOptions, Output } from '../build/options.ts';
 import { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
 import type { ProgressMode } from '../ui/types.ts';
+import { parseAttestFlags } from './attest-flags.ts';
 import { type CallRequest, readCall } from './call-flag.ts';
 import { COMMAND_NAMES } from './commands.ts';
 import { parseCsv } from './csv.ts';
@@ -62,6 +64,8 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
       'Cannot print the digest (-q) and write an output to stdout at once',
     );
   }
+  const [iidFile, metadataFile] = [text('iidfile'), text('metadata-file')];
+  const told = metadataFile ? readMetadataMode(env.BUILDX_METADATA_PROVENANCE) : undefined;
   const options: BuildOptions = {
     context,
     ...readTargets(text('target') ?? '', [...list('tag'), ...outputs.flatMap(({ names }) => names)]),
@@ -70,6 +74,8 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     annotations: readAnnotations(list('annotation'), outputs),
     buildContexts: readBuildContexts(list('build-context')),
     noCache: bool('no-cache'),
+    cacheFrom: list('cache-from').map(parseCacheFrom),
+    cacheTo: list('cache-to').map(parseCacheTo),
     noCacheFilter,
     pull: readPull(text('pull')),
     network: readNetwork(text('network')),
@@ -78,7 +84,13 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     secrets: parseSecrets(list('secret'), env),
     ssh: parseSsh(list('ssh'), env, isSocket),
     allow: list('allow').flatMap(parseCsv),
+    attest: parseAttestFlags({
+      attest: list('attest'),
+      provenance: text('provenance'),
+      sbom: text('sbom'),
+    }),
     explain: bool('explain'),
+    ...(told === undefined ? {} : { resultProvenance: told }),
     ...(bool('locked') ? { locked: true } : {}),
     ...(file === undefined || file === '-' ? {} : { dockerfile: file }),
     ...given(
@@ -94,7 +106,6 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     ...(outputs.length === 0 ? {} : { outputs: outputs.map(({ output }): Output => output) }),
   };
   const call = readCall({ call: text('call') ?? text('print'), check: bool('check'), fix: bool('fix') });
-  const [iidFile, metadataFile] = [text('iidfile'), text('metadata-file')];
   return {
     options,
     dockerfileOnStdin: file === '-',
@@ -132,7 +143,7 @@ function readProgress(mode: string): BuildRequest['progress'] {
   return oneOf('--progress', mode, PROGRESS);
 }
 
-function readPull(value: string | undefined): (typeof PULL)[number] {
+export function readPull(value: string | undefined): (typeof PULL)[number] {
   if (value === undefined || value === 'false') return 'missing';
   return value === 'true' ? 'always' : oneOf('--pull', value, PULL);
 }
@@ -217,6 +228,12 @@ function readBuildContexts(values: readonly string[]): Record<string, string> {
     contexts[name] = text;
   }
   return contexts;
+}
+
+/** How much of the provenance the metadata file tells. */
+function readMetadataMode(value: string | undefined): 'min' | 'max' | undefined {
+  if (value === 'max') return 'max';
+  return value === undefined || ['', 'min', 'true', '1'].includes(value) ? 'min' : undefined;
 }
 
 function readJobs(value: string): number {

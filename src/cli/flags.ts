@@ -13,9 +13,7 @@ export const GLOBAL_FLAGS: readonly Flag[] = [
   { name: 'help', short: 'h', kind: 'bool', help: 'show the help of a command' },
 ];
 
-const NO_ATTESTATIONS = 'this version makes no attestations';
 const NO_RESOURCES = 'this version does not limit the resources of RUN steps';
-const NO_CACHE_TRANSFER = 'this version keeps its cache in the local store only';
 
 export const BUILD_FLAGS: readonly Flag[] = [
   {
@@ -54,7 +52,13 @@ export const BUILD_FLAGS: readonly Flag[] = [
     help: 'DIR, URL, docker-image://REF, oci-layout://DIR',
   },
   { name: 'add-host', kind: 'list', value: 'HOST:IP', help: 'entry of /etc/hosts in RUN' },
-  { name: 'network', kind: 'string', value: 'MODE', help: 'network of RUN: default, none or host' },
+  {
+    name: 'network',
+    kind: 'string',
+    value: 'MODE',
+    choices: ['default', 'none', 'host'],
+    help: 'network of RUN: default, none or host',
+  },
   { name: 'ulimit', kind: 'list', value: 'N=S[:H]', help: 'limit of RUN, e.g. nofile=1024:4096' },
   {
     name: 'secret',
@@ -75,6 +79,18 @@ export const BUILD_FLAGS: readonly Flag[] = [
     help: 'network.host, security.insecure, device[=NAME]',
   },
   { name: 'shm-size', kind: 'string', value: 'SIZE', help: 'size of /dev/shm in RUN, e.g. 128m' },
+  {
+    name: 'cache-from',
+    kind: 'list',
+    value: 'SPEC',
+    help: 'shared cache to look in: REF; type=local,src=DIR…',
+  },
+  {
+    name: 'cache-to',
+    kind: 'list',
+    value: 'SPEC',
+    help: 'shared cache to write: type=registry,ref=REF,mode=max',
+  },
   { name: 'no-cache', kind: 'bool', help: 'run every step anew' },
   { name: 'no-cache-filter', kind: 'list', value: 'STAGES', help: 'run the steps of these stages anew' },
   {
@@ -82,6 +98,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     kind: 'optional',
     value: 'WHEN',
     bare: 'always',
+    choices: ['missing', 'always', 'newer', 'never'],
     help: 'missing (default), always, newer or never',
   },
   {
@@ -93,10 +110,31 @@ export const BUILD_FLAGS: readonly Flag[] = [
   },
   { name: 'push', kind: 'bool', help: 'push to where the names say: -o type=registry' },
   { name: 'load', kind: 'bool', help: 'load into the Docker or Podman daemon: -o type=docker' },
-  { name: 'progress', kind: 'string', value: 'MODE', help: 'auto, tty, plain, grouped, github, gitlab, …' },
+  {
+    name: 'progress',
+    kind: 'string',
+    value: 'MODE',
+    choices: ['auto', 'tty', 'plain', 'grouped', 'github', 'gitlab', 'rawjson', 'quiet'],
+    help: 'auto, tty, plain, grouped, github, gitlab, …',
+  },
   { name: 'quiet', short: 'q', kind: 'bool', help: 'print only the digest' },
   { name: 'iidfile', kind: 'string', value: 'FILE', help: 'write the image id to a file' },
   { name: 'metadata-file', kind: 'string', value: 'FILE', help: 'write facts about the result as JSON' },
+  {
+    name: 'provenance',
+    kind: 'optional',
+    value: 'SPEC',
+    bare: 'true',
+    help: 'say how the image was built: mode=min or max, …',
+  },
+  {
+    name: 'sbom',
+    kind: 'optional',
+    value: 'SPEC',
+    bare: 'true',
+    help: 'say what is in the image: format=spdx or cyclonedx',
+  },
+  { name: 'attest', kind: 'list', value: 'SPEC', help: 'the same: type=provenance,… or type=sbom,…' },
   { name: 'jobs', kind: 'string', value: 'N', help: 'RUN steps at a time (default: cores)' },
   { name: 'locked', kind: 'bool', help: 'hold images, URLs and git refs to Dockerfile.lock' },
   { name: 'explain', kind: 'bool', help: 'say for each step that ran why it was not cached' },
@@ -111,11 +149,6 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'isolation', kind: 'string', refused: 'there is one kind of isolation', accepts: ['default'] },
   { name: 'watch', kind: 'bool', refused: 'this version does not watch files', accepts: ['false'] },
   { name: 'debug-shell', kind: 'bool', refused: 'this version opens no shell in a step', accepts: ['false'] },
-  { name: 'cache-from', kind: 'list', refused: NO_CACHE_TRANSFER },
-  { name: 'cache-to', kind: 'list', refused: NO_CACHE_TRANSFER },
-  { name: 'attest', kind: 'list', refused: NO_ATTESTATIONS },
-  { name: 'sbom', kind: 'optional', bare: 'true', refused: NO_ATTESTATIONS, accepts: ['false'] },
-  { name: 'provenance', kind: 'optional', bare: 'true', refused: NO_ATTESTATIONS, accepts: ['false'] },
   { name: 'policy', kind: 'list', refused: 'this version evaluates no source policies' },
   {
     name: 'builder',

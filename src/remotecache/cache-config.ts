@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { OcibuildError } from '../errors/error.ts';
 import { isDigest } from '../image/digest.ts';
 import type { Descriptor } from '../image/types.ts';
@@ -46,13 +45,11 @@ function layerFields({ id, diffId, descriptor, tarSize, createdMs }: CachedLayer
   };
 }
 
-function bare({ mediaType, digest, size }: Descriptor): Descriptor {
-  return { mediaType, digest, size };
-}
-
-/** Tells that a value changed without telling it: arguments of intermediate stages are in no image. */
-export function hiddenValue(value: string): string {
-  return `#${createHash('sha256').update(value).digest('hex').slice(0, 16)}`;
+/** Annotations tell what a blob is: the table of contents of eStargz. */
+function bare({ mediaType, digest, size, annotations = {} }: Descriptor): Descriptor {
+  const sorted = Object.entries(annotations).sort(([a], [b]) => (a < b ? -1 : 1));
+  const about = sorted.length === 0 ? {} : { annotations: Object.fromEntries(sorted) };
+  return { mediaType, digest, size, ...about };
 }
 
 /**
@@ -129,8 +126,11 @@ function readIngredient({ name, value }: Json): { name: string; value: string } 
 
 function readDescriptor(value: unknown): Descriptor | undefined {
   if (!isObject(value)) return undefined;
-  const { mediaType, digest, size } = value;
-  return isText(mediaType) && isDigest(digest) && isCount(size) ? { mediaType, digest, size } : undefined;
+  const { mediaType, digest, size, annotations } = value;
+  if (!isText(mediaType) || !isDigest(digest) || !isCount(size)) return undefined;
+  if (annotations === undefined) return { mediaType, digest, size };
+  if (!isObject(annotations) || !Object.values(annotations).every(isText)) return undefined;
+  return { mediaType, digest, size, annotations: annotations as Record<string, string> };
 }
 
 function isObject(value: unknown): value is Json {

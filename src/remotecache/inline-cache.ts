@@ -21,11 +21,10 @@ interface InlineCache {
 }
 
 /** Without the cache of an image that it was built on: its indexes mean other layers. */
-export function withoutInlineCache<T extends ImageConfig>({
-  [FIELD]: _,
-  ...config
-}: T): Omit<T, typeof FIELD> {
-  return config;
+export function withoutInlineCache(config: ImageConfig): ImageConfig {
+  if (config[FIELD] === undefined) return config;
+  const { [FIELD]: _, ...rest } = config;
+  return rest as ImageConfig;
 }
 
 export interface InlineImage {

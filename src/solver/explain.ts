@@ -1,4 +1,12 @@
+import { digestOf } from '../llb/definition.ts';
 import type { Ingredient } from './types.ts';
+
+const HIDDEN = /^#[0-9a-f]{16}$/;
+
+/** Stands for a value in a record that leaves this machine: it tells that the value changed, but not what it was. */
+export function hiddenValue(value: string): string {
+  return HIDDEN.test(value) ? value : `#${digestOf(value).slice('sha256:'.length, 'sha256:'.length + 16)}`;
+}
 
 /** Names that say nothing to a person when they are the only ones that differ. */
 const TECHNICAL = /^(input \d+|rootfs|op)$/;
@@ -20,7 +28,7 @@ export function explainMiss(
   const technical: string[] = [];
   for (const [name, value] of fresh) {
     const was = old.get(name);
-    if (was === value) continue;
+    if (was === value || was === hiddenValue(value)) continue;
     const line = describe(name, was, value);
     if (TECHNICAL.test(name)) technical.push(line);
     else changes.push(line);
@@ -37,7 +45,7 @@ function describe(name: string, was: string | undefined, is: string | undefined)
     return name === 'op' ? 'the instruction changed' : 'a step that it builds on changed';
   if (was === undefined) return `${name} is new`;
   if (is === undefined) return `${name} is gone`;
-  return short(was) && short(is) ? `${name}: "${was}" → "${is}"` : `${name} changed`;
+  return short(was) && short(is) && !HIDDEN.test(was) ? `${name}: "${was}" → "${is}"` : `${name} changed`;
 }
 
 function short(value: string): boolean {

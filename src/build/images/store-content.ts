@@ -6,19 +6,26 @@ import { fileSink } from '../../exporter/target.ts';
 import { isImageConfig, MAX_DOCUMENT_BYTES, parseConfig, parseDocument } from '../../image/manifest.ts';
 import { formatPlatform } from '../../image/platform.ts';
 import { parseReference } from '../../image/reference.ts';
-import type { Descriptor } from '../../image/types.ts';
+import type { Descriptor, Digest } from '../../image/types.ts';
 import { openPart } from '../../transfer/file-part.ts';
 import { moveBlob } from '../../transfer/move-blob.ts';
 import type { ContentSource, ImageTarget } from '../../transfer/types.ts';
 import type { Engine } from '../engine.ts';
 
-/** The store as the source of a transfer. A base layer that was never needed here is fetched only when its bytes must
- * move: a registry that has it in another repository mounts it. */
-export function storeContent(engine: Engine): ContentSource {
+/**
+ * The store as the source of a transfer. A layer that was never needed here is fetched only when its bytes must move: a
+ * registry that has it in another repository mounts it.
+ * @param origins places of blobs that are no layers
+ */
+export function storeContent(
+  engine: Engine,
+  origins: ReadonlyMap<Digest, LayerOrigin> = new Map(),
+): ContentSource {
   const originOf = ({ digest }: Descriptor): LayerOrigin | undefined =>
-    engine.rows.list().find((row) => row.blobDigest === digest && row.origin !== undefined)?.origin as
+    origins.get(digest) ??
+    (engine.rows.list().find((row) => row.blobDigest === digest && row.origin !== undefined)?.origin as
       | LayerOrigin
-      | undefined;
+      | undefined);
   return {
     async readBytes(descriptor) {
       if (engine.content.stat(descriptor.digest) !== undefined) {

@@ -1,13 +1,18 @@
 import { assembleIndex } from '../../exporter/image-writer.ts';
-import type { ExportImage, ExportSet } from '../../exporter/types.ts';
+import type { ExportAttestation, ExportImage, ExportSet } from '../../exporter/types.ts';
 import type { ImageFormat } from '../../image/media-types.ts';
-import type { Digest } from '../../image/types.ts';
+import type { Digest, ImageConfig } from '../../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
+import { inlineField, withoutInlineCache } from '../../remotecache/inline-cache.ts';
+import type { CachedRecord } from '../../remotecache/types.ts';
 import type { Engine } from '../engine.ts';
 import type { PlannedImage, TargetGraph } from '../graph.ts';
 import type { NormalOptions } from '../normalise.ts';
+import { CACHE_SALT } from '../version.ts';
 import { annotationsOf } from './annotations.ts';
 import { assembleResult } from './assemble.ts';
+import { carriesAttestations } from './attest-options.ts';
+import type { Attester } from './attester.ts';
 import { clampTimes } from './clamp-times.ts';
 import { blobOptions, type ImageOutput } from './image-outputs.ts';
 
@@ -18,32 +23,55 @@ export interface ImageContext {
   readonly layersOf: (root: Digest | undefined) => readonly LayerId[];
   readonly signal: AbortSignal;
   readonly nowMs: number;
+  /** What the configs of the images get to share as a cache. */
+  readonly inlineRecords?: readonly CachedRecord[];
+  /** Where something is to be said about the images. */
+  readonly attester: Attester | undefined;
 }
 
 /** The images of one target as an output wants them, with an index over them where there is to be one. */
 export async function makeSet(
-  { images }: TargetGraph,
+  { images, target }: TargetGraph,
   output: ImageOutput,
   context: ImageContext,
 ): Promise<ExportSet> {
-  const { indexed, annotations } = context.options;
+  const { annotations, attest, indexed } = context.options;
+  const attester = carriesAttestations(output, attest) ? context.attester : undefined;
+  const form: Form = { output, format: attester === undefined ? formatOf(output) : 'oci' };
   const made: ExportImage[] = [];
+  const attestations: ExportAttestation[] = [];
   // One after the other: each packs its layers side by side already.
-  for (const image of images) made.push(await makeImage(image, output, context));
+  for (const planned of images) {
+    const { image, layers } = await makeImage(planned, form, context);
+    made.push(image);
+    if (attester === undefined) continue;
+    const names = target.names.map(({ normal }) => normal);
+    attestations.push(
+      await attester.manifest({ planned, layers, names, stage: target.stage }, image, output),
+    );
+  }
   const [only] = made;
-  if (only !== undefined && !indexed) return { top: only.manifest, images: made };
+  if (only !== undefined && !indexed && attester === undefined) return { top: only.manifest, images: made };
   return assembleIndex(made, {
     index: annotationsOf(annotations, 'index'),
     descriptor: annotationsOf(annotations, 'index-descriptor'),
-    format: formatOf(output),
+    format: form.format,
+    attestations,
   });
+}
+
+interface Form {
+  readonly output: ImageOutput;
+  /** OCI's where there are attestations: Docker's lists know of none. */
+  readonly format: ImageFormat;
 }
 
 async function makeImage(
   { platform, front }: PlannedImage,
-  output: ImageOutput,
-  { engine, options, layersOf, signal, nowMs }: ImageContext,
-): Promise<ExportImage> {
+  { output, format }: Form,
+  context: ImageContext,
+): Promise<{ readonly image: ExportImage; readonly layers: readonly LayerId[] }> {
+  const { engine, options, layersOf, signal, nowMs } = context;
   const how = blobOptions(output);
   const given = layersOf(front.target);
   const base = given.length - newLayers(front);
@@ -57,19 +85,35 @@ async function makeImage(
       : given;
   const packed = layers.filter((id) => id !== EMPTY_LAYER);
   const blobs = await Promise.all(packed.map((id) => engine.layers.blob(id, how, signal)));
-  return assembleResult(front, {
-    layers,
-    blobs,
-    rows: engine.rows,
-    epochSec: options.epochSec,
-    nowMs,
-    platform,
-    format: formatOf(output),
-    annotations: {
-      manifest: annotationsOf(options.annotations, 'manifest', platform),
-      descriptor: annotationsOf(options.annotations, 'manifest-descriptor', platform),
+  const image = assembleResult(
+    { ...front, config: configOf(front, packed, context) },
+    {
+      layers,
+      blobs,
+      rows: engine.rows,
+      epochSec: options.epochSec,
+      nowMs,
+      platform,
+      format,
+      annotations: {
+        manifest: annotationsOf(options.annotations, 'manifest', platform),
+        descriptor: annotationsOf(options.annotations, 'manifest-descriptor', platform),
+      },
     },
-  });
+  );
+  return { image, layers };
+}
+
+/** The cache that a base image carries is its own; this image gets one where that was asked for. */
+function configOf(
+  { config }: PlannedImage['front'],
+  ids: readonly LayerId[],
+  { engine, inlineRecords }: Pick<ImageContext, 'engine' | 'inlineRecords'>,
+): ImageConfig {
+  const own = withoutInlineCache(config);
+  if (inlineRecords === undefined) return own;
+  const createdMs = (id: LayerId): number | undefined => engine.rows.get(id)?.createdMs;
+  return { ...own, ...inlineField({ salt: CACHE_SALT, records: inlineRecords }, { ids, createdMs }) };
 }
 
 /** How many layers, empty ones too, stand above the base's. */
