@@ -9,6 +9,8 @@ export interface Flag {
   /** What the value is called in the help. */
   readonly value?: string;
   readonly bare?: string;
+  /** All values that it takes, or the usual ones: offered by shells. */
+  readonly choices?: readonly string[];
   /** One line for the help; absent: known, but not shown. */
   readonly help?: string;
   /** Why the flag is refused. */

@@ -1,0 +1,72 @@
+/** What a shell loads. Each script asks `ocibuild __complete WORD…` for what fits; paths are the shell's own business. */
+export const COMPLETION_SCRIPTS: Readonly<Record<'bash' | 'zsh' | 'fish', string>> = {
+  // Bash splits words at ":" and "=": the line is split anew, and what stands before the last of them is taken off.
+  bash: `# bash completion for ocibuild; to load it: source <(ocibuild completion bash)
+_ocibuild() {
+  local line=\${COMP_LINE:0:COMP_POINT} words cur part directive item
+  local -a found
+  read -ra words <<<"$line"
+  [[ $line == *[[:space:]] ]] && words+=("")
+  cur=\${words[-1]}
+  mapfile -t found < <("\${words[0]}" __complete "\${words[@]:1}" 2>/dev/null)
+  COMPREPLY=()
+  ((\${#found[@]} > 0)) || return 0
+  directive=\${found[-1]}
+  unset 'found[-1]'
+  part=\${cur##*[:=]}
+  for item in "\${found[@]}"; do
+    item=\${item%%$'\\t'*}
+    COMPREPLY+=("\${item#"\${cur%"$part"}"}")
+  done
+  case $directive in
+    :files) compopt -o filenames 2>/dev/null; mapfile -t -O "\${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$part") ;;
+    :dirs) compopt -o filenames 2>/dev/null; mapfile -t -O "\${#COMPREPLY[@]}" COMPREPLY < <(compgen -d -- "$part") ;;
+  esac
+}
+complete -F _ocibuild ocibuild
+`,
+  zsh: `#compdef ocibuild
+# zsh completion for ocibuild; to load it: source <(ocibuild completion zsh)
+_ocibuild() {
+  local -a found items
+  local line directive
+  found=("\${(@f)$("\${words[1]}" __complete "\${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
+  directive=\${found[-1]}
+  for line in "\${(@)found[1,-2]}"; do
+    if [[ $line == *$'\\t'* ]]; then
+      items+=("\${\${line%%$'\\t'*}//:/\\\\:}:\${line#*$'\\t'}")
+    else
+      items+=("\${line//:/\\\\:}")
+    fi
+  done
+  (( \${#items} )) && _describe -o 'ocibuild' items
+  case $directive in
+    :files) _files ;;
+    :dirs) _files -/ ;;
+  esac
+}
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+  _ocibuild "$@"
+else
+  compdef _ocibuild ocibuild
+fi
+`,
+  fish: `# fish completion for ocibuild; to load it: ocibuild completion fish | source
+function __ocibuild_complete
+    set -l tokens (commandline -opc)
+    set -l word (commandline -ct)
+    for line in ($tokens[1] __complete $tokens[2..-1] $word 2>/dev/null)
+        switch $line
+            case ':none'
+            case ':files'
+                __fish_complete_path $word
+            case ':dirs'
+                __fish_complete_directories $word ''
+            case '*'
+                echo $line
+        end
+    end
+end
+complete -c ocibuild -f -a '(__ocibuild_complete)'
+`,
+};
