@@ -86,3 +86,49 @@ export interface CacheWriteOptions {
 
 /** Reads blobs of one kind of origin. */
 export type OriginReader = (origin: LayerOrigin, descriptor: Descriptor, signal: AbortSignal) => OpenPart;
+
+/** A cache in a bucket of S3, or of a service that speaks its protocol. */
+export interface S3CacheOptions {
+  /** @default AWS_BUCKET */
+  readonly bucket?: string;
+  /** @default AWS_REGION, AWS_DEFAULT_REGION, then the profile's */
+  readonly region?: string;
+  /** Before the two other prefixes. */
+  readonly prefix?: string;
+  /** @default blobs/ */
+  readonly blobsPrefix?: string;
+  /** @default manifests/ */
+  readonly manifestsPrefix?: string;
+  /** One or more, with ";" between them: all are read, all are written. @default ocibuild */
+  readonly name?: string;
+  /** Of a service that is not AWS. @default AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL */
+  readonly endpointUrl?: string;
+  /** `https://HOST/BUCKET/KEY` instead of `https://BUCKET.HOST/KEY`. @default false */
+  readonly usePathStyle?: boolean;
+  /** Needs `secretAccessKey`. @default what AWS's own tools find in the environment */
+  readonly accessKeyId?: string;
+  readonly secretAccessKey?: string;
+  readonly sessionToken?: string;
+  /** Blobs that are older are made young again when a cache still needs them, as Go writes a duration. @default 24h */
+  readonly touchRefresh?: string;
+  /** Parts that are sent at once; each is 8 MiB in memory. @default 4 */
+  readonly uploadParallelism?: number;
+  /** @default 3 */
+  readonly retryMaxAttempts?: number;
+}
+
+/** A cache in GitHub's cache service. */
+export interface GhaCacheOptions {
+  /** Of the first protocol. @default ACTIONS_CACHE_URL */
+  readonly url?: string;
+  /** Of the second protocol. @default ACTIONS_RESULTS_URL */
+  readonly urlV2?: string;
+  /** 1 or 2. @default 2 where ACTIONS_CACHE_SERVICE_V2 is set or there is no address of the first */
+  readonly version?: number;
+  /** @default ACTIONS_RUNTIME_TOKEN */
+  readonly token?: string;
+  /** Caches of one repository and branch that do not replace each other. @default ocibuild */
+  readonly scope?: string;
+  /** Of the whole import or export, as Go writes a duration. @default 10m */
+  readonly timeout?: string;
+}

@@ -37,6 +37,14 @@ const IMPORTERS: Importers = {
     const { createLocalImporter } = await import('../../remotecache/local-cache.ts');
     return createLocalImporter(option, { cwd });
   },
+  async s3(option, { env }) {
+    const { createS3Importer } = await import('../../remotecache/s3-cache.ts');
+    return createS3Importer(option, { env });
+  },
+  async gha(option, { env }) {
+    const { createGhaImporter } = await import('../../remotecache/gha-cache.ts');
+    return createGhaImporter(option, { env });
+  },
 };
 
 const EXPORTERS: Exporters = {
@@ -47,6 +55,14 @@ const EXPORTERS: Exporters = {
   async local(option, { cwd }) {
     const { createLocalExporter } = await import('../../remotecache/local-cache.ts');
     return createLocalExporter(option, { cwd });
+  },
+  async s3(option, { env }) {
+    const { createS3Exporter } = await import('../../remotecache/s3-cache.ts');
+    return createS3Exporter(option, { env });
+  },
+  async gha(option, { env }) {
+    const { createGhaExporter } = await import('../../remotecache/gha-cache.ts');
+    return createGhaExporter(option, { env });
   },
 };
 

@@ -22,6 +22,29 @@ const DOCUMENTS: Attributes = {
   'oci-mediatypes': ['ociMediaTypes', 'bool'],
 };
 
+const S3: Attributes = {
+  bucket: ['bucket', 'text'],
+  region: ['region', 'text'],
+  prefix: ['prefix', 'text'],
+  blobs_prefix: ['blobsPrefix', 'text'],
+  manifests_prefix: ['manifestsPrefix', 'text'],
+  name: ['name', 'text'],
+  endpoint_url: ['endpointUrl', 'text'],
+  use_path_style: ['usePathStyle', 'bool'],
+  access_key_id: ['accessKeyId', 'text'],
+  secret_access_key: ['secretAccessKey', 'text'],
+  session_token: ['sessionToken', 'text'],
+  retry_max_attempts: ['retryMaxAttempts', 'count'],
+};
+const GHA: Attributes = {
+  url: ['url', 'text'],
+  url_v2: ['urlV2', 'text'],
+  version: ['version', 'count'],
+  token: ['token', 'text'],
+  scope: ['scope', 'text'],
+  timeout: ['timeout', 'text'],
+};
+
 /** What `--cache-from` takes for each type. */
 const FROM: Readonly<Record<CacheFrom['type'], Attributes>> = {
   registry: { ref: ['ref', 'text', 'required'] },
@@ -30,6 +53,8 @@ const FROM: Readonly<Record<CacheFrom['type'], Attributes>> = {
     tag: ['tag', 'text'],
     digest: ['digest', 'text'],
   },
+  s3: S3,
+  gha: GHA,
 };
 
 /** What `--cache-to` takes for each type. */
@@ -42,6 +67,13 @@ const TO: Readonly<Record<CacheTo['type'], Attributes>> = {
     ...CONTENT,
     ...DOCUMENTS,
   },
+  s3: {
+    ...S3,
+    touch_refresh: ['touchRefresh', 'text'],
+    upload_parallelism: ['uploadParallelism', 'count'],
+    ...CONTENT,
+  },
+  gha: { ...GHA, ...CONTENT },
   inline: {},
 };
 

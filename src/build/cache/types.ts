@@ -1,4 +1,5 @@
 import type { Compression } from '../../image/types.ts';
+import type { GhaCacheOptions, S3CacheOptions } from '../../remotecache/types.ts';
 
 /** A cache to read from. */
 export type CacheFrom =
@@ -15,7 +16,9 @@ export type CacheFrom =
       readonly tag?: string;
       /** Of the cache's manifest, instead of a tag. */
       readonly digest?: string;
-    };
+    }
+  | ({ readonly type: 's3' } & S3CacheOptions)
+  | ({ readonly type: 'gha' } & GhaCacheOptions);
 
 /** A cache to write to. */
 export type CacheTo =
@@ -30,6 +33,8 @@ export type CacheTo =
       readonly reset?: boolean;
     } & CacheDocuments &
       CacheContent)
+  | ({ readonly type: 's3' } & S3CacheOptions & CacheContent)
+  | ({ readonly type: 'gha' } & GhaCacheOptions & CacheContent)
   /** In the config of the image that is built: the layers of the image only. */
   | { readonly type: 'inline' };
 

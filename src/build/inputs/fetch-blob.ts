@@ -7,6 +7,8 @@ import type { Descriptor, Digest } from '../../image/types.ts';
 import type { Growth } from '../../layer/growing-file.ts';
 import { errnoOf } from '../../util/atomic-fs.ts';
 import { type BatchWriter, createBatchWriter } from '../../util/batch-writer.ts';
+import { createCacheServices } from '../cache/services.ts';
+import type { CacheFrom, CacheTo } from '../cache/types.ts';
 import { type BlobRegistry, originName, readOrigin } from './origins.ts';
 
 export interface BlobFetcherDeps {
@@ -14,6 +16,8 @@ export interface BlobFetcherDeps {
   readonly registry: () => Promise<BlobRegistry>;
   /** Credentials and endpoints that no origin names. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The caches that the build was told of, for the same. */
+  readonly caches?: readonly (CacheFrom | CacheTo)[];
   readonly onProgress: (descriptor: Descriptor, bytes: number) => void;
 }
 
@@ -29,7 +33,8 @@ const BATCH_BYTES = 512 << 10;
 
 /** Brings a layer's blob from where its image came from into the store; digest and size are checked on the way. */
 export function createBlobFetcher(deps: BlobFetcherDeps): FetchBlob {
-  const { registry, env = {} } = deps;
+  const { registry, env = {}, caches = [] } = deps;
+  const services = createCacheServices({ env, caches });
 
   async function fetch(
     origin: LayerOrigin,
@@ -40,7 +45,7 @@ export function createBlobFetcher(deps: BlobFetcherDeps): FetchBlob {
     const hash = createHash('sha256');
     let bytes = 0;
     try {
-      for await (const chunk of await readOrigin(origin, descriptor, { registry, env, signal })) {
+      for await (const chunk of await readOrigin(origin, descriptor, { registry, services, signal })) {
         throwIfAborted(signal);
         bytes += chunk.length;
         if (bytes > size)

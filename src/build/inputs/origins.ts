@@ -4,6 +4,7 @@ import { openLayout } from '../../image/layout.ts';
 import { parseReference, type Reference } from '../../image/reference.ts';
 import type { Descriptor } from '../../image/types.ts';
 import type { Fetcher } from '../../registry/types.ts';
+import type { CacheServices } from '../cache/services.ts';
 
 /** The part of a registry's client that downloads. */
 export interface BlobRegistry {
@@ -13,8 +14,8 @@ export interface BlobRegistry {
 /** What origins are read with. */
 export interface OriginContext {
   readonly registry: () => Promise<BlobRegistry>;
-  /** Credentials and endpoints that no origin names. */
-  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Services that need credentials which no origin names. */
+  readonly services: CacheServices;
   readonly signal: AbortSignal;
 }
 
@@ -35,6 +36,12 @@ const READERS: {
   async registry({ name }, descriptor, { registry, signal }) {
     return (await registry()).fetcher(parseReference(name)).fetchBlob(descriptor, { signal });
   },
+  async s3(origin, descriptor, { services, signal }) {
+    return (await services.s3())(origin, descriptor, signal);
+  },
+  async gha(_, descriptor, { services, signal }) {
+    return (await services.gha())(descriptor, signal);
+  },
 };
 
 /** The bytes of a layer's blob; size and digest are for the caller to check. */
@@ -54,6 +61,10 @@ export function originName(origin: LayerOrigin): string {
       return `layout "${origin.dir}"`;
     case 'registry':
       return `"${origin.name}"`;
+    case 's3':
+      return `bucket "${origin.bucket.name}"`;
+    case 'gha':
+      return 'the GitHub cache';
   }
 }
 
