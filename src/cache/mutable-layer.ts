@@ -18,13 +18,8 @@ export function createMutableLayer(
   const dir = root.tempPath();
   const [upper, work] = [join(dir, 'fs'), join(dir, 'work')];
   mkdirSync(dir, { mode: 0o700 });
-  mkdirSync(upper);
+  makeUpper(upper, lower);
   mkdirSync(work);
-  // overlay shows the attributes of the uppermost root directory.
-  const top = lower.at(-1);
-  const { mode, uid, gid } = top === undefined ? { mode: 0o755, uid: 0, gid: 0 } : statSync(top);
-  chmodSync(upper, mode & 0o7777);
-  if (uid !== 0 || gid !== 0) chownSync(upper, uid, gid);
   return {
     upper,
     work,
@@ -43,4 +38,14 @@ export function createMutableLayer(
       root.discard(dir);
     },
   };
+}
+
+/** Makes the directory that an overlay on top of `lower` (base first) writes to. */
+export function makeUpper(path: string, lower: readonly string[]): void {
+  mkdirSync(path);
+  // overlay shows the attributes of the uppermost root directory.
+  const top = lower.at(-1);
+  const { mode, uid, gid } = top === undefined ? { mode: 0o755, uid: 0, gid: 0 } : statSync(top);
+  chmodSync(path, mode & 0o7777);
+  if (uid !== 0 || gid !== 0) chownSync(path, uid, gid);
 }

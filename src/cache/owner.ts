@@ -12,6 +12,11 @@ export function currentOwner(): Owner {
   return { pid: process.pid, startTime: readStat(process.pid)?.startTime ?? '0' };
 }
 
+/** Start time of a process that lives. */
+export function startTimeOf(pid: number): string | undefined {
+  return readStat(pid)?.startTime;
+}
+
 /** False only when it is certain that the process has ended. */
 export function isAlive(owner: Owner): boolean {
   const stat = readStat(owner.pid);

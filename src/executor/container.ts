@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
@@ -11,7 +11,9 @@ import type { OutputPart, WorkerSetup } from './protocol.ts';
 import { prepareRoot } from './rootfs.ts';
 import { globalArgs, startFailure } from './runtime.ts';
 import { runtimeSpec } from './spec.ts';
-import type { ExitStatus, ProcessSpec } from './types.ts';
+import { openTerminal, type Terminal } from './terminal.ts';
+import type { ContainerSettings, ExitStatus, ProcessSpec } from './types.ts';
+import { watchStart } from './watch-start.ts';
 
 /** One step on its way. */
 export interface Container {
@@ -28,6 +30,8 @@ export interface ContainerDeps {
   readonly emulation: Emulation;
   onOutput(parts: readonly OutputPart[]): void;
   onStarted(pid: number): void;
+  /** Pid of the container's first process, once its program runs. */
+  onRunning(pid: number): void;
 }
 
 const KILL_RETRY_MS = 50;
@@ -38,6 +42,7 @@ const HIGHEST_SIGNAL = 64;
 /** Mounts the root and starts the runtime; synchronous up to the spawn, in the thread that owns the mounts. */
 export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Container {
   const { setup } = deps;
+  refuseLimits(spec, deps.machine);
   const bundle = join(setup.runDir, spec.id);
   const root = prepareRoot(spec, bundle, setup.rootless);
   const pidFile = join(bundle, 'pid');
@@ -46,6 +51,7 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
   const isPrivate = root.configDir !== bundle && setup.runtime.flavour === 'crun';
   const stateDir = isPrivate ? join(root.configDir, 'state') : setup.stateDir;
   let child: ChildProcess;
+  let terminal: Terminal | undefined;
   let { machine } = deps;
   const oomBefore = oomKills(machine.cgroups, machine.selfCgroup);
   try {
@@ -57,7 +63,10 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
       cwd: root.cwd,
       rootPath: join(bundle, 'rootfs'),
       mounts: root.mounts,
-      machine: specMachine(machine, spec.id, spec.security === 'insecure'),
+      machine: specMachine(machine, spec.id, {
+        insecure: spec.security === 'insecure',
+        allCapabilities: spec.container?.addCapabilities.includes('ALL') ?? false,
+      }),
     });
     writeFileSync(join(root.configDir, 'config.json'), JSON.stringify(config), { mode: 0o600 });
     const args = [
@@ -65,17 +74,21 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
       ...['run', '--bundle', root.configDir, '--pid-file', pidFile, spec.id],
     ];
     const [file = '', ...words] = [...(enter ?? []), setup.runtime.path, ...args];
+    terminal = spec.container?.terminal === 'own' ? openTerminal() : undefined;
     child = spawn(file, words, {
       cwd: bundle,
       env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
-      // A process group of its own: Ctrl-C on the terminal reaches us, and we cancel in order.
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      // A process group of its own: Ctrl-C on the terminal reaches us, and we cancel in order. A terminal that the
+      // runtime works on itself needs it in our group, to be told of a new size.
+      detached: spec.container?.terminal !== 'inherit',
+      stdio: stdioOf(spec.container, terminal?.peer),
     });
   } catch (error) {
+    terminal?.close();
     root.release();
     throw error;
   }
+  terminal?.closePeer();
   if (child.pid !== undefined) deps.onStarted(child.pid);
   const output = createOutputBatcher(
     deps.onOutput,
@@ -83,11 +96,19 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
   );
   if (child.stdout) output.attach('stdout', child.stdout);
   if (child.stderr) output.attach('stderr', child.stderr);
+  if (terminal !== undefined) output.attach('stdout', terminal.output);
   const killer = createKiller({ child, pidFile, id: spec.id, runtime: { ...setup, stateDir } });
+
+  const stopWatch =
+    spec.container === undefined
+      ? undefined
+      : watchStart({ child, pidFile, id: spec.id, runtime: setup.runtime, stateDir }, deps.onRunning);
 
   const done = (async (): Promise<ExitStatus> => {
     try {
       const code = await exitCode(child);
+      stopWatch?.();
+      await terminal?.ended;
       reportStartFailure({ code, log, spec, output });
       output.flush();
       const oomKilled = code !== 0 && oomKills(machine.cgroups, machine.selfCgroup) > oomBefore;
@@ -95,6 +116,8 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
       return { code, ...(signal === undefined ? {} : { signal }), ...(oomKilled ? { oomKilled } : {}) };
     } finally {
       killer.stop();
+      stopWatch?.();
+      terminal?.close();
       // A runtime that was killed, or crun when it cannot start, leaves them.
       if (killer.forced()) killCgroups(cgroupDirs(spec.id));
       if (hasCgroups(machine)) removeCgroups(cgroupDirs(spec.id));
@@ -102,6 +125,24 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
     }
   })();
   return { done, kill: killer.kill, taken: output.taken };
+}
+
+function refuseLimits({ container }: ProcessSpec, machine: Machine): void {
+  if (hasCgroups(machine) || Object.keys(container?.limits ?? {}).length === 0) return;
+  throw new OcibuildError(
+    'LIMIT_UNAVAILABLE',
+    `Cannot limit the resources of the container: ${machine.rootless ? 'a normal user has no cgroups here' : 'this machine has no cgroups'}`,
+    { hint: machine.rootless ? 'run it as root, or without the limit' : 'run it without the limit' },
+  );
+}
+
+function stdioOf(container: ContainerSettings | undefined, peer: number | undefined): StdioOptions {
+  if (container === undefined) return ['ignore', 'pipe', 'pipe'];
+  if (peer !== undefined) return [peer, peer, peer];
+  // A pipe that nobody writes to and nobody closes.
+  const stdin = { none: 'ignore', open: 'pipe', inherit: 'inherit' } as const;
+  const output = container.terminal === 'inherit' ? 'inherit' : 'pipe';
+  return [stdin[container.stdin], output, output];
 }
 
 /** Exit code of a child, 128 + n for a signal, after its pipes are read to the end. */

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readlinkSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import { writeError } from '../layer/fs-error.ts';
@@ -48,6 +48,8 @@ function main(port: NonNullable<typeof parentPort>, setup: WorkerSetup): void {
         emulation,
         onOutput: (parts) => sendOutput(spec.id, parts),
         onStarted: (pid) => send({ kind: 'started', id: spec.id, pid }),
+        onRunning: (pid) =>
+          send({ kind: 'running', id: spec.id, container: { pid, mountNamespace: ownMountNamespace() } }),
       });
       running.set(spec.id, container);
       send({ kind: 'exit', id: spec.id, status: await container.done });
@@ -87,6 +89,11 @@ function unshareMounts(): void {
       { cause, hint: 'run it as root, or inside a container with --privileged' },
     );
   }
+}
+
+/** As other processes name it: a thread is found below its process only. */
+function ownMountNamespace(): string {
+  return `/proc/${readlinkSync('/proc/thread-self')}/ns/mnt`;
 }
 
 function toWire(failure: unknown, runDir: string): WireError {

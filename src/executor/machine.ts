@@ -48,8 +48,12 @@ function usableMode(mode: CgroupMode, runtime: Runtime, rootless: boolean): Cgro
   return mode === 'none' && !rootless ? mountCgroupView('unified') : mode;
 }
 
-/** The facts that one step's config needs; devices and capabilities are read only for `insecure`. */
-export function specMachine(machine: Machine, id: string, insecure: boolean): SpecMachine {
+/** The facts that one step's config needs; devices are read only for `insecure`, capabilities also for `--cap-add ALL`. */
+export function specMachine(
+  machine: Machine,
+  id: string,
+  { insecure, allCapabilities }: { readonly insecure: boolean; readonly allCapabilities: boolean },
+): SpecMachine {
   // Without delegation a user namespace may not make cgroups; its steps stay in ours.
   const withCgroup = hasCgroups(machine);
   return {
@@ -60,7 +64,8 @@ export function specMachine(machine: Machine, id: string, insecure: boolean): Sp
     noDeviceControl: !withCgroup && !machine.rootless,
     hasPath: existsSync,
     ...(machine.seccomp === undefined ? {} : { seccomp: machine.seccomp }),
-    capabilities: insecure ? boundingCapabilities(readFileSync('/proc/self/status', 'utf8')) : [],
+    capabilities:
+      insecure || allCapabilities ? boundingCapabilities(readFileSync('/proc/self/status', 'utf8')) : [],
     // A user namespace may not make device nodes, and its steps would fail on the first one.
     devices: insecure && !machine.rootless ? hostDevices('/dev') : [],
   };

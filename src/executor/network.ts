@@ -5,7 +5,7 @@ const PUBLIC_NAMESERVERS = ['8.8.8.8', '8.8.4.4'];
 /** Where a host with systemd-resolved keeps the servers behind its 127.0.0.53 stub. */
 export const SYSTEMD_RESOLV_CONF = '/run/systemd/resolve/resolv.conf';
 
-/** Text of /etc/hosts in a sandbox: localhost with the host name, then the `host:ip` entries in order. */
+/** Text of /etc/hosts in a sandbox: localhost with the host name, where there is one, then the `host:ip` entries in order. */
 export function hostsFile(hostname: string, extraHosts: readonly string[]): string {
   const extra = extraHosts.map((entry) => {
     // The name ends at the first colon or equals sign: an IPv6 address has colons of its own.
@@ -13,7 +13,7 @@ export function hostsFile(hostname: string, extraHosts: readonly string[]): stri
     const address = entry.slice(cut + 1).replace(/^\[(.*)\]$/, '$1');
     return `${address}\t${entry.slice(0, cut)}\n`;
   });
-  return `127.0.0.1\tlocalhost ${hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n${extra.join('')}`;
+  return `${`127.0.0.1\tlocalhost ${hostname}`.trimEnd()}\n::1\tlocalhost ip6-localhost ip6-loopback\n${extra.join('')}`;
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { OcibuildError } from '../errors/error.ts';
 import type { Runtime } from './runtime.ts';
-import type { ExitStatus, ProcessSpec } from './types.ts';
+import type { ExitStatus, ProcessSpec, RunningContainer } from './types.ts';
 
 /** What the worker is started with. */
 export interface WorkerSetup {
@@ -25,7 +25,10 @@ export interface OutputPart {
 }
 
 export type FromWorker =
+  /** The runtime was started. */
   | { readonly kind: 'started'; readonly id: string; readonly pid: number }
+  /** The container runs. */
+  | { readonly kind: 'running'; readonly id: string; readonly container: RunningContainer }
   | { readonly kind: 'output'; readonly id: string; readonly parts: readonly OutputPart[] }
   | { readonly kind: 'exit'; readonly id: string; readonly status: ExitStatus }
   | { readonly kind: 'failure'; readonly id: string; readonly error: WireError };

@@ -18,6 +18,7 @@ import { hostsFile, resolvConf } from './network.ts';
 import type { SpecMount } from './spec.ts';
 import type { ProcessSpec, SandboxMount } from './types.ts';
 import { type ResolvedUser, resolveUser } from './user.ts';
+import { fillVolumes } from './volumes.ts';
 
 /** A root that is mounted and ready for the runtime. */
 export interface PreparedRoot {
@@ -67,6 +68,7 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
     const base = makeStubLayer(join(bundle, 'points'), targets);
     mountRoot({ spec, bundle, base: base.dir, rootless });
     mounted.push(root);
+    fillVolumes(root, spec.mounts);
     upperStubs.push(...base.stubs.map((stub) => ({ ...stub, path: join(spec.rootfs.upper, stub.path) })));
 
     for (const point of LASTING_POINTS) makeDirs(root, locate(root, point), { uid: 0, gid: 0 });
@@ -141,10 +143,19 @@ function writeNetworkFiles(spec: ProcessSpec, bundle: string): SpecMount[] {
       return undefined;
     }
   };
-  const options = ['rbind', 'ro', 'nosuid', 'noexec', 'nodev'];
+  const { container } = spec;
+  // A container may change its own files, as in Docker; what a step writes to them would be lost unseen.
+  const options =
+    container === undefined ? ['rbind', 'ro', 'nosuid', 'noexec', 'nodev'] : ['rbind', 'nosuid', 'nodev'];
+  const address = container?.address === undefined ? [] : [`${spec.hostname}:${container.address}`];
+  const servers = container?.resolvConf ?? resolvConf(spec.network, read);
+  const hosts = hostsFile(address.length === 0 ? spec.hostname : '', [...spec.extraHosts, ...address]);
   const mounts = [
-    { destination: '/etc/resolv.conf', source: write('resolv.conf', resolvConf(spec.network, read)) },
-    { destination: '/etc/hosts', source: write('hosts', hostsFile(spec.hostname, spec.extraHosts)) },
+    { destination: '/etc/resolv.conf', source: write('resolv.conf', servers) },
+    { destination: '/etc/hosts', source: write('hosts', hosts) },
+    ...(container === undefined
+      ? []
+      : [{ destination: '/etc/hostname', source: write('hostname', `${spec.hostname}\n`) }]),
   ];
   return mounts.map((mount) => ({ ...mount, type: 'bind', options }));
 }
@@ -184,7 +195,7 @@ function prepareMounts(context: {
           destination,
           type: 'tmpfs',
           source: 'tmpfs',
-          options: ['nosuid', access, ...size],
+          options: ['nosuid', access, ...size, ...(mount.options ?? [])],
         };
       }
       case 'bind': {

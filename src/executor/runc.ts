@@ -64,6 +64,9 @@ export function createRuncExecutor(options: ExecutorOptions): RuncExecutor {
       case 'started':
         started?.reaper?.started(message.id, message.pid);
         break;
+      case 'running':
+        run?.options.onRunning?.(message.container);
+        break;
       case 'output': {
         let bytes = 0;
         for (const { stream, data } of message.parts) {

@@ -58,8 +58,8 @@ export function startFailure(log: string, args: readonly string[]): OcibuildErro
   const message = messages.at(-1);
   if (message === undefined) return undefined;
   const reason = message
-    .replace(/^runc (run|create|start) failed: /, '')
-    .replace(/^unable to start container process: /, '');
+    .replace(/^runc (run|create|start|exec) failed: /, '')
+    .replace(/^(?:exec failed: )?unable to start container process: /, '');
   const details = { args, runtimeMessage: message };
   const command = args[0] ?? '';
   const refused =

@@ -1,5 +1,5 @@
 import type { SeccompProfile } from './seccomp.ts';
-import type { ProcessSpec } from './types.ts';
+import type { ContainerLimits, ContainerSettings, ProcessSpec } from './types.ts';
 import type { ResolvedUser } from './user.ts';
 
 /** A mount of runtime-spec config.md §Mounts. */
@@ -54,6 +54,7 @@ export interface SpecInput {
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEFAULT_SHM_BYTES = 64 * 1024 * 1024;
 const UMASK = 0o022;
+const CPU_PERIOD_US = 100_000;
 
 const CAPABILITIES = [
   'CAP_CHOWN',
@@ -88,9 +89,10 @@ const MASKED_PATHS = [
 
 const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
-/** The runtime-spec configuration (`config.json`) of one step: pure, the same input gives the same object. */
+/** The runtime-spec configuration (`config.json`) of one step or container: pure, the same input gives the same object. */
 export function runtimeSpec(input: SpecInput): Record<string, unknown> {
   const { process, user, machine } = input;
+  const { container } = process;
   const insecure = process.security === 'insecure';
   const { nodes = [], hooks = {}, additionalGids: gids = [] } = process.devices ?? {};
   const additionalGids = [...new Set([...user.additionalGids, ...gids])];
@@ -100,10 +102,11 @@ export function runtimeSpec(input: SpecInput): Record<string, unknown> {
   ];
   return {
     ociVersion: '1.0.2',
-    root: { path: input.rootPath, readonly: false },
+    root: { path: input.rootPath, readonly: container?.readonlyRoot ?? false },
     hostname: process.hostname,
+    ...(container === undefined ? {} : { annotations: container.annotations }),
     process: {
-      terminal: false,
+      terminal: container?.terminal !== undefined,
       user: { uid: user.uid, gid: user.gid, additionalGids, umask: UMASK },
       args: process.args,
       env: environment(
@@ -111,7 +114,7 @@ export function runtimeSpec(input: SpecInput): Record<string, unknown> {
         user.home,
       ),
       cwd: input.cwd,
-      capabilities: capabilities(user.uid, insecure, machine),
+      capabilities: capabilities(user.uid, { insecure, machine, container }),
       ...(process.ulimits.length === 0 ? {} : { rlimits: rlimits(process.ulimits) }),
       noNewPrivileges: false,
     },
@@ -134,6 +137,7 @@ export function runtimeSpec(input: SpecInput): Record<string, unknown> {
                   access,
                 })),
               ],
+              ...limits(container?.limits ?? {}),
             },
           }),
       ...(devices.length > 0 ? { devices } : {}),
@@ -163,19 +167,44 @@ function environment(env: readonly string[], home: string): string[] {
 
 function capabilities(
   uid: number,
-  insecure: boolean,
-  machine: SpecMachine,
+  about: {
+    readonly insecure: boolean;
+    readonly machine: SpecMachine;
+    readonly container: ContainerSettings | undefined;
+  },
 ): Record<string, readonly string[]> {
+  const { insecure, machine, container } = about;
   const all = machine.capabilities;
   if (insecure) {
     return { bounding: all, effective: all, permitted: all, inheritable: all, ambient: all };
   }
-  const bounding = machine.noDeviceControl
-    ? CAPABILITIES.filter((name) => name !== 'CAP_MKNOD')
-    : CAPABILITIES;
+  const usual = machine.noDeviceControl ? CAPABILITIES.filter((name) => name !== 'CAP_MKNOD') : CAPABILITIES;
+  const bounding = container === undefined ? usual : changed(usual, container, all);
   // A user that is not root starts with none and may gain those of the bounding set by a setuid program.
   const own = uid === 0 ? bounding : [];
   return { bounding, effective: own, permitted: own, inheritable: [], ambient: [] };
+}
+
+/** `ALL` is the outer bound: named ones are added to "none", or taken from "all". */
+function changed(
+  usual: readonly string[],
+  { addCapabilities: add, dropCapabilities: drop }: ContainerSettings,
+  all: readonly string[],
+): string[] {
+  const start = add.includes('ALL') ? all : drop.includes('ALL') ? [] : usual;
+  const added = [...new Set([...start, ...add.filter((name) => name !== 'ALL')])];
+  return added.filter((name) => !drop.includes(name));
+}
+
+/** @see runtime-spec config-linux.md §Control groups */
+function limits({ memoryBytes, cpus, pids }: ContainerLimits): Record<string, unknown> {
+  return {
+    ...(memoryBytes === undefined ? {} : { memory: { limit: memoryBytes } }),
+    ...(cpus === undefined
+      ? {}
+      : { cpu: { quota: Math.round(cpus * CPU_PERIOD_US), period: CPU_PERIOD_US } }),
+    ...(pids === undefined ? {} : { pids: { limit: pids } }),
+  };
 }
 
 function rlimits(ulimits: ProcessSpec['ulimits']): { type: string; soft: number; hard: number }[] {
@@ -193,11 +222,18 @@ function limitValue(value: number): number {
   return value < 0 || !Number.isSafeInteger(value) ? Number.MAX_SAFE_INTEGER : value;
 }
 
-function namespaces(process: ProcessSpec, machine: SpecMachine): { type: string }[] {
-  const types = ['pid', 'ipc', 'uts', 'mount'];
-  if (process.network === 'none') types.push('network');
-  if (machine.cgroupV2) types.push('cgroup');
-  return types.map((type) => ({ type }));
+function namespaces(process: ProcessSpec, machine: SpecMachine): { type: string; path?: string }[] {
+  const path = process.container?.networkNamespace;
+  return [
+    ...['pid', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
+    ...(hasOwnNetwork(process) ? [{ type: 'network', ...(path === undefined ? {} : { path }) }] : []),
+    ...(machine.cgroupV2 ? [{ type: 'cgroup' }] : []),
+  ];
+}
+
+/** True where the container has a network namespace that is not the host's. */
+function hasOwnNetwork({ network, container }: ProcessSpec): boolean {
+  return network === 'none' || container?.networkNamespace !== undefined;
 }
 
 /** Default mounts first, without those that the step mounts something else on. */
@@ -225,7 +261,7 @@ function defaultMounts(process: ProcessSpec, machine: SpecMachine): SpecMount[] 
     mount('/dev/shm', 'tmpfs', 'shm', [...plain, 'mode=1777', `size=${shm}`]),
     mount('/dev/mqueue', 'mqueue', 'mqueue', plain),
     // sysfs belongs to the network namespace: a user namespace that does not own it may only bind the host's.
-    machine.rootless && process.network !== 'none'
+    machine.rootless && !hasOwnNetwork(process)
       ? mount('/sys', 'none', '/sys', ['rbind', ...plain, access])
       : mount('/sys', 'sysfs', 'sysfs', [...plain, access]),
     ...(machine.cgroupsPath === undefined

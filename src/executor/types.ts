@@ -13,6 +13,16 @@ export interface Executor {
 export interface RunOptions {
   readonly signal: AbortSignal;
   onOutput(stream: 'stdout' | 'stderr', data: Uint8Array): void;
+  /** The process runs; called at most once, and only for a spec with `container`. */
+  onRunning?(running: RunningContainer): void;
+}
+
+/** How another process reaches a container that runs. */
+export interface RunningContainer {
+  /** Of the container's first process, as we see it. */
+  readonly pid: number;
+  /** Mount namespace in which its root and bundle are seen (`/proc/PID/task/TID/ns/mnt`). */
+  readonly mountNamespace: string;
 }
 
 export interface ProcessSpec {
@@ -38,6 +48,39 @@ export interface ProcessSpec {
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
   /** Bytes. */
   readonly shmSize?: number;
+  /** Present for a container, absent for a RUN step. */
+  readonly container?: ContainerSettings;
+}
+
+/** What a container has beyond a RUN step. */
+export interface ContainerSettings {
+  /**
+   * A terminal in the container: `inherit` joins it to this process's own, `own` to one whose output is read like
+   * that of a pipe.
+   */
+  readonly terminal?: 'inherit' | 'own';
+  /** `none`: empty; `open`: nothing comes, but it does not end; `inherit`: that of this process. */
+  readonly stdin: 'none' | 'open' | 'inherit';
+  readonly readonlyRoot: boolean;
+  readonly annotations: Readonly<Record<string, string>>;
+  /** Names with `CAP_`, or `ALL`. */
+  readonly addCapabilities: readonly string[];
+  readonly dropCapabilities: readonly string[];
+  /** Replaces what `network` says. */
+  readonly networkNamespace?: string;
+  /** Of the container, for its /etc/hosts. */
+  readonly address?: string;
+  /** Text of /etc/resolv.conf. */
+  readonly resolvConf?: string;
+  readonly limits: ContainerLimits;
+}
+
+/** Limits of a container's cgroup. */
+export interface ContainerLimits {
+  readonly memoryBytes?: number;
+  /** Of one core; 1.5 is one and a half. */
+  readonly cpus?: number;
+  readonly pids?: number;
 }
 
 /** An overlay that the executor mounts privately. `lower` is given base first. All directories exist; `upper`
@@ -54,8 +97,10 @@ export interface SandboxMount {
   readonly readonly: boolean;
   /** bind: a directory or file outside the root. */
   readonly source?: string;
-  /** bind: options of mount(8), in place of `rbind`. */
+  /** bind: options of mount(8), in place of `rbind`; tmpfs: more of them. */
   readonly options?: readonly string[];
+  /** bind: an empty source starts with what the root has at the target. */
+  readonly copyUp?: boolean;
   /** secret: a file that is kept in memory only. */
   readonly file?: {
     readonly data: Uint8Array;

@@ -97,6 +97,8 @@ export interface Sys {
   /** Copies inside the kernel; gives the bytes copied, 0 at the end, undefined where it is not supported. */
   copyFileRange(from: { fd: number; offset: number }, destFd: number, length: number): number | undefined;
   syncfs(fd: number): void;
+  /** Unlocks the terminal of a /dev/ptmx descriptor and gives a descriptor of its other end. @see ioctl_tty(2) */
+  ptyPeer(fd: number): number;
   /** Closes a descriptor that one of these calls gave: fs.closeSync warns about those inside a worker. */
   close(fd: number): void;
   prctl(option: number, value: number): void;
@@ -118,6 +120,9 @@ const SYSCALL_NUMBERS = {
   openat2: 437,
 };
 const FICLONE = 0x40049409;
+const TIOCSPTLCK = 0x40045431;
+const TIOCGPTPEER = 0x5441;
+const O_RDWR_NOCTTY_CLOEXEC = 0o2000402;
 const XATTR_LIMIT = 65536;
 
 /** The calls, loaded at first use (10 ms): nothing that may be answered from the cache should ask for them. */
@@ -334,6 +339,7 @@ function fileCalls({ call, syscall, check, str, errno }: Binding): Omit<Sys, Mou
   const openat2 = syscall('int', str, 'const void *', 'uint64_t');
   const linkat = call('linkat', 'int', str, 'int', str, 'int');
   const ioctl = call('ioctl', 'int', 'uint64_t', 'int');
+  const ioctlWith = call('ioctl', 'int', 'uint64_t', 'const void *');
   const copy = call('copy_file_range', 'int', 'void *', 'int', 'void *', 'uint64_t', 'unsigned int');
   const syncfs = call('syncfs', 'int');
   const close = call('close', 'int');
@@ -380,6 +386,10 @@ function fileCalls({ call, syscall, check, str, errno }: Binding): Omit<Sys, Mou
     },
     close(fd) {
       check(close(fd), 'close a descriptor');
+    },
+    ptyPeer(fd) {
+      check(ioctlWith(fd, TIOCSPTLCK, Buffer.alloc(4)), 'unlock a terminal');
+      return check(ioctl(fd, TIOCGPTPEER, O_RDWR_NOCTTY_CLOEXEC), 'open a terminal');
     },
     syncfs(fd) {
       check(syncfs(fd), 'flush the filesystem');
