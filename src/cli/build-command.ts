@@ -4,6 +4,7 @@ import { text as readText } from 'node:stream/consumers';
 import type { BuildResult } from '../build/options.ts';
 import type { BuildTrace } from '../build/run-build.ts';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
+import type { Platform } from '../image/types.ts';
 import type { ProgressEvent } from '../solver/types.ts';
 import type { Printer, PrinterStream, ProgressMode } from '../ui/types.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
@@ -38,6 +39,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   const steps: Seen['steps'][number][] = [];
   const warnings: ProgressEvent[] = [];
   try {
+    for (const message of request.warnings) printer.event({ kind: 'warning', time: Date.now(), message });
     const { startBuild } = await import('../build/build.ts');
     const { run } = startBuild({
       ...request.options,
@@ -74,8 +76,9 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   }
 }
 
-async function openPrinter(
-  request: BuildRequest,
+/** Where the progress of a build is shown. */
+export async function openPrinter(
+  request: Pick<BuildRequest, 'progress'>,
   { env, stderr }: CliContext,
   stream: PrinterStream,
 ): Promise<Printer> {
@@ -159,8 +162,13 @@ export function metadataOf(result: BuildResult): Record<string, unknown> {
       Object.entries(result.targets).map(([name, target]) => [name, metadataOf(target)]),
     );
   }
-  const { configDigest, descriptor, digest, names } = result;
+  const { configDigest, descriptor, digest, names, provenance = [] } = result;
+  const keyFor = ({ os, architecture, variant }: Platform): string =>
+    ['buildx.build.provenance', ...(provenance.length > 1 ? [os, architecture, variant] : [])]
+      .filter((part) => part !== undefined)
+      .join('/');
   return {
+    ...Object.fromEntries(provenance.map(({ platform, predicate }) => [keyFor(platform), predicate])),
     ...(configDigest === undefined ? {} : { 'containerimage.config.digest': configDigest }),
     ...(descriptor === undefined ? {} : { 'containerimage.descriptor': descriptor }),
     ...(digest === undefined ? {} : { 'containerimage.digest': digest }),

@@ -1,3 +1,12 @@
+import {
+  EXEC_FLAGS,
+  KILL_FLAGS,
+  LOGS_FLAGS,
+  PS_FLAGS,
+  RM_FLAGS,
+  RUN_FLAGS,
+  STOP_FLAGS,
+} from './container-flags.ts';
 import { BUILD_FLAGS, GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS, LOCK_FLAGS, UNPACK_FLAGS } from './flags.ts';
 import { COPY_FLAGS, DIFF_FLAGS, HISTORY_FLAGS, LOGIN_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
 import type { Flag } from './types.ts';
@@ -17,6 +26,15 @@ export type CommandName =
   | 'login'
   | 'logout'
   | 'unpack'
+  | 'run'
+  | 'ps'
+  | 'exec'
+  | 'logs'
+  | 'stop'
+  | 'kill'
+  | 'wait'
+  | 'rm'
+  | 'completion'
   | 'version'
   | 'help';
 
@@ -127,6 +145,63 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
     flags: UNPACK_FLAGS,
     examples: ['ocibuild unpack app:v0 ./bundle && runc run -b ./bundle app'],
   },
+  run: {
+    usage: 'ocibuild run [flags] REF|CONTEXT [CMD…]',
+    summary: 'run an image, or a directory (./app) that is built first',
+    flags: RUN_FLAGS,
+    examples: [
+      'ocibuild run --rm -it debian:12',
+      'ocibuild run -d --name web -p 8000:8000 -e MODE=test -v ./data:/data .',
+    ],
+  },
+  ps: {
+    usage: 'ocibuild ps [flags]',
+    summary: 'list containers',
+    flags: PS_FLAGS,
+    examples: ['ocibuild ps -a'],
+  },
+  exec: {
+    usage: 'ocibuild exec [flags] CONTAINER CMD…',
+    summary: 'run a command in a container',
+    flags: EXEC_FLAGS,
+    examples: ['ocibuild exec -it web sh'],
+  },
+  logs: {
+    usage: 'ocibuild logs [flags] CONTAINER',
+    summary: 'show what a container has printed',
+    flags: LOGS_FLAGS,
+    examples: ['ocibuild logs -f --tail 20 web'],
+  },
+  stop: {
+    usage: 'ocibuild stop [flags] CONTAINER…',
+    summary: 'stop containers',
+    flags: STOP_FLAGS,
+    examples: ['ocibuild stop web'],
+  },
+  kill: {
+    usage: 'ocibuild kill [flags] CONTAINER…',
+    summary: 'send a signal to containers',
+    flags: KILL_FLAGS,
+    examples: ['ocibuild kill -s HUP web'],
+  },
+  wait: {
+    usage: 'ocibuild wait CONTAINER…',
+    summary: 'wait for containers to end, print their exit codes',
+    flags: [],
+    examples: ['ocibuild wait job'],
+  },
+  rm: {
+    usage: 'ocibuild rm [flags] CONTAINER…',
+    summary: 'remove containers and what they wrote',
+    flags: RM_FLAGS,
+    examples: ['ocibuild rm -f web'],
+  },
+  completion: {
+    usage: 'ocibuild completion SHELL',
+    summary: 'print what bash, zsh or fish loads to complete command lines',
+    flags: [],
+    examples: ['source <(ocibuild completion bash)', 'ocibuild completion fish | source'],
+  },
   version: {
     usage: 'ocibuild version',
     summary: 'show the versions of ocibuild and Node',
@@ -140,19 +215,7 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
 export const COMMAND_NAMES: readonly string[] = Object.keys(COMMANDS);
 
 /** Commands to come: named, so that a script that uses one is told why it fails. */
-export const LATER_COMMANDS: readonly string[] = [
-  'run',
-  'ps',
-  'exec',
-  'stop',
-  'logs',
-  'du',
-  'prune',
-  'cache',
-  'doctor',
-  'completion',
-  'watch',
-];
+export const LATER_COMMANDS: readonly string[] = ['du', 'prune', 'cache', 'doctor', 'watch'];
 
 /** `docker buildx build` and its likes, with the first word changed. */
 const BUILD_PREFIXES = ['buildx', 'image', 'builder'];

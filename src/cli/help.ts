@@ -31,9 +31,15 @@ function commandHelp(name: CommandName): string {
   const { usage, summary, flags, examples } = COMMANDS[name];
   const parts = [`Usage: ${usage}`, `${summary[0]?.toUpperCase()}${summary.slice(1)}.`];
   if (flags.length > 0) parts.push(`Flags:\n${flagLines(flags)}`);
-  parts.push(`Flags of every command:\n${flagLines(GLOBAL_FLAGS)}`);
+  parts.push(`Flags of every command:\n${flagLines(GLOBAL_FLAGS.map((flag) => withoutTaken(flag, flags)))}`);
   if (examples.length > 0) parts.push(`Examples:\n${examples.map((line) => `  ${line}`).join('\n')}`);
   return `${parts.join('\n\n')}\n`;
+}
+
+/** A command may use the letter of a flag of every command for its own. */
+function withoutTaken(flag: Flag, own: readonly Flag[]): Flag {
+  const { short, ...rest } = flag;
+  return short === undefined || own.some((each) => each.short === short) ? rest : flag;
 }
 
 function flagLines(flags: readonly Flag[]): string {

@@ -10,9 +10,14 @@ const FALSE = ['0', 'f', 'F', 'false', 'FALSE', 'False'];
 /**
  * Reads arguments by the habits of Go's command lines: `--flag VALUE`, `--flag=VALUE`, `--bool=false`, `-t VALUE`,
  * `-tVALUE`, `-qt VALUE`; flags and others may mix; `--` ends flags.
+ * @param ordinary after so many other arguments the rest is taken as it stands: the words of another command
  * @throws USAGE_FLAG_UNKNOWN, USAGE_UNSUPPORTED for a flag that is known and refused, USAGE_INVALID
  */
-export function parseArgs(args: readonly string[], table: readonly Flag[]): ParsedArgs {
+export function parseArgs(
+  args: readonly string[],
+  table: readonly Flag[],
+  ordinary: number = Number.POSITIVE_INFINITY,
+): ParsedArgs {
   const flags = new Map<string, Value>();
   const positional: string[] = [];
   const set = (flag: Flag, shown: string, text: string | undefined): void => {
@@ -20,6 +25,10 @@ export function parseArgs(args: readonly string[], table: readonly Flag[]): Pars
   };
   for (let i = 0; i < args.length; i++) {
     const arg = args[i] ?? '';
+    if (positional.length >= ordinary) {
+      positional.push(...args.slice(i));
+      break;
+    }
     if (arg === '--') {
       positional.push(...args.slice(i + 1));
       break;

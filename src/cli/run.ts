@@ -2,9 +2,10 @@ import { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
 import { isSet } from './build-options.ts';
 import { COMMANDS, type CommandName, findCommand, LATER_COMMANDS } from './commands.ts';
+import { EXEC_FLAGS, RUN_FLAGS } from './container-flags.ts';
 import { GLOBAL_FLAGS } from './flags.ts';
 import { helpText } from './help.ts';
-import { parseArgs } from './parse-args.ts';
+import { flagReader, parseArgs } from './parse-args.ts';
 import { reportError } from './report.ts';
 import type { CliContext } from './types.ts';
 
@@ -26,9 +27,14 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
 async function dispatch(argv: readonly string[], context: CliContext): Promise<number> {
   if (argv.length === 0) return print(helpText(), context);
   if (argv[0] === '--version' || argv[0] === '-v') return dispatch(['version', ...argv.slice(1)], context);
+  if (argv[0] === '__complete') {
+    return print(
+      await (await import('./completion-command.ts')).completeWords(argv.slice(1), context),
+      context,
+    );
+  }
   const { name, named, args } = findCommand(argv);
-  const end = args.indexOf('--');
-  const asksHelp = (end < 0 ? args : args.slice(0, end)).some((arg) => arg === '--help' || arg === '-h');
+  const asksHelp = isHelpAsked(name, args);
   if (LATER_COMMANDS.includes(name)) {
     throw new OcibuildError(
       'USAGE_UNSUPPORTED',
@@ -68,10 +74,42 @@ async function dispatch(argv: readonly string[], context: CliContext): Promise<n
       return print(await (await import('./login-commands.ts')).logoutCommand(args, context), context);
     case 'unpack':
       return print(await (await import('./store-commands.ts')).unpackCommand(args, context), context);
+    case 'run':
+      return (await import('./run-command.ts')).runCommand(args, context);
+    case 'ps':
+      return print(await (await import('./container-commands.ts')).psCommand(args, context), context);
+    case 'exec':
+      return (await import('./container-commands.ts')).execCommand(args, context);
+    case 'logs':
+      return (await import('./container-commands.ts')).logsCommand(args, context);
+    case 'stop':
+      return print(await (await import('./container-commands.ts')).stopCommand(args, context), context);
+    case 'kill':
+      return print(await (await import('./container-commands.ts')).killCommand(args, context), context);
+    case 'wait':
+      return print(await (await import('./container-commands.ts')).waitCommand(args, context), context);
+    case 'rm':
+      return print(await (await import('./container-commands.ts')).rmCommand(args, context), context);
+    case 'completion':
+      return print((await import('./completion-command.ts')).completionCommand(args), context);
     case 'version':
       return print(await (await import('./store-commands.ts')).versionCommand(args), context);
     case 'help':
       return print(helpText(commandNamed(parseArgs(args, GLOBAL_FLAGS).positional)), context);
+  }
+}
+
+/** What stands after the image or the container belongs to the command in it, and `-h` of `run` is a host name. */
+function isHelpAsked(name: string, args: readonly string[]): boolean {
+  const end = args.indexOf('--');
+  const own = end < 0 ? args : args.slice(0, end);
+  if (name !== 'run' && name !== 'exec') return own.some((arg) => arg === '--help' || arg === '-h');
+  const flags = [...(name === 'run' ? RUN_FLAGS : EXEC_FLAGS), ...GLOBAL_FLAGS];
+  try {
+    return flagReader(parseArgs(own, flags, 1)).bool('help');
+  } catch {
+    // The command itself says what is wrong.
+    return own[0] === '--help';
   }
 }
 

@@ -16,3 +16,18 @@ export function stopOnSignals(process: NodeJS.Process, controller: AbortControll
 export function surviveClosedPipes(streams: readonly NodeJS.WriteStream[]): void {
   for (const stream of streams) stream.on('error', () => {});
 }
+
+/** What a terminal, a supervisor or a user may send to a command in the foreground. */
+const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
+
+/** Hands signals on to a container, until the function that it gives is called. */
+export function forwardSignals(process: NodeJS.Process, send: (name: string) => void): () => void {
+  const listeners = FORWARDED.map((name) => {
+    const listener = (): void => send(name);
+    process.on(name, listener);
+    return () => process.off(name, listener);
+  });
+  return () => {
+    for (const remove of listeners) remove();
+  };
+}

@@ -2,7 +2,7 @@ import { OcibuildError } from '../../errors/error.ts';
 import { MAX_DOCUMENT_BYTES } from '../../image/manifest.ts';
 import { hostPlatform } from '../../image/platform.ts';
 import { familiarName, parseReference, withDefaultTag } from '../../image/reference.ts';
-import type { Digest, History } from '../../image/types.ts';
+import type { Descriptor, Digest, History } from '../../image/types.ts';
 import { choosePlatform } from '../../transfer/choose-platform.ts';
 import { copyImage } from '../../transfer/copy-image.ts';
 import { repositorySource, repositoryTarget } from '../../transfer/repository.ts';
@@ -49,7 +49,7 @@ export async function pullImage(
   root: string,
   reference: string,
   options: TransferOptions & { readonly allPlatforms?: boolean },
-): Promise<{ readonly digest: Digest; readonly reference: string }> {
+): Promise<{ readonly digest: Digest; readonly descriptor: Descriptor; readonly reference: string }> {
   const { signal } = options;
   await using engine = await openEngine({ root, ...options });
   const ref = withDefaultTag(parseReference(reference));
@@ -74,7 +74,7 @@ export async function pullImage(
   const name = ref.tag === undefined ? undefined : familiarName(ref);
   const target = storeTarget(engine, { name, origin: `${ref.registry}/${ref.repository}`, signal });
   await target(chosen, (to) => copyImage(chosen, { from: source, to }, { signal, ...eventsOf(options) }));
-  return { digest: chosen.digest, reference: familiarName(ref) };
+  return { digest: chosen.digest, descriptor: chosen, reference: familiarName(ref) };
 }
 
 /** Gives an image of the store one more name. @throws IMAGE_NOT_FOUND, REFERENCE_INVALID */

@@ -34,7 +34,16 @@ export function findTop({ index }: Pick<Engine, 'index'>, name: string, platform
  */
 export function findImage(engine: Engine, name: string, wanted: string | undefined): ImageDetails {
   const platform = wanted === undefined ? hostPlatform() : parsePlatform(wanted);
-  const top = findTop(engine, name, platform);
+  return imageBelow(engine, { name, top: findTop(engine, name, platform) }, wanted);
+}
+
+/** As `findImage`, of what a name stands for. */
+export function imageBelow(
+  engine: Engine,
+  { name, top }: { readonly name: string; readonly top: Descriptor },
+  wanted: string | undefined,
+): ImageDetails {
+  const platform = wanted === undefined ? hostPlatform() : parsePlatform(wanted);
   const images = manifestsOf(engine, top);
   const best = selectPlatform(
     images.map((entry) => entry.platform),

@@ -1,0 +1,145 @@
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isAlive } from '../../cache/owner.ts';
+import { storeError } from '../../cache/store-error.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { didYouMean } from '../../errors/suggest.ts';
+import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
+import type { Container, ContainerPlan, ContainerState } from './types.ts';
+
+const PLAN = 'container.json';
+const STATE = 'state.json';
+/** Beside the containers: a file for each name, which holds the id. */
+const NAMES = 'names';
+
+/** Where the containers of a store are. */
+export function containersDir(root: string): string {
+  return join(root, 'containers');
+}
+
+/**
+ * Makes the directory of a container and takes its name. Two that want one name: the file system decides.
+ * @throws CONTAINER_NAME_TAKEN
+ */
+export function createRecord(
+  root: string,
+  { id, name }: { readonly id: string; readonly name: string },
+): string {
+  const dir = join(containersDir(root), id);
+  const names = join(containersDir(root), NAMES);
+  try {
+    mkdirSync(names, { recursive: true, mode: 0o700 });
+    mkdirSync(dir, { mode: 0o711 });
+  } catch (error) {
+    throw storeError(error, dir);
+  }
+  for (;;) {
+    try {
+      writeFileSync(join(names, name), id, { flag: 'wx' });
+      return dir;
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw storeError(error, join(names, name));
+      const holder = readFileSync(join(names, name), 'utf8');
+      if (readContainer(root, holder) !== undefined) {
+        rmSync(dir, { recursive: true });
+        throw new OcibuildError(
+          'CONTAINER_NAME_TAKEN',
+          `Cannot use the name "${name}": the container ${holder} has it`,
+          { hint: `ocibuild rm -f ${name}`, details: { name, id: holder } },
+        );
+      }
+      // Left by a process that died between the two files.
+      rmSync(join(names, name), { force: true });
+    }
+  }
+}
+
+export function writePlan(dir: string, plan: ContainerPlan): void {
+  writeJson(join(dir, PLAN), plan);
+}
+
+export function writeState(dir: string, state: ContainerState): void {
+  writeJson(join(dir, STATE), state);
+}
+
+function writeJson(file: string, value: unknown): void {
+  try {
+    writeFileAtomic(file, `${JSON.stringify(value, undefined, 2)}\n`, {
+      temp: `${file}.${process.pid}`,
+      mode: 0o600,
+    });
+  } catch (error) {
+    throw storeError(error, file);
+  }
+}
+
+/** Undefined where there is no such container, or not yet. */
+export function readContainer(root: string, id: string): Container | undefined {
+  const dir = join(containersDir(root), id);
+  const plan = readJson<ContainerPlan>(join(dir, PLAN));
+  if (plan === undefined || plan.version !== 1) return undefined;
+  const state = readJson<ContainerState>(join(dir, STATE)) ?? { status: 'creating' };
+  const owner = state.monitor ?? plan.creator;
+  // Killed without a word: what it held ends with it, or is swept.
+  return {
+    plan,
+    dir,
+    state: state.status === 'stopped' || isAlive(owner) ? state : { ...state, status: 'stopped' },
+  };
+}
+
+/** All containers of a store, oldest first. */
+export function listContainers(root: string): Container[] {
+  let ids: string[];
+  try {
+    ids = readdirSync(containersDir(root));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw storeError(error, containersDir(root));
+  }
+  return ids
+    .filter((id) => id !== NAMES)
+    .flatMap((id) => readContainer(root, id) ?? [])
+    .sort((a, b) => (a.plan.created < b.plan.created ? -1 : 1));
+}
+
+/** The container of a name, an id or the start of an id. @throws CONTAINER_NOT_FOUND */
+export function findContainer(root: string, wanted: string): Container {
+  const all = listContainers(root);
+  const named = all.find(({ plan }) => plan.name === wanted || plan.id === wanted);
+  if (named !== undefined) return named;
+  const starting = /^[0-9a-f]+$/.test(wanted) ? all.filter(({ plan }) => plan.id.startsWith(wanted)) : [];
+  if (starting.length === 1 && starting[0] !== undefined) return starting[0];
+  const why = starting.length > 1 ? `${starting.length} ids begin like this` : 'there is none';
+  const near = didYouMean(
+    wanted,
+    all.map(({ plan }) => plan.name),
+  );
+  throw new OcibuildError('CONTAINER_NOT_FOUND', `Cannot find the container "${wanted}": ${why}`, {
+    hint: near ?? 'ocibuild ps -a shows them all',
+    details: { container: wanted },
+  });
+}
+
+/** Takes a container away that does not run. Needs the user namespace of its files. */
+export function removeRecord(
+  root: string,
+  { plan, dir }: { readonly plan: Pick<ContainerPlan, 'id' | 'name'>; readonly dir: string },
+): void {
+  rmSync(dir, { recursive: true, force: true });
+  const file = join(containersDir(root), NAMES, plan.name);
+  if (readText(file) === plan.id) rmSync(file, { force: true });
+}
+
+function readText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function readJson<T>(file: string): T | undefined {
+  const text = readText(file);
+  return text === undefined ? undefined : (JSON.parse(text) as T);
+}

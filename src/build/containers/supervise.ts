@@ -1,0 +1,170 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { currentOwner, startTimeOf } from '../../cache/owner.ts';
+import { openStore } from '../../cache/store-root.ts';
+import { isOcibuildError } from '../../errors/error.ts';
+import { createRuncExecutor, defaultStateDir } from '../../executor/runc.ts';
+import { findRuntime } from '../../executor/runtime.ts';
+import type {
+  ContainerNetwork,
+  ContainerSettings,
+  ExitStatus,
+  ProcessSpec,
+  RunningContainer,
+} from '../../executor/types.ts';
+import { inUserNamespace } from '../engine.ts';
+import { CONTAINER_FILES } from './create.ts';
+import { createLogWriter, type LogStream } from './log-file.ts';
+import { removeRecord, writeState } from './records.ts';
+import type { Container, ContainerReach, ContainerState } from './types.ts';
+
+export interface SuperviseOptions {
+  readonly root: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly terminal: ContainerSettings['terminal'];
+  readonly stdin: ContainerSettings['stdin'];
+  /** Kills the container. */
+  readonly signal: AbortSignal;
+  onOutput?(stream: LogStream, data: Uint8Array): void;
+  onRunning?(reach: ContainerReach): void;
+  onWarnings?(warnings: readonly string[]): void;
+}
+
+const KILLED = 137;
+
+/**
+ * Runs a container from its start to its end in this process, which holds its mounts, its network and its log, and
+ * writes down what becomes of it. Nothing is left of a container with `remove`.
+ * @throws what the runtime says against its start; CANCELLED when it was killed through `signal`
+ */
+export async function supervise(
+  { plan, dir }: Pick<Container, 'plan' | 'dir'>,
+  options: SuperviseOptions,
+): Promise<ExitStatus> {
+  const store = await openStore(options.root);
+  const bundle = store.bundle();
+  const rootless = inUserNamespace();
+  const stateDir = defaultStateDir(store.runDir, rootless);
+  const searchPath = options.env.PATH ?? '';
+  let state: ContainerState = { status: 'created', monitor: currentOwner() };
+  const change = (more: Partial<ContainerState>): void => {
+    state = { ...state, ...more };
+    writeState(dir, state);
+  };
+  const executor = createRuncExecutor({
+    ...(plan.runtime === undefined ? {} : { runtime: plan.runtime }),
+    ...{ runDir: store.runDir, rootless, searchPath, stateDir },
+  });
+  const log = options.terminal === 'inherit' ? undefined : openLog(join(dir, CONTAINER_FILES.log));
+  let network: ContainerNetwork | undefined;
+  const onRunning = (running: RunningContainer): void => {
+    const reach: ContainerReach = {
+      ...running,
+      ...{
+        runtimeId: bundle.id,
+        bundle: bundle.dir,
+        stateDir,
+        runtime: findRuntime(plan.runtime, searchPath),
+      },
+      pidStart: startTimeOf(running.pid) ?? '0',
+    };
+    change({ status: 'running', started: new Date().toISOString(), reach });
+    options.onRunning?.(reach);
+  };
+  try {
+    change({});
+    // The thread starts while the network is made.
+    executor.prepare();
+    network = await openNetwork({ plan, dir }, { ...options, rootless });
+    options.onWarnings?.(network.warnings);
+    const { mode, ports, address } = network;
+    change({ network: mode, ports, ...(address === undefined ? {} : { address }) });
+    const status = await executor.run(specOf({ plan, dir }, { id: bundle.id, network, ...options }), {
+      signal: options.signal,
+      onOutput(stream, data) {
+        log?.write(stream, data);
+        options.onOutput?.(stream, data);
+      },
+      onRunning,
+    });
+    change({ exitCode: status.code, ...(status.oomKilled === true ? { oomKilled: true } : {}) });
+    return status;
+  } catch (error) {
+    const isKilled = isOcibuildError(error) && error.code === 'CANCELLED';
+    change(
+      isKilled ? { exitCode: KILLED } : { error: error instanceof Error ? error.message : String(error) },
+    );
+    throw error;
+  } finally {
+    await network?.close();
+    await executor.close();
+    log?.close();
+    const { reach: _, ...rest } = state;
+    state = rest;
+    change({ status: 'stopped', finished: new Date().toISOString() });
+    if (plan.remove) removeRecord(options.root, { plan, dir });
+  }
+}
+
+/** A full disk ends the log and not the container. */
+function openLog(file: string): ReturnType<typeof createLogWriter> {
+  const writer = createLogWriter(file);
+  let isFull = false;
+  return {
+    write(stream, data) {
+      if (isFull) return;
+      try {
+        writer.write(stream, data);
+      } catch {
+        isFull = true;
+      }
+    },
+    close: writer.close,
+  };
+}
+
+function specOf(
+  { plan, dir }: Pick<Container, 'plan' | 'dir'>,
+  how: Pick<SuperviseOptions, 'terminal' | 'stdin'> & {
+    readonly id: string;
+    readonly network: ContainerNetwork;
+  },
+): ProcessSpec {
+  const { lower, args, env, cwd, user, mounts, hostname, extraHosts, ulimits, shmSize } = plan;
+  const { network, id, terminal, stdin } = how;
+  const { upper, work } = CONTAINER_FILES;
+  return {
+    ...{ id, args, env, cwd, user, mounts, hostname, extraHosts, ulimits },
+    ...(shmSize === undefined ? {} : { shmSize }),
+    rootfs: { lower, upper: join(dir, upper), work: join(dir, work) },
+    network: network.mode === 'host' ? 'host' : 'none',
+    security: plan.privileged ? 'insecure' : 'sandbox',
+    container: {
+      stdin,
+      ...(terminal === undefined ? {} : { terminal }),
+      readonlyRoot: plan.readonlyRoot,
+      annotations: plan.annotations,
+      addCapabilities: plan.addCapabilities,
+      dropCapabilities: plan.dropCapabilities,
+      limits: plan.limits,
+      ...(network.namespacePath === undefined ? {} : { networkNamespace: network.namespacePath }),
+      ...(network.address === undefined ? {} : { address: network.address }),
+      ...(network.mode === 'host' ? {} : { resolvConf: network.resolvConf }),
+    },
+  };
+}
+
+async function openNetwork(
+  { plan, dir }: Pick<Container, 'plan' | 'dir'>,
+  { env, rootless, signal }: Pick<SuperviseOptions, 'env' | 'signal'> & { readonly rootless: boolean },
+): Promise<ContainerNetwork> {
+  const { createContainerNetwork } = await import('../../executor/container-network.ts');
+  const stateDir = join(dir, CONTAINER_FILES.network);
+  mkdirSync(stateDir, { mode: 0o700 });
+  return createContainerNetwork({
+    id: plan.id,
+    ...(plan.network === undefined ? {} : { mode: plan.network }),
+    ports: plan.ports,
+    ...{ rootless, env, stateDir, signal },
+  });
+}

@@ -1,0 +1,98 @@
+import type { Flag } from './types.ts';
+
+const ENV: readonly Flag[] = [
+  { name: 'env', short: 'e', kind: 'list', value: 'K[=V]', help: 'variable; bare K: from the environment' },
+  { name: 'env-file', kind: 'list', value: 'FILE', help: 'variables, one a line' },
+];
+const INTERACTIVE: readonly Flag[] = [
+  { name: 'interactive', short: 'i', kind: 'bool', help: 'give it our stdin' },
+  { name: 'tty', short: 't', kind: 'bool', help: 'give it a terminal' },
+];
+const USER: Flag = { name: 'user', short: 'u', kind: 'string', value: 'U[:G]', help: 'user and group' };
+
+/** What has no help line is in docs/run.md: the help of a command fits on a screen. */
+export const RUN_FLAGS: readonly Flag[] = [
+  { name: 'detach', short: 'd', kind: 'bool', help: 'leave it running, print its id' },
+  ...INTERACTIVE,
+  { name: 'rm', kind: 'bool', help: 'remove it when it ends' },
+  { name: 'name', kind: 'string', value: 'NAME', help: 'its name (default: a made-up one)' },
+  ...ENV,
+  { name: 'volume', short: 'v', kind: 'list', value: 'SRC:DST', help: 'directory or volume; SRC:DST:ro' },
+  { name: 'mount', kind: 'list', value: 'SPEC', help: 'type=bind|volume|tmpfs,src=…,dst=…,ro' },
+  { name: 'tmpfs', kind: 'list', value: 'DST[:OPTS]' },
+  { name: 'publish', short: 'p', kind: 'list', value: '[H:]C', help: 'port of the host for one of it' },
+  { name: 'publish-all', short: 'P', kind: 'bool', help: 'publish every exposed port' },
+  { name: 'network', kind: 'string', value: 'MODE', help: 'bridge, pasta, slirp4netns, host or none' },
+  { name: 'net', kind: 'string' },
+  { name: 'add-host', kind: 'list', value: 'HOST:IP', help: 'entry of its /etc/hosts' },
+  { name: 'hostname', short: 'h', kind: 'string', value: 'NAME', help: 'its host name' },
+  { name: 'workdir', short: 'w', kind: 'string', value: 'DIR', help: 'working directory' },
+  USER,
+  { name: 'entrypoint', kind: 'string', value: 'CMD', help: "in place of the image's; empty: none" },
+  { name: 'label', short: 'l', kind: 'list', value: 'K=V', help: 'label' },
+  { name: 'read-only', kind: 'bool', help: 'its root cannot be written to' },
+  { name: 'privileged', kind: 'bool', help: 'all capabilities and devices' },
+  { name: 'cap-add', kind: 'list', value: 'CAP', help: 'one capability more, or ALL' },
+  { name: 'cap-drop', kind: 'list', value: 'CAP', help: 'one less, or ALL' },
+  { name: 'memory', short: 'm', kind: 'string', value: 'SIZE', help: 'limit of its memory, e.g. 512m' },
+  { name: 'cpus', kind: 'string', value: 'N', help: 'cores that it may use, e.g. 1.5' },
+  { name: 'pids-limit', kind: 'string', value: 'N', help: 'processes that it may have' },
+  { name: 'ulimit', kind: 'list', value: 'N=S[:H]' },
+  { name: 'shm-size', kind: 'string', value: 'SIZE' },
+  { name: 'stop-signal', kind: 'string', value: 'NAME', help: 'what `stop` sends' },
+  { name: 'stop-timeout', kind: 'string', value: 'SEC' },
+  { name: 'pull', kind: 'optional', bare: 'always', value: 'WHEN', help: 'missing, always, newer or never' },
+  { name: 'platform', kind: 'string', value: 'OS/ARCH', help: 'platform of the image' },
+  { name: 'file', short: 'f', kind: 'string', value: 'PATH', help: 'Dockerfile of a CONTEXT' },
+  { name: 'build-arg', kind: 'list', value: 'K[=V]', help: 'value of an ARG of a CONTEXT' },
+  { name: 'target', kind: 'string', value: 'STAGE', help: 'stage of a CONTEXT' },
+  { name: 'progress', kind: 'string', value: 'MODE' },
+  { name: 'quiet', short: 'q', kind: 'bool' },
+  { name: 'watch', kind: 'bool', refused: 'this version does not watch files', accepts: ['false'] },
+  {
+    name: 'restart',
+    kind: 'string',
+    refused: 'nobody is there to start it again: there is no daemon',
+    accepts: ['no'],
+  },
+  {
+    name: 'init',
+    kind: 'bool',
+    refused: 'there is no init to put into it; install one in the image',
+    accepts: ['false'],
+  },
+];
+
+export const PS_FLAGS: readonly Flag[] = [
+  { name: 'all', short: 'a', kind: 'bool', help: 'those that have stopped too' },
+  { name: 'quiet', short: 'q', kind: 'bool', help: 'print only ids' },
+  { name: 'no-trunc', kind: 'bool', help: 'show whole commands' },
+  { name: 'format', kind: 'string', value: 'FORMAT', help: 'table (default) or json' },
+];
+
+export const EXEC_FLAGS: readonly Flag[] = [
+  ...INTERACTIVE,
+  { name: 'detach', short: 'd', kind: 'bool', help: 'do not wait for it' },
+  ...ENV,
+  { name: 'workdir', short: 'w', kind: 'string', value: 'DIR', help: 'working directory' },
+  USER,
+];
+
+export const LOGS_FLAGS: readonly Flag[] = [
+  { name: 'follow', short: 'f', kind: 'bool', help: 'go on until it ends' },
+  { name: 'tail', short: 'n', kind: 'string', value: 'N', help: 'only the last N lines' },
+  { name: 'since', kind: 'string', value: 'TIME', help: 'a time, or how long ago: 10m' },
+  { name: 'timestamps', short: 't', kind: 'bool', help: 'when each line came' },
+];
+
+export const STOP_FLAGS: readonly Flag[] = [
+  { name: 'time', short: 't', kind: 'string', value: 'SEC', help: 'wait so long, then kill (10)' },
+];
+
+export const KILL_FLAGS: readonly Flag[] = [
+  { name: 'signal', short: 's', kind: 'string', value: 'NAME', help: 'which signal (KILL)' },
+];
+
+export const RM_FLAGS: readonly Flag[] = [
+  { name: 'force', short: 'f', kind: 'bool', help: 'kill those that run' },
+];

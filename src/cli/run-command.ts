@@ -1,0 +1,201 @@
+import { statSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import type { RunImageOptions } from '../build/containers/image.ts';
+import type { Container, RunRequest } from '../build/containers/types.ts';
+import type { Engine } from '../build/engine.ts';
+import type { ImageDetails } from '../build/images/stored-image.ts';
+import type { BuildResult } from '../build/options.ts';
+import { isOcibuildError, OcibuildError } from '../errors/error.ts';
+import { readBuildRequest } from './build-options.ts';
+import { RUN_FLAGS } from './container-flags.ts';
+import { readRunRequest } from './container-options.ts';
+import { GLOBAL_FLAGS } from './flags.ts';
+import { flagReader, parseArgs } from './parse-args.ts';
+import { reportError } from './report.ts';
+import { storeOf } from './store-commands.ts';
+import type { CliContext, ParsedArgs } from './types.ts';
+
+/** As in Docker and shells: the program is there and cannot be started, or is not there. */
+const EXIT_CANNOT_START = 126;
+const EXIT_NOT_FOUND = 127;
+
+const BUILD_ONLY = ['file', 'build-arg', 'target', 'progress'];
+
+/** `ocibuild run REF|CONTEXT [CMD…]`: gives the exit code of the container, or 0 once it runs detached. */
+export async function runCommand(args: readonly string[], context: CliContext): Promise<number> {
+  const parsed = parseArgs(args, [...RUN_FLAGS, ...GLOBAL_FLAGS], 1);
+  const [name, ...words] = parsed.positional;
+  if (name === undefined) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      'Cannot run without an image: name one, or the directory to build it from',
+    );
+  }
+  const request = readRunRequest(parsed, words, context);
+  const detach = flagReader(parsed).bool('detach');
+  const isBuilt = isContext(name, context.cwd);
+  if (!isBuilt) refuseBuildFlags(parsed, name);
+  if (request.tty && request.interactive && !detach && context.stdin.isTTY !== true) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot use -t together with -i: stdin is no terminal', {
+      hint: 'leave -t out',
+    });
+  }
+  const { env, cwd } = context;
+  const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
+  await enterNamespaceIfNeeded({ env, cwd }, 'must');
+
+  const root = await storeOf(parsed, context);
+  const { sweepDeadContainers } = await import('../build/containers/sweep.ts');
+  await sweepDeadContainers(root);
+  const built = isBuilt ? await build(name, parsed, { ...context, root }) : undefined;
+  const container = await prepare({ name, parsed, request, built }, { ...context, root });
+  return detach
+    ? startDetached(container, { ...context, root })
+    : runAttached(container, { ...context, root });
+}
+
+type RunContext = CliContext & { readonly root: string };
+
+/** A path, or a directory with a Dockerfile in it; no image reference begins with a dot or a slash. */
+function isContext(word: string, cwd: string): boolean {
+  if (/^[./]/.test(word)) return true;
+  const isFile = (name: string): boolean =>
+    statSync(join(resolve(cwd, word), name), { throwIfNoEntry: false })?.isFile() === true;
+  return ['Dockerfile', 'Containerfile'].some(isFile);
+}
+
+function refuseBuildFlags({ flags }: ParsedArgs, name: string): void {
+  const given = BUILD_ONLY.find((flag) => flags.has(flag));
+  if (given === undefined) return;
+  throw new OcibuildError(
+    'USAGE_INVALID',
+    `Cannot use --${given} with the image "${name}": it is for a build`,
+    {
+      hint: `to build the directory first, write ./${name}`,
+    },
+  );
+}
+
+/** Builds with the flags of `run` that a build has too; the image needs no name. */
+async function build(contextDir: string, parsed: ParsedArgs, context: RunContext): Promise<BuildResult> {
+  const { cwd, env, signal, root } = context;
+  const flags = new Map(
+    [...parsed.flags].filter(([flag]) => [...BUILD_ONLY, 'pull', 'runtime', 'quiet'].includes(flag)),
+  );
+  const platform = flagReader(parsed).text('platform');
+  if (platform !== undefined) flags.set('platform', [platform]);
+  const request = readBuildRequest({ flags, positional: [contextDir] }, env);
+  if (request.options.targets !== undefined) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot run several targets: choose one with --target');
+  }
+  const { openPrinter } = await import('./build-command.ts');
+  const printer = await openPrinter(request, context, context.stderr);
+  try {
+    const { startBuild } = await import('../build/build.ts');
+    const { run } = startBuild({ ...request.options, root, env, cwd, signal, onEvent: printer.event });
+    return (await run).result;
+  } finally {
+    await printer.finish();
+  }
+}
+
+async function prepare(
+  what: {
+    readonly name: string;
+    readonly parsed: ParsedArgs;
+    readonly request: RunRequest;
+    readonly built: BuildResult | undefined;
+  },
+  context: RunContext,
+): Promise<Container> {
+  const { root, env, signal } = context;
+  const [{ openEngine }, { createContainer }] = await Promise.all([
+    import('../build/engine.ts'),
+    import('../build/containers/create.ts'),
+  ]);
+  const runtime = flagReader(what.parsed).text('runtime') ?? env.OCIBUILD_RUNTIME;
+  const chosen = runtime === undefined ? {} : { runtime };
+  await using engine = await openEngine({ root, env, signal, ...chosen });
+  const image = await imageOf(engine, what, context);
+  return createContainer(engine, { image, request: what.request }, { signal, ...chosen });
+}
+
+async function imageOf(
+  engine: Engine,
+  {
+    name,
+    parsed,
+    built,
+  }: { readonly name: string; readonly parsed: ParsedArgs; readonly built: BuildResult | undefined },
+  { root, env, signal, stderr, cwd }: RunContext,
+): Promise<ImageDetails> {
+  const { builtImage, imageToRun } = await import('../build/containers/image.ts');
+  if (built?.descriptor !== undefined)
+    return builtImage(engine, basename(resolve(cwd, name)), built.descriptor);
+  const { bool, text } = flagReader(parsed);
+  const platform = text('platform');
+  const { createTransferPrinter } = await import('../ui/transfer.ts');
+  const printer = createTransferPrinter(stderr);
+  let isShown = false;
+  const { readPull } = await import('./build-options.ts');
+  try {
+    const options: RunImageOptions = {
+      ...{ root, env, signal, pull: readPull(text('pull')) },
+      ...(platform === undefined ? {} : { platform }),
+      onEvent(event) {
+        if (bool('quiet')) return;
+        isShown = true;
+        printer.event(event);
+      },
+    };
+    return await imageToRun(engine, name, options);
+  } finally {
+    if (isShown) printer.finish();
+  }
+}
+
+async function startDetached(container: Container, context: RunContext): Promise<number> {
+  const { root, env, signal, stdout } = context;
+  const { startMonitor } = await import('../build/containers/start.ts');
+  return orExitCode(context, async () => {
+    const { warnings } = await startMonitor(container, { root, env, signal });
+    warn(warnings, context);
+    stdout.write(`${container.plan.id}\n`);
+    return 0;
+  });
+}
+
+async function runAttached(container: Container, context: RunContext): Promise<number> {
+  const { root, env, stdin, stdout, stderr } = context;
+  const [{ runInForeground }, { forwardSignals }] = await Promise.all([
+    import('../build/containers/start.ts'),
+    import('./signals.ts'),
+  ]);
+  const joinsTerminal = stdout.isTTY === true && (stdin.isTTY === true || !container.plan.interactive);
+  return orExitCode(context, () =>
+    runInForeground(container, {
+      ...{ root, env, joinsTerminal },
+      onOutput: (stream, data) => void (stream === 'stdout' ? stdout : stderr).write(data),
+      onWarnings: (warnings) => warn(warnings, context),
+      forwardSignals: (send) => forwardSignals(process, send),
+    }),
+  );
+}
+
+function warn(warnings: readonly string[], { stderr }: CliContext): void {
+  for (const warning of warnings) stderr.write(`warning: ${warning}\n`);
+}
+
+/** A command that cannot be started has the exit codes that shells give it. */
+export async function orExitCode(
+  { stderr, signal }: Pick<CliContext, 'stderr' | 'signal'>,
+  run: () => Promise<number>,
+): Promise<number> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!isOcibuildError(error) || error.code !== 'RUN_START_FAILED') throw error;
+    reportError(error, { write: (text) => stderr.write(text), signal, debug: false });
+    return /not found|no such file/i.test(error.message) ? EXIT_NOT_FOUND : EXIT_CANNOT_START;
+  }
+}
