@@ -72,6 +72,8 @@ function isRepeatable(options: NormalOptions): boolean {
     options.noCache !== true &&
     // What is written elsewhere may be gone there.
     (options.cacheTo ?? []).length === 0 &&
+    // The record holds the command line as it is.
+    !(options.cacheFrom ?? []).some((cache) => 'secretAccessKey' in cache || 'token' in cache) &&
     (options.noCacheFilter ?? []).length === 0 &&
     options.pull !== 'always' &&
     options.pull !== 'newer'

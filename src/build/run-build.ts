@@ -66,6 +66,7 @@ export async function runBuild(
     ...(given.runtime === undefined ? {} : { runtime: given.runtime }),
     env: given.env,
     signal,
+    caches: [...(given.cacheFrom ?? []), ...(given.cacheTo ?? [])],
     onFetch: ({ digest }, bytes) => fetches.get(digest)?.(bytes),
     onLost: (digest, origin) => shared?.forget(digest, origin),
     onDevicesLeftOut: (paths) => emit({ kind: 'warning', time: Date.now(), message: devicesLeftOut(paths) }),

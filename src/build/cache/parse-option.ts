@@ -77,6 +77,9 @@ const TO: Readonly<Record<CacheTo['type'], Attributes>> = {
   inline: {},
 };
 
+/** Values that no message may show. */
+const SECRET = /((?:access_key_id|secret_access_key|session_token|token)\s*=)[^,"]*/gi;
+
 /** Types that Docker has, and why they are not here. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   azblob: 'this version knows no Azure Blob Storage: a registry or S3 does the same',
@@ -97,15 +100,16 @@ function parseOption(
   text: string,
   types: Readonly<Record<string, Attributes>>,
 ): Readonly<Record<string, unknown>> {
+  const shown = text.replace(SECRET, '$1***');
   const fields = splitCsv(text);
-  if (fields === undefined) throw usage(`Cannot read ${flag} "${text}": its quotes do not match`);
+  if (fields === undefined) throw usage(`Cannot read ${flag} "${shown}": its quotes do not match`);
   const [only = ''] = fields;
   if (text === '') throw usage(`Cannot use an empty ${flag}`);
   if (fields.length === 1 && !only.includes('=')) return { type: 'registry', ref: only };
   const given = readPairs(flag, text, fields);
   const type = given.get('type');
   if (type === undefined) {
-    throw usage(`Cannot use ${flag} "${text}": its type is missing`, {
+    throw usage(`Cannot use ${flag} "${shown}": its type is missing`, {
       hint: `write type=${Object.keys(types).join(', ')}, or only the name of a cache in a registry`,
     });
   }
@@ -120,7 +124,7 @@ function parseOption(
   }
   for (const [key, [field, , need]] of Object.entries(attributes)) {
     if (need === 'required' && (option[field] === undefined || option[field] === '')) {
-      throw usage(`Cannot use ${flag} "${text}": "${key}" is missing`, { hint: `add ${key}=…` });
+      throw usage(`Cannot use ${flag} "${shown}": "${key}" is missing`, { hint: `add ${key}=…` });
     }
   }
   return option;
@@ -129,6 +133,7 @@ function parseOption(
 /** Fields without "=" go on with the list before them: `mounts=a,b`. */
 function readPairs(flag: string, text: string, fields: readonly string[]): Map<string, string> {
   const given = new Map<string, string>();
+  const shown = text.replace(SECRET, '$1***');
   let last: string | undefined;
   for (const field of fields) {
     const at = field.indexOf('=');
@@ -137,8 +142,9 @@ function readPairs(flag: string, text: string, fields: readonly string[]): Map<s
       given.set(last, `${given.get(last)},${field}`);
       continue;
     }
-    if (key === undefined) throw usage(`Cannot read ${flag} "${text}": "${field}" is no KEY=VALUE`);
-    if (given.has(key)) throw usage(`Cannot read ${flag} "${text}": "${key}" stands twice`);
+    if (key === undefined)
+      throw usage(`Cannot read ${flag} "${shown}": "${field.replace(SECRET, '$1***')}" is no KEY=VALUE`);
+    if (given.has(key)) throw usage(`Cannot read ${flag} "${shown}": "${key}" stands twice`);
     given.set(key, field.slice(at + 1));
     last = key;
   }
