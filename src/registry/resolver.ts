@@ -1,4 +1,4 @@
-import { OcibuildError } from '../errors/error.ts';
+import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import { digestBytes, isDigest } from '../image/digest.ts';
 import { documentKind, MAX_DOCUMENT_BYTES, parseDocument } from '../image/manifest.ts';
@@ -10,6 +10,7 @@ import { createClient, protocolError, type RegistryClient } from './client.ts';
 import { createPusher } from './pusher.ts';
 import { listReferrers } from './referrers.ts';
 import { readBody } from './response-error.ts';
+import { hintOfTags } from './tags.ts';
 import type { Fetcher, ResolvedManifest, ResolveOptions, Resolver, ResolverOptions } from './types.ts';
 
 const BLOBS_AT_ONCE = 4;
@@ -54,7 +55,7 @@ async function resolve(
     headers: { accept: ACCEPT },
     signal,
   } as const;
-  return await client.call(call, async (response) => {
+  const found = client.call(call, async (response) => {
     const bytes = await readDocument(ref, response);
     const told = digest ?? headerDigest(response);
     const actual = digestBytes(bytes);
@@ -62,6 +63,13 @@ async function resolve(
       throw protocolError(ref, `the manifest has digest "${actual}", expected "${told}"`);
     }
     return describe(ref, bytes, response.headers['content-type']);
+  });
+  return await found.catch(async (error: unknown) => {
+    const isMissing = isOcibuildError(error) && error.code === 'REGISTRY_NOT_FOUND';
+    if (!isMissing || digest !== undefined) throw error;
+    const hint = (await hintOfTags(client, ref, signal)) ?? error.hint;
+    const { message, details, cause } = error;
+    throw new OcibuildError(error.code, message, { details, cause, ...(hint === undefined ? {} : { hint }) });
   });
 }
 
@@ -105,11 +113,14 @@ function describe(ref: Reference, bytes: Buffer, contentType: string | undefined
     return { descriptor: { mediaType, digest: digestBytes(bytes), size: bytes.length }, bytes };
   } catch (cause) {
     if (!(cause instanceof OcibuildError)) throw cause;
-    const why = cause.message.replace(/^Cannot /, 'cannot ');
-    throw new OcibuildError(cause.code, `Cannot use image "${familiarName(ref)}": ${why}`, {
-      cause,
-      ...(cause.hint === undefined ? {} : { hint: cause.hint }),
-    });
+    const isPage = told === 'text/html';
+    const why = isPage ? 'the answer is a page for people' : cause.message.replace(/^Cannot /, 'cannot ');
+    const hint = isPage ? 'check the registry name; a proxy or a login page may stand before it' : cause.hint;
+    throw new OcibuildError(
+      'REGISTRY_RESPONSE_INVALID',
+      `Cannot use image "${familiarName(ref)}" of "${ref.registry}": ${why}`,
+      { cause, ...(hint === undefined ? {} : { hint }) },
+    );
   }
 }
 

@@ -70,16 +70,29 @@ export function connectionError(error: unknown, action: string): OcibuildError {
   if (isOcibuildError(error)) return error;
   const why =
     error instanceof Error ? redact(error.message || (errnoOf(error) ?? error.name)) : 'unknown reason';
-  const code = errnoOf(error) ?? '';
-  const hint = /CERT|SIGNATURE|SELF_SIGNED|ISSUER/.test(code)
-    ? "set NODE_EXTRA_CA_CERTS to a file with the registry's certificate authority"
-    : code === 'ENOTFOUND' || code === 'ECONNREFUSED'
-      ? 'check the registry name, the network and HTTPS_PROXY'
-      : undefined;
+  const hint = hintOf(errnoOf(error) ?? '');
   return new OcibuildError('REGISTRY_UNREACHABLE', `Cannot ${action}: ${why}`, {
     cause: error,
     ...(hint === undefined ? {} : { hint }),
   });
+}
+
+function hintOf(code: string): string | undefined {
+  switch (code) {
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'ECONNREFUSED':
+      return 'check the registry name, the network and HTTPS_PROXY';
+    case 'CERT_HAS_EXPIRED':
+    case 'CERT_NOT_YET_VALID':
+      return "check this machine's clock, and the registry's certificate";
+    case 'ERR_TLS_CERT_ALTNAME_INVALID':
+      return "the certificate is another host's: check the registry name";
+    case 'EPROTO':
+      return 'it may speak plain HTTP: name it with http:// in a hosts.toml, see docs/registries.md';
+  }
+  if (!/CERT|SIGNATURE|SELF_SIGNED|ISSUER/.test(code)) return undefined;
+  return "set NODE_EXTRA_CA_CERTS to a file with the registry's certificate authority, or name it in a hosts.toml, see docs/registries.md";
 }
 
 /** The error for a registry that wants a password. */

@@ -53,6 +53,7 @@ export async function uploadBlob(
   if (started === 'mounted') return 'mounted';
   let session: Session = started;
   let chunk = Number.POSITIVE_INFINITY;
+  let takesParts = true;
   let stalls = 0;
   /** Every turn that gets no further counts, whatever the registry says: it may send us in circles. */
   const moveTo = (next: Session): void => {
@@ -60,13 +61,18 @@ export async function uploadBlob(
     session = next;
     if (stalls > MAX_STALLS) throw protocolError(upload.ref, 'the upload gets no further', 'pull,push');
   };
+  const goOn = async (): Promise<void> =>
+    moveTo(takesParts ? await resume(deps, upload, session) : await startAgain(deps, upload));
   for (;;) {
     try {
       const next = await send(deps, upload, session, chunk);
       if (next === 'done') return 'uploaded';
       if (next === 'too large') {
         chunk = Math.max(SMALL_CHUNK_BYTES, session.minChunk);
-        moveTo(await resume(deps, upload, session));
+        await goOn();
+      } else if (next === 'whole only') {
+        takesParts = false;
+        await goOn();
       } else moveTo(next);
     } catch (error) {
       throwIfAborted(upload.signal);
@@ -78,7 +84,7 @@ export async function uploadBlob(
       const waitMs = error instanceof RetriableFailure ? error.waitMs : undefined;
       const options = { signal: upload.signal, delayMs: deps.retryDelayMs };
       await pause(stalls + 1, waitMs, options);
-      moveTo(await resume(deps, upload, session));
+      await goOn();
     }
   }
 }
@@ -127,7 +133,7 @@ async function send(
   upload: BlobUpload,
   session: Session,
   chunk: number,
-): Promise<Session | 'done' | 'too large'> {
+): Promise<Session | 'done' | 'too large' | 'whole only'> {
   const { descriptor, open, onProgress } = upload;
   const { offset } = session;
   const rest = descriptor.size - offset;
@@ -152,7 +158,8 @@ async function send(
       ...(isClosing ? {} : { 'content-range': `${offset}-${offset + length - 1}` }),
     },
     ...(length === 0 ? {} : { body }),
-    accepts: [307, 308, 413, 416],
+    // A registry that knows no parts gets the whole again; where it took that neither, its words are the error.
+    accepts: [307, 308, 404, 413, 416, ...(isClosing || chunk < rest ? [] : [400, 405, 501])],
     once: true,
   });
   return deps.client.call(call, async (response) => {
@@ -167,11 +174,11 @@ async function send(
       response.body.resume();
       return 'too large';
     }
-    if (status === 416) {
-      response.body.resume();
+    response.body.resume();
+    if (status === 404 || status === 416) {
       throw new RetriableFailure(protocolError(upload.ref, 'it lost a part of the upload', 'pull,push'));
     }
-    response.body.resume();
+    if (status >= 400) return 'whole only';
     if (isClosing) {
       checkDigest(upload, headers['docker-content-digest']);
       return 'done';
@@ -193,7 +200,10 @@ async function resume(deps: UploadDeps, upload: BlobUpload, session: Session): P
       ? { ...session, offset }
       : sessionOf(upload, response, offset);
   });
-  if (known !== undefined) return known;
+  return known ?? startAgain(deps, upload);
+}
+
+async function startAgain(deps: UploadDeps, upload: BlobUpload): Promise<Session> {
   const begun = await start(deps, upload, undefined);
   if (begun === 'mounted') throw protocolError(upload.ref, 'it mounted what was not asked for', 'pull,push');
   return begun;

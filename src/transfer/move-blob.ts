@@ -8,7 +8,8 @@ import type { PutOptions, SourceBlob } from './types.ts';
 /**
  * Gives a sink the bytes of a blob, and checks size and digest on the way: the last bytes may be written before a
  * damaged blob is noticed, so the caller drops what it wrote when this throws.
- * @throws BLOB_NOT_FOUND, BLOB_SIZE_MISMATCH, BLOB_DIGEST_MISMATCH, and what the source throws
+ * @throws BLOB_NOT_FOUND, BLOB_SIZE_MISMATCH, BLOB_DIGEST_MISMATCH (of a registry: REGISTRY_RESPONSE_INVALID), and what
+ *   the source throws
  */
 export async function moveBlob(
   descriptor: Pick<Descriptor, 'digest' | 'size'>,
@@ -27,17 +28,19 @@ export async function moveBlob(
     await sink.write(chunk);
     onProgress(moved);
   }
+  const fault = (code: 'BLOB_SIZE_MISMATCH' | 'BLOB_DIGEST_MISMATCH', why: string): OcibuildError => {
+    const { registry } = blob;
+    const from = registry === undefined ? '' : ` of "${registry}"`;
+    return new OcibuildError(
+      registry === undefined ? code : 'REGISTRY_RESPONSE_INVALID',
+      `Cannot use blob "${digest}"${from}: ${why}`,
+      { details: { digest } },
+    );
+  };
   if (moved !== size) {
     const got = moved > size ? `more than ${size} B` : `${moved} B instead of ${size} B`;
-    throw new OcibuildError('BLOB_SIZE_MISMATCH', `Cannot use blob "${digest}": its source gave ${got}`, {
-      details: { digest },
-    });
+    throw fault('BLOB_SIZE_MISMATCH', `its source gave ${got}`);
   }
   const actual = `sha256:${hash.digest('hex')}`;
-  if (actual === digest) return;
-  throw new OcibuildError(
-    'BLOB_DIGEST_MISMATCH',
-    `Cannot use blob "${digest}": its content has digest "${actual}"`,
-    { details: { digest } },
-  );
+  if (actual !== digest) throw fault('BLOB_DIGEST_MISMATCH', `its content has digest "${actual}"`);
 }

@@ -16,6 +16,7 @@ export function repositorySource(
       return fetcher.fetchBytes(descriptor, { signal });
     },
     blob: (descriptor, signal) => ({
+      registry: ref.registry,
       async open(offset, length) {
         if (length === 0) return Readable.from([]);
         const stream = await fetcher.fetchBlob(descriptor, { signal, offset });

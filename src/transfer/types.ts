@@ -15,6 +15,8 @@ export interface SourceBlob {
   readonly open: OpenPart;
   /** A file that is the blob: the fast way to its bytes. Missing where they are elsewhere, or a part of a file. */
   readonly file?: string;
+  /** The registry that the bytes come from, which is at fault itself when they are not those it promised. */
+  readonly registry?: string;
   /** A repository of that registry which may have the blob as well. */
   mountFrom(registry: string): string | undefined;
 }

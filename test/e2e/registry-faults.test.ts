@@ -62,6 +62,63 @@ describe('resolve()', () => {
       expect(Number(second?.timeMs) - Number(first?.timeMs)).toBeGreaterThanOrEqual(990);
     }));
 
+  it('waits until the date that Retry-After names', () =>
+    scene(async ({ server, resolver, ref }) => {
+      server.fault((_, response, count) => {
+        if (count > 0) return false;
+        // Whole seconds: at least one, at most two from now.
+        const date = new Date(Date.now() + 2000).toUTCString();
+        response.writeHead(429, { 'retry-after': date }).end();
+        return true;
+      });
+      await resolver.resolve(ref, { signal });
+      const [first, second] = server.seen;
+      expect(Number(second?.timeMs) - Number(first?.timeMs)).toBeGreaterThanOrEqual(990);
+    }));
+
+  it.each([
+    ['the type of the answer is another than it says itself', MEDIA_TYPE.index, MANIFEST, /mediaType is/],
+    ['the answer is a page for people', 'text/html; charset=utf-8', Buffer.from('<html>'), /page for people/],
+    ['the answer is no JSON', MEDIA_TYPE.manifest, Buffer.from('{"a"'), /not JSON/],
+  ])('refuses a manifest when %s', (_, type, body, message) =>
+    scene(async ({ server, resolver, ref }) => {
+      server.fault((__, response) => {
+        response.setHeader('content-type', type);
+        response.end(body);
+        return true;
+      });
+      await expect(resolver.resolve(ref, { signal })).rejects.toMatchObject({
+        code: 'REGISTRY_RESPONSE_INVALID',
+        message: expect.stringMatching(message),
+      });
+    }),
+  );
+
+  it('names near tags, or those that are there, when a tag is missing', () =>
+    scene(async ({ server, resolver, ref }) => {
+      let tags: unknown = ['v0', 'stable', '\u001b[31m', 7];
+      server.fault((request, response) => {
+        if (request.url?.startsWith('/v2/app/tags/list') !== true) return false;
+        response.end(typeof tags === 'string' ? tags : JSON.stringify({ name: 'app', tags }));
+        return true;
+      });
+      const hintFor = (tag: string) =>
+        resolver.resolve({ ...ref, tag }, { signal }).then(
+          () => 'found',
+          ({ code, hint }) => `${code}: ${hint}`,
+        );
+      expect(await hintFor('stabel')).toBe('REGISTRY_NOT_FOUND: did you mean "stable"?');
+      expect(await hintFor('nightly')).toBe('REGISTRY_NOT_FOUND: the tags there are v0, stable');
+      tags = Array.from({ length: 9 }, (__, i) => `r${i}00`);
+      expect(await hintFor('nightly')).toBe(
+        'REGISTRY_NOT_FOUND: among the tags there are r400, r500, r600, r700, r800',
+      );
+      tags = null;
+      expect(await hintFor('v1')).toBe('REGISTRY_NOT_FOUND: check the name and the tag');
+      tags = '<html>';
+      expect(await hintFor('v1')).toBe('REGISTRY_NOT_FOUND: check the name and the tag');
+    }));
+
   it('gives up at once when Retry-After is longer than a minute', () =>
     scene(async ({ server, resolver, ref }) => {
       server.fault((_, response) => {
@@ -144,7 +201,7 @@ describe('resolve()', () => {
       const type = 'application/vnd.docker.distribution.manifest.v1+prettyjws';
       server.manifest('app', 'v0', Buffer.from('{"schemaVersion":1}'), type);
       await expect(resolver.resolve(ref, { signal })).rejects.toMatchObject({
-        code: 'IMAGE_INVALID',
+        code: 'REGISTRY_RESPONSE_INVALID',
         message: expect.stringContaining('schema 1'),
       });
     }));
@@ -299,6 +356,22 @@ describe('redirects', () => {
       expect(storage.seen).toHaveLength(1);
       expect(storage.seen[0]?.headers.authorization).toBeUndefined();
     }));
+
+  it.each([
+    ['another protocol', 'ftp://127.0.0.1/x', /"ftp:\/\/127\.0\.0\.1": it is not HTTPS/],
+    ['nowhere', 'http://[', /is not a URL/],
+  ])('are not followed to %s', (_, location, message) =>
+    scene(async ({ server, resolver, ref }) => {
+      server.fault((__, response) => {
+        response.writeHead(302, { location }).end();
+        return true;
+      });
+      await expect(resolver.resolve(ref, { signal })).rejects.toMatchObject({
+        code: 'REGISTRY_RESPONSE_INVALID',
+        message: expect.stringMatching(message),
+      });
+    }),
+  );
 
   it('end after ten when they go in circles', () =>
     scene(async ({ server, resolver, ref }) => {

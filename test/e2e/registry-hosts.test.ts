@@ -114,6 +114,22 @@ describe('hosts.toml', () => {
     });
   });
 
+  it('hints at plain HTTP, at the name and at the clock when TLS fails', async () => {
+    await using plain = await startFront(false);
+    const wrongProtocol = resolverWith(plain.host, `server = "https://${plain.host}"\n`);
+    await expect(wrongProtocol.resolve(app(plain.host), { signal })).rejects.toMatchObject({
+      code: 'REGISTRY_UNREACHABLE',
+      hint: expect.stringMatching(/plain HTTP/),
+    });
+    await using secure = await startFront(true);
+    const host = secure.host.replace('127.0.0.1', 'localhost');
+    const wrongName = resolverWith(host, `server = "https://${host}"\nca = "${certificate}"\n`);
+    await expect(wrongName.resolve(app(host), { signal })).rejects.toMatchObject({
+      code: 'REGISTRY_UNREACHABLE',
+      hint: expect.stringMatching(/another host's/),
+    });
+  });
+
   it.each([
     ['[host', /hosts\.toml": /],
     ['[host]\n"http://a" = 1\n', /is not a table/],

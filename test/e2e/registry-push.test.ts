@@ -137,6 +137,42 @@ describe('pushBlob()', () => {
     expect(proxy.seen.filter((line) => line.startsWith('PATCH'))).toHaveLength(3);
   });
 
+  it.each([405, 501])('sends the whole again when a part of it is refused with %i', async (status) => {
+    const asked: string[] = [];
+    const { descriptor, open } = newBlob(1000);
+    await using registryOfNone = await listenOnLoopback(
+      createServer((request, response) => {
+        asked.push(`${request.method} ${request.headers['content-range'] ?? ''}`.trim());
+        request.resume();
+        if (request.method === 'HEAD') response.writeHead(404).end();
+        else if (request.method === 'POST') response.writeHead(202, { location: '/v2/upload/1' }).end();
+        // It has kept a part of what broke, and takes no other.
+        else if (request.method === 'GET') response.writeHead(204, { range: '0-99' }).end();
+        else if (request.method === 'PATCH') response.writeHead(status).end();
+        else if (asked.filter((line) => line.startsWith('PUT')).length === 1)
+          request.socket.resetAndDestroy();
+        else response.writeHead(201).end();
+      }),
+    );
+    const { pusher } = pusherOf(registryOfNone.host);
+    expect(await pusher.pushBlob(descriptor, open, { signal })).toBe('uploaded');
+    expect(asked).toEqual(['HEAD', 'POST', 'PUT', 'GET', 'PATCH 100-999', 'POST', 'PUT']);
+  });
+
+  it('begins again when the registry has lost the upload', async () => {
+    let lost = 0;
+    await using proxy = await startProxy((request, response) => {
+      if (request.method !== 'PUT' || lost++ > 0) return false;
+      request.resume();
+      response.writeHead(404, { 'content-type': 'application/json' });
+      response.end('{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}');
+      return true;
+    });
+    const { descriptor, open } = newBlob(1000);
+    expect(await pusherOf(proxy.host).pusher.pushBlob(descriptor, open, { signal })).toBe('uploaded');
+    expect(lost).toBe(2);
+  });
+
   it('fails after five tries in vain', async () => {
     await using proxy = await startProxy((request, response) => {
       if (request.method !== 'PUT') return false;
