@@ -1,3 +1,4 @@
+import { fixupSpdxId } from '@cyclonedx/cyclonedx-library/SPDX';
 import parse from 'spdx-expression-parse';
 
 /** Debian's short names that SPDX has others for. @see DEP-5 §License specification */
@@ -63,7 +64,7 @@ function spdxName(word: string): string {
     const version = `${major}${name === 'GFDL' && minor === '.0' ? '.1' : minor}`;
     return `${name}-${version}${suffix === '+' || suffix === '-or-later' ? '-or-later' : '-only'}`;
   }
-  return DEBIAN[word.toLowerCase()] ?? word;
+  return DEBIAN[word.toLowerCase()] ?? fixupSpdxId(word) ?? word;
 }
 
 function isExpression(text: string): boolean {

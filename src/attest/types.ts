@@ -40,6 +40,8 @@ export interface VcsFacts {
   readonly source?: string;
   /** The commit, with `-dirty` where files differ from it. */
   readonly revision?: string;
+  /** Where the context is in it. */
+  readonly 'localdir:context'?: string;
 }
 
 /** What provenance is made of. Nothing in it is secret but URL credentials in arguments, which are masked when it is

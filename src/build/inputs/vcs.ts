@@ -10,6 +10,8 @@ export interface Vcs {
   readonly source?: string;
   /** The commit; `-dirty` behind it where something in the work tree differs from it. */
   readonly revision?: string;
+  /** Where the directory is in it. */
+  readonly 'localdir:context'?: string;
 }
 
 /** A repository as large as Linux takes a second. */
@@ -29,8 +31,10 @@ export async function readVcs(dir: string, env: Env, signal: AbortSignal): Promi
       ? await git('status', '--porcelain', '--', '.')
       : '';
   const source = await remoteOf(git);
+  const place = await git('rev-parse', '--show-prefix');
   return {
     ...(source === undefined ? {} : { source: redactUrl(source) }),
+    ...(place === undefined ? {} : { 'localdir:context': place.replace(/\/$/, '') || '.' }),
     ...(revision === undefined ? {} : { revision: `${revision}${dirty ? '-dirty' : ''}` }),
   };
 }

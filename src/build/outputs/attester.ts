@@ -77,14 +77,14 @@ export function createAttester(
     filesOf.set(key, reading);
     const files = await reading;
     const { takeInventory } = await import('../../attest/packages/inventory.ts');
-    const { config } = made ?? planned.front;
-    const created = config.created === undefined ? Number.NaN : Date.parse(config.created);
+    const created =
+      made?.config.created ?? (epochSec === undefined ? planned.front.config.created : undefined);
     const subject: SbomSubject = {
       name: names[0] ?? made?.manifest.digest ?? 'image',
       ...(made === undefined ? {} : { digest: made.manifest.digest }),
       platform: planned.platform,
       // The image's own time: equal images are told of in equal documents.
-      createdMs: epochSec === undefined ? (Number.isNaN(created) ? 0 : created) : epochSec * 1000,
+      createdMs: created === undefined ? (epochSec ?? 0) * 1000 : Date.parse(created) || 0,
       toolVersion: VERSION,
       layerOf: files.layerOf,
     };

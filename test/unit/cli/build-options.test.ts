@@ -12,7 +12,7 @@ function read(args: readonly string[], env: Record<string, string> = {}): BuildR
 describe('readBuildRequest()', () => {
   it('readBuildRequest() fills every option when every flag is given', () => {
     const args =
-      '-t a:1 -t b --build-arg X=1=2 --target t --label l=v --annotation manifest:a=b --platform linux/arm64 --build-context n=../d --add-host h=10.0.0.1 --network host --ulimit nofile=1:2 --shm-size 64m --secret id=s,src=f --ssh k=key --allow network.host,device --no-cache --pull=newer -o type=oci,dest=o.tar,name=c:2 --jobs 3 --explain --root /r --runtime crun -f d/Dockerfile --iidfile i --metadata-file m --progress rawjson --debug dir';
+      '-t a:1 -t b --build-arg X=1=2 --target t --label l=v --annotation manifest:a=b --platform linux/arm64 --build-context n=../d --add-host h=10.0.0.1 --network host --ulimit nofile=1:2 --shm-size 64m --provenance=mode=min --attest type=sbom --secret id=s,src=f --ssh k=key --allow network.host,device --no-cache --pull=newer -o type=oci,dest=o.tar,name=c:2 --jobs 3 --explain --root /r --runtime crun -f d/Dockerfile --iidfile i --metadata-file m --progress rawjson --debug dir';
     expect(read(args.split(' '))).toEqual({
       options: {
         context: 'dir',
@@ -33,6 +33,10 @@ describe('readBuildRequest()', () => {
         allow: ['network.host', 'device'],
         noCache: true,
         noCacheFilter: [],
+        cacheFrom: [],
+        cacheTo: [],
+        attest: [{ type: 'sbom' }, { type: 'provenance', mode: 'min' }],
+        resultProvenance: 'min',
         pull: 'newer',
         outputs: [{ type: 'oci', dest: 'o.tar', tar: true }],
         jobs: 3,
