@@ -208,7 +208,12 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
     flags: [],
     examples: [],
   },
-  help: { usage: 'ocibuild help [COMMAND]', summary: 'show the help of a command', flags: [], examples: [] },
+  help: {
+    usage: 'ocibuild help [--all] [COMMAND]',
+    summary: 'show the help of a command',
+    flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'seldom used flags too' }],
+    examples: [],
+  },
 };
 
 /** For "did you mean". */

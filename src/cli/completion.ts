@@ -115,7 +115,7 @@ async function placeOf(
 ): Promise<Completion> {
   const places = usage
     .replace(/^ocibuild \S+ /, '')
-    .replace('[flags]', '')
+    .replace(/\[(?:flags|--[^\]]*)\]/g, '')
     .trim()
     .split(/\s+/);
   const place = places[length] ?? places.findLast((name) => name.includes('…')) ?? '';

@@ -40,6 +40,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'label', kind: 'list', value: 'K=V', help: 'label of the image' },
   {
     name: 'annotation',
+    rare: true,
     kind: 'list',
     value: 'K=V',
     help: 'annotation of the manifest; index:K=V: the index',
@@ -51,7 +52,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     value: 'N=V',
     help: 'DIR, URL, docker-image://REF, oci-layout://DIR',
   },
-  { name: 'add-host', kind: 'list', value: 'HOST:IP', help: 'entry of /etc/hosts in RUN' },
+  { name: 'add-host', rare: true, kind: 'list', value: 'HOST:IP', help: 'entry of /etc/hosts in RUN' },
   {
     name: 'network',
     kind: 'string',
@@ -59,7 +60,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     choices: ['default', 'none', 'host'],
     help: 'network of RUN: default, none or host',
   },
-  { name: 'ulimit', kind: 'list', value: 'N=S[:H]', help: 'limit of RUN, e.g. nofile=1024:4096' },
+  { name: 'ulimit', rare: true, kind: 'list', value: 'N=S[:H]', help: 'limit of RUN, e.g. nofile=1024:4096' },
   {
     name: 'secret',
     kind: 'list',
@@ -74,11 +75,12 @@ export const BUILD_FLAGS: readonly Flag[] = [
   },
   {
     name: 'allow',
+    rare: true,
     kind: 'list',
     value: 'WHAT',
     help: 'network.host, security.insecure, device[=NAME]',
   },
-  { name: 'shm-size', kind: 'string', value: 'SIZE', help: 'size of /dev/shm in RUN, e.g. 128m' },
+  { name: 'shm-size', rare: true, kind: 'string', value: 'SIZE', help: 'size of /dev/shm in RUN, e.g. 128m' },
   {
     name: 'cache-from',
     kind: 'list',
@@ -92,7 +94,13 @@ export const BUILD_FLAGS: readonly Flag[] = [
     help: 'shared cache to write: type=registry,ref=REF,mode=max',
   },
   { name: 'no-cache', kind: 'bool', help: 'run every step anew' },
-  { name: 'no-cache-filter', kind: 'list', value: 'STAGES', help: 'run the steps of these stages anew' },
+  {
+    name: 'no-cache-filter',
+    rare: true,
+    kind: 'list',
+    value: 'STAGES',
+    help: 'run the steps of these stages anew',
+  },
   {
     name: 'pull',
     kind: 'optional',
@@ -118,8 +126,14 @@ export const BUILD_FLAGS: readonly Flag[] = [
     help: 'auto, tty, plain, grouped, github, gitlab, …',
   },
   { name: 'quiet', short: 'q', kind: 'bool', help: 'print only the digest' },
-  { name: 'iidfile', kind: 'string', value: 'FILE', help: 'write the image id to a file' },
-  { name: 'metadata-file', kind: 'string', value: 'FILE', help: 'write facts about the result as JSON' },
+  { name: 'iidfile', rare: true, kind: 'string', value: 'FILE', help: 'write the image id to a file' },
+  {
+    name: 'metadata-file',
+    rare: true,
+    kind: 'string',
+    value: 'FILE',
+    help: 'write facts about the result as JSON',
+  },
   {
     name: 'provenance',
     kind: 'optional',
@@ -134,13 +148,30 @@ export const BUILD_FLAGS: readonly Flag[] = [
     bare: 'true',
     help: 'say what is in the image: format=spdx or cyclonedx',
   },
-  { name: 'attest', kind: 'list', value: 'SPEC', help: 'the same: type=provenance,… or type=sbom,…' },
+  {
+    name: 'attest',
+    rare: true,
+    kind: 'list',
+    value: 'SPEC',
+    help: 'the same: type=provenance,… or type=sbom,…',
+  },
   { name: 'jobs', kind: 'string', value: 'N', help: 'RUN steps at a time (default: cores)' },
   { name: 'locked', kind: 'bool', help: 'hold images, URLs and git refs to Dockerfile.lock' },
   { name: 'explain', kind: 'bool', help: 'say for each step that ran why it was not cached' },
   { name: 'check', kind: 'bool', help: 'only check the Dockerfile: --call check' },
-  { name: 'fix', kind: 'bool', help: 'with --check: put right in the Dockerfile what is certain' },
-  { name: 'call', kind: 'string', value: 'WHAT', help: 'check, outline or targets; ,format=json|sarif' },
+  {
+    name: 'fix',
+    rare: true,
+    kind: 'bool',
+    help: 'with --check: put right in the Dockerfile what is certain',
+  },
+  {
+    name: 'call',
+    rare: true,
+    kind: 'string',
+    value: 'WHAT',
+    help: 'check, outline or targets; ,format=json|sarif',
+  },
   // The older name of --call.
   { name: 'print', kind: 'string' },
   // Docker's older front end; these name what happens anyway.

@@ -2,9 +2,11 @@ import { COMMANDS, type CommandName } from './commands.ts';
 import { GLOBAL_FLAGS } from './flags.ts';
 import type { Flag } from './types.ts';
 
-/** The overview, or the help of one command. */
-export function helpText(command?: CommandName): string {
-  return command === undefined || command === 'help' ? overview() : commandHelp(command);
+const MAX_COLUMNS = 100;
+
+/** The overview, or the help of one command: of seldom used flags only the names, unless `all`. */
+export function helpText(command?: CommandName, all = false): string {
+  return command === undefined || command === 'help' ? overview() : commandHelp(command, all);
 }
 
 function overview(): string {
@@ -27,10 +29,16 @@ ${COMMANDS.build.examples.map((line) => `  ${line}`).join('\n')}
 `;
 }
 
-function commandHelp(name: CommandName): string {
+function commandHelp(name: CommandName, all: boolean): string {
   const { usage, summary, flags, examples } = COMMANDS[name];
+  const rare = all ? [] : flags.filter((flag) => flag.rare === true && flag.help !== undefined);
   const parts = [`Usage: ${usage}`, `${summary[0]?.toUpperCase()}${summary.slice(1)}.`];
-  if (flags.length > 0) parts.push(`Flags:\n${flagLines(flags)}`);
+  if (flags.length > 0) {
+    const shown = flags.filter((flag) => !rare.includes(flag));
+    const more = rare.length === 0 ? '' : `\n${rareLines(name, rare)}`;
+    const many = shown.some(({ kind }) => kind === 'list') ? ' (+: may be repeated)' : '';
+    parts.push(`Flags${many}:\n${flagLines(shown)}${more}`);
+  }
   parts.push(`Flags of every command:\n${flagLines(GLOBAL_FLAGS.map((flag) => withoutTaken(flag, flags)))}`);
   if (examples.length > 0) parts.push(`Examples:\n${examples.map((line) => `  ${line}`).join('\n')}`);
   return `${parts.join('\n\n')}\n`;
@@ -49,8 +57,18 @@ function flagLines(flags: readonly Flag[]): string {
       const value =
         flag.value === undefined ? '' : flag.kind === 'optional' ? `[=${flag.value}]` : ` ${flag.value}`;
       const left = `${flag.short === undefined ? '    ' : `-${flag.short}, `}--${flag.name}${value}`;
-      const many = flag.kind === 'list' ? ' (may be repeated)' : '';
-      return `  ${left.padEnd(32)}${flag.help}${many}`;
+      return `  ${left.padEnd(30)}${flag.kind === 'list' ? '+ ' : '  '}${flag.help}`;
     })
     .join('\n');
+}
+
+/** Names of flags, as many on a line as fit. */
+function rareLines(command: CommandName, flags: readonly Flag[]): string {
+  const lines = [`  more (\`ocibuild help --all ${command}\`):`];
+  for (const { name } of flags) {
+    const longer = `${lines.at(-1)} --${name}`;
+    if (longer.length <= MAX_COLUMNS) lines[lines.length - 1] = longer;
+    else lines.push(`      --${name}`);
+  }
+  return lines.join('\n');
 }

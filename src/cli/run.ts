@@ -95,8 +95,13 @@ async function dispatch(argv: readonly string[], context: CliContext): Promise<n
     case 'version':
       return print(await (await import('./store-commands.ts')).versionCommand(args), context);
     case 'help':
-      return print(helpText(commandNamed(parseArgs(args, GLOBAL_FLAGS).positional)), context);
+      return helpCommand(args, context);
   }
+}
+
+function helpCommand(args: readonly string[], context: CliContext): Promise<number> {
+  const parsed = parseArgs(args, [...COMMANDS.help.flags, ...GLOBAL_FLAGS]);
+  return print(helpText(commandNamed(parsed.positional), flagReader(parsed).bool('all')), context);
 }
 
 /** What stands after the image or the container belongs to the command in it, and `-h` of `run` is a host name. */

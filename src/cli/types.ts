@@ -13,6 +13,8 @@ export interface Flag {
   readonly choices?: readonly string[];
   /** One line for the help; absent: known, but not shown. */
   readonly help?: string;
+  /** Seldom asked for: the short help only names it. */
+  readonly rare?: boolean;
   /** Why the flag is refused. */
   readonly refused?: string;
   /** Values of a refused flag that ask for what happens anyway, e.g. `--push=false`. */
