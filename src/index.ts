@@ -1,4 +1,5 @@
 export { type Build, build } from './build/build.ts';
+export type { CacheContent, CacheDocuments, CacheFrom, CacheTo } from './build/cache/types.ts';
 export { type CheckOptions, type CheckResult, check, outline, targets } from './build/describe.ts';
 export { type LockOptions, type LockResult, lock } from './build/lock/lock.ts';
 export type { Lock, LockChange } from './build/lock/lock-file.ts';

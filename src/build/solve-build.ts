@@ -106,6 +106,7 @@ async function tryOnce(context: SolveContext, graph: BuildGraph): Promise<Solved
       ...(inlineRecords === undefined ? {} : { inlineRecords }),
       layersOf: (root) => (root === undefined ? [] : (layersOf.get(root) ?? [])),
     });
+    await shared?.adopt(solvedGraph);
     await shared?.write(solvedGraph, [...layersOf.values()].flat());
     return { targets, local, counts };
   } catch (error) {

@@ -73,7 +73,9 @@ export function importCaches(
       return await steps.run(`importing cache manifest from ${importer.name}`, async () => {
         const found = await importer.load(either);
         if (found.length === 0) throw noCache(importer.name);
-        return found.filter(({ config }) => config.salt === CACHE_SALT);
+        const usable = found.filter(({ config }) => config.salt === CACHE_SALT);
+        if (usable.length === 0) throw otherKeys(importer.name);
+        return usable;
       });
     } catch (error) {
       if (!isOcibuildError(error)) throw error;
@@ -119,6 +121,13 @@ export function importCaches(
 
 function mountKey(id: string, base: string): string {
   return JSON.stringify([id, base]);
+}
+
+function otherKeys(name: string): OcibuildError {
+  return new OcibuildError(
+    'CACHE_INVALID',
+    `Cannot use the cache "${name}": another version of ocibuild wrote it, whose keys mean other things`,
+  );
 }
 
 function noCache(name: string): OcibuildError {

@@ -179,7 +179,7 @@ function readValue(
 }
 
 function unknownType(flag: string, type: string, known: readonly string[]): OcibuildError {
-  const why = ELSEWHERE[type];
+  const why = Object.hasOwn(ELSEWHERE, type) ? ELSEWHERE[type] : undefined;
   if (why !== undefined) {
     return new OcibuildError('USAGE_UNSUPPORTED', `Cannot use ${flag} type "${type}": ${why}`);
   }

@@ -22,6 +22,9 @@ export interface SharedCache extends AsyncDisposable {
   mounts(cacheMounts: CacheMounts): CacheMounts;
   /** Records for the configs of the images; undefined where none was asked for. */
   inlineRecords(build: SolvedGraph): Promise<readonly CachedRecord[] | undefined>;
+  /** Makes what was imported for the build's steps the store's own, also for steps below the hit: a later build that
+   * changes one of them may know no other cache. */
+  adopt(build: SolvedGraph): Promise<void>;
   /** After the outputs. @throws REGISTRY_*, CACHE_* */
   write(build: SolvedGraph, imageLayers: readonly LayerId[]): Promise<void>;
   /** What the finished steps of a failed build made, where that was asked for. Failures are warnings. */
@@ -76,6 +79,9 @@ export async function openSharedCache(
     keys,
     mounts: (cacheMounts) => restoringMounts(cacheMounts, { engine, imported, emit }),
     inlineRecords: async (build) => (isInline ? collectRecords(await build.keys(), keys) : undefined),
+    async adopt(build) {
+      if (importers.length > 0) await collectRecords(await build.keys(), keys);
+    },
     write: (build, imageLayers) => write(targets, build, imageLayers),
     async writeFinished(build) {
       for (const target of targets.filter(({ option }) => option.onFailure === true)) {
