@@ -1,5 +1,6 @@
 // Builds the workloads side by side with docker buildx and buildah where present.
-// Usage: npm run bench -- [--only W1,W4] [--runs N] [--no-docker] [--no-buildah] [--dir DIR]
+// P… move images between a registry on loopback and each tool's store.
+// Usage: npm run bench -- [--only W1,W4,P1] [--runs N] [--no-docker] [--no-buildah] [--dir DIR]
 // Docker and buildah come from PATH, or from the root that the script named by PEERS enters.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
@@ -7,6 +8,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatRuns, markdownTable, median } from './stats.ts';
 import { createBuildah, createDocker, createOcibuild, type Tool } from './tools.ts';
+import { TRANSFERS, type Transfer } from './transfers.ts';
 import { WORKLOADS, type Workload } from './workloads.ts';
 
 const { values: flags } = parseArgs({
@@ -23,11 +25,10 @@ const { values: flags } = parseArgs({
 
 const runs = Number(flags.runs);
 const wanted = flags.only?.split(',');
-const unknown = (wanted ?? []).filter((id) => !WORKLOADS.some((workload) => workload.id === id));
+const known = [...WORKLOADS, ...TRANSFERS].map(({ id }) => id);
+const unknown = (wanted ?? []).filter((id) => !known.includes(id));
 if (!Number.isInteger(runs) || runs < 1 || unknown.length > 0) {
-  process.stderr.write(
-    `Usage: npm run bench -- [--only ${WORKLOADS.map(({ id }) => id).join(',')}] [--runs N]\n`,
-  );
+  process.stderr.write(`Usage: npm run bench -- [--only ${known.join(',')}] [--runs N]\n`);
   process.exit(2);
 }
 
@@ -79,6 +80,40 @@ async function measure(workload: Workload, tools: readonly Tool[], work: string)
   return times;
 }
 
+/** One transfer, its tools in turn; a row of its own, since other tools take part in each. */
+async function measureTransfer(
+  transfer: Transfer,
+  tools: readonly Tool[],
+  work: string,
+): Promise<string[][]> {
+  const contest = await transfer.open({ work, runs, tools, docker: flags.docker });
+  const { contestants } = contest;
+  const times: Times = new Map(contestants.map(({ name }) => [name, []]));
+  try {
+    for (let run = 0; run < runs; run += 1) {
+      for (let turn = 0; turn < contestants.length; turn += 1) {
+        const one = contestants[(run + turn) % contestants.length];
+        if (one === undefined) continue;
+        await one.prepare(run);
+        const { code, ms, log } = await one.run(run);
+        if (code === 0) times.get(one.name)?.push(ms);
+        process.stderr.write(
+          `${transfer.id} run ${run + 1}/${runs} ${one.name}: ${code === 0 ? `${Math.round(ms)} ms` : `failed: ${log}`}\n`,
+        );
+      }
+    }
+  } finally {
+    await contest.close();
+  }
+  const ours = times.get('ocibuild') ?? [];
+  return [...times].map(([name, all]) => [
+    `${transfer.id} ${transfer.title}`,
+    name,
+    formatRuns(all),
+    all === ours ? '' : ratio(ours, all),
+  ]);
+}
+
 function ratio(other: readonly number[], ours: readonly number[]): string {
   return other.length > 0 && ours.length > 0 ? `${(median(other) / median(ours)).toFixed(2)} ×` : '–';
 }
@@ -100,6 +135,10 @@ try {
       ...others.map((other) => ratio(other, ours)),
     ]);
   }
+  const moved: string[][] = [];
+  for (const transfer of TRANSFERS.filter(({ id }) => wanted?.includes(id) ?? true)) {
+    moved.push(...(await measureTransfer(transfer, tools, work)));
+  }
   const peers = tools.slice(1);
   const head = [
     'workload',
@@ -109,8 +148,10 @@ try {
   const report = [
     `${tools.map(({ name, version }) => `${name} ${version}`).join(', ')}; Node ${process.versions.node}; ${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}; ${runs} runs, tools in turn, median (range) of wall-clock time.`,
     '',
-    markdownTable(head, rows),
-    '',
+    ...(rows.length === 0 ? [] : [markdownTable(head, rows), '']),
+    ...(moved.length === 0
+      ? []
+      : [markdownTable(['transfer', 'tool', 'time', 'ocibuild / tool'], moved), '']),
     'Same Dockerfile, context, base image and host network for all. Cold: ocibuild gets a fresh store that holds the base, Docker `builder prune --all` (`--no-cache` on a daemon that people work with), buildah a fresh storage root; none of that is timed. Docker without provenance, buildah with `--layers --jobs 4` and a push to the archive.',
     '',
   ].join('\n');

@@ -22,15 +22,15 @@ export interface Tool {
 }
 
 const root = resolve(import.meta.dirname, '..');
-const OCIBUILD: string = join(root, 'bin/ocibuild');
+export const OCIBUILD: string = join(root, 'bin/ocibuild');
 
-async function must(shell: Shell, line: string): Promise<string> {
+export async function must(shell: Shell, line: string): Promise<string> {
   const { code, log } = await shell.run(line);
   if (code !== 0) throw new Error(`Cannot run \`${line}\`: exit code ${code}\n${log}`);
   return log.trim();
 }
 
-function commandLine(words: readonly string[]): string {
+export function commandLine(words: readonly string[]): string {
   return words.map(quote).join(' ');
 }
 
@@ -80,6 +80,28 @@ export async function createOcibuild(work: string): Promise<Tool> {
   };
 }
 
+/** A shell in which a peer can be called, and the words that call it; undefined where it is not installed. */
+export async function openPeer(
+  name: 'docker' | 'buildah' | 'skopeo',
+  work: string,
+): Promise<
+  { readonly shell: Shell; readonly words: readonly string[]; readonly owned: boolean } | undefined
+> {
+  const peer = findPeer(name);
+  if (peer === undefined) return undefined;
+  const [starter] = peer.before;
+  if (name === 'docker' && starter !== undefined) {
+    // The script starts its daemon on first use; the socket is then visible inside the same root.
+    const host = openShell('sh', [], work);
+    await must(host, commandLine([starter, 'docker', 'version']));
+    host.close();
+  }
+  const shell = openShell(peer.shell, peer.args, work);
+  const owned = starter !== undefined;
+  const words = name === 'docker' && owned ? ['docker', '-H', 'unix:///run/docker-peer.sock'] : [name];
+  return { shell, words, owned };
+}
+
 /** The folders of PATH, or the root that the script named by PEERS enters. */
 function findPeer(name: string): { shell: string; args: string[]; before: string[] } | undefined {
   const peers = process.env.PEERS;
@@ -89,19 +111,12 @@ function findPeer(name: string): { shell: string; args: string[]; before: string
 }
 
 export async function createDocker(work: string): Promise<Tool | undefined> {
-  const peer = findPeer('docker');
+  const peer = await openPeer('docker', work);
   if (peer === undefined) return undefined;
-  const host = openShell('sh', [], work);
-  // The script starts its daemon on first use; the socket is then visible inside the same root.
-  const [starter] = peer.before;
-  if (starter) await must(host, commandLine([starter, 'docker', 'version']));
-  host.close();
-  const shell = openShell(peer.shell, peer.args, work);
-  const docker = starter ? ['docker', '-H', 'unix:///run/docker-peer.sock'] : ['docker'];
+  // A daemon that people work with keeps its build cache; only the one behind PEERS is pruned.
+  const { shell, words: docker, owned } = peer;
   const run = (words: readonly string[]): Promise<string> => must(shell, commandLine([...docker, ...words]));
   await run(['load', '-i', join(work, 'base.tar')]);
-  // A daemon that people work with keeps its build cache; only the one behind PEERS is pruned.
-  const owned = starter !== undefined;
   let cold = false;
   return {
     name: 'docker buildx',
@@ -137,9 +152,9 @@ export async function createDocker(work: string): Promise<Tool | undefined> {
 
 /** buildah with a storage root per forget(): the images of whoever runs this stay untouched. */
 export async function createBuildah(work: string): Promise<Tool | undefined> {
-  const peer = findPeer('buildah');
+  const peer = await openPeer('buildah', work);
   if (peer === undefined) return undefined;
-  const shell = openShell(peer.shell, peer.args, work);
+  const { shell } = peer;
   let generation = 0;
   const buildah = (): string[] => {
     const storage = join(work, `buildah-${generation}`);
