@@ -130,7 +130,7 @@ async function readDocument(ref: Reference, { body, headers }: HttpResponse): Pr
     body.destroy();
     throw protocolError(ref, `the manifest has ${length} B, at most ${MAX_DOCUMENT_BYTES} B are read`);
   }
-  return await readBody(body, MAX_DOCUMENT_BYTES);
+  return await readBody(body, MAX_DOCUMENT_BYTES, `a manifest or config of "${familiarName(ref)}"`);
 }
 
 function createFetcher(

@@ -16,8 +16,12 @@ export interface Attempted {
   readonly used?: string;
 }
 
-/** Reads a body whole. @throws REGISTRY_RESPONSE_INVALID when it is longer than `maxBytes`. */
-export async function readBody(body: IncomingMessage, maxBytes: number): Promise<Buffer> {
+/** Reads a body whole; `what` is for the message. @throws REGISTRY_RESPONSE_INVALID when it is longer than `maxBytes`. */
+export async function readBody(
+  body: IncomingMessage,
+  maxBytes: number,
+  what = "the registry's answer",
+): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of body as AsyncIterable<Buffer>) {
@@ -26,7 +30,7 @@ export async function readBody(body: IncomingMessage, maxBytes: number): Promise
       body.destroy();
       throw new OcibuildError(
         'REGISTRY_RESPONSE_INVALID',
-        `Cannot read the registry's answer: it is longer than ${maxBytes} B`,
+        `Cannot read ${what}: it has more than ${maxBytes} B`,
       );
     }
     chunks.push(chunk);

@@ -62,20 +62,6 @@ describe('resolve()', () => {
       expect(Number(second?.timeMs) - Number(first?.timeMs)).toBeGreaterThanOrEqual(990);
     }));
 
-  it('waits until the date that Retry-After names', () =>
-    scene(async ({ server, resolver, ref }) => {
-      server.fault((_, response, count) => {
-        if (count > 0) return false;
-        // Whole seconds: at least one, at most two from now.
-        const date = new Date(Date.now() + 2000).toUTCString();
-        response.writeHead(429, { 'retry-after': date }).end();
-        return true;
-      });
-      await resolver.resolve(ref, { signal });
-      const [first, second] = server.seen;
-      expect(Number(second?.timeMs) - Number(first?.timeMs)).toBeGreaterThanOrEqual(990);
-    }));
-
   it.each([
     ['the type of the answer is another than it says itself', MEDIA_TYPE.index, MANIFEST, /mediaType is/],
     ['the answer is a page for people', 'text/html; charset=utf-8', Buffer.from('<html>'), /page for people/],
@@ -217,6 +203,16 @@ describe('resolve()', () => {
       },
       { timeoutMs: 60 },
     ));
+
+  it('is unreachable, with a hint, when the name has no address', async () => {
+    const resolver = createResolver({ env: {}, retryDelayMs: 1 });
+    await expect(
+      resolver.resolve(parseReference('registry.invalid/app:v0'), { signal }),
+    ).rejects.toMatchObject({
+      code: 'REGISTRY_UNREACHABLE',
+      hint: expect.stringMatching(/check the registry name/),
+    });
+  });
 
   it('is cancelled while it waits when its signal aborts', () =>
     scene(async ({ server, resolver, ref }) => {
