@@ -44,13 +44,34 @@ function oneLicence(text: string): LicenceWord {
   if (trimmed === '') return { expression: '', names: {} };
   const known = spdxName(trimmed);
   if (isExpression(known)) return { expression: known, names: {} };
-  const translated = trimmed
-    .split(/(\s+|[()])/)
-    .map((word) => (isOperator(word) ? word.toUpperCase() : spdxName(word)));
-  const joined = translated.join('');
-  if (isExpression(joined)) return { expression: joined, names: {} };
-  const id = `LicenseRef-${trimmed.replace(/[^A-Za-z0-9.-]+/g, '-').replace(/^-+|-+$/g, '') || 'unknown'}`;
+  // A comma binds in its own way, and is no part of an expression.
+  const joined = trimmed.includes(',') ? undefined : translate(trimmed);
+  if (joined !== undefined && isExpression(joined.expression)) return joined;
+  const id = referenceTo(trimmed);
   return { expression: id, names: { [id]: trimmed } };
+}
+
+/** Word by word, with references for names that SPDX has not. */
+function translate(text: string): LicenceWord {
+  const names: Record<string, string> = {};
+  const words = text.split(/(\s+|[()])/).map((word) => {
+    if (isOperator(word)) return word.toUpperCase();
+    if (/^(?:\s*|[()])$/.test(word)) return word;
+    const name = spdxName(word);
+    if (isExpression(name) || isException(word)) return name;
+    names[referenceTo(word)] = word;
+    return referenceTo(word);
+  });
+  return { expression: words.join(''), names };
+}
+
+function referenceTo(name: string): string {
+  return `LicenseRef-${name.replace(/[^A-Za-z0-9.-]+/g, '-').replace(/^-+|-+$/g, '') || 'unknown'}`;
+}
+
+/** What may stand behind `WITH`. */
+function isException(word: string): boolean {
+  return isExpression(`GPL-2.0-only WITH ${word}`);
 }
 
 function isOperator(word: string): boolean {

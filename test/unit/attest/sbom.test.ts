@@ -53,6 +53,8 @@ describe('licenceExpression()', () => {
     [['MIT OR ISC', 'Zlib'], '(MIT OR ISC) AND Zlib'],
     [['GPL-2.0-or-later WITH Classpath-exception-2.0'], 'GPL-2.0-or-later WITH Classpath-exception-2.0'],
     [['SEE LICENSE IN x.md'], 'LicenseRef-SEE-LICENSE-IN-x.md'],
+    [['Apache-2.0 and Go or (MIT)'], 'Apache-2.0 AND LicenseRef-Go OR (MIT)'],
+    [['Apache-2.0, and Go'], 'LicenseRef-Apache-2.0-and-Go'],
     [['!!'], 'LicenseRef-unknown'],
   ])('reads %j as %s', (texts, expression) => {
     expect(licenceExpression(texts)?.expression).toBe(expression);
