@@ -7,6 +7,7 @@ import { type ContextInput, readContextInput } from './inputs/context-input.ts';
 import type { BuildOptions, Output } from './options.ts';
 import { type ImageOptions, readImageOptions } from './outputs/image-options.ts';
 import { isImageOutput } from './outputs/image-outputs.ts';
+import { checkPlaces } from './outputs/own-options.ts';
 
 /** Options with every default filled in; paths are absolute. */
 export interface NormalOptions
@@ -49,9 +50,8 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
       `Cannot run ${jobs} steps at a time: jobs must be a whole number above 0`,
     );
   }
-  if (outputs.filter((output) => 'dest' in output && output.dest === '-').length > 1) {
-    throw new OcibuildError('USAGE_INVALID', 'Cannot write two outputs to stdout');
-  }
+  const root = resolve(cwd, options.root ?? defaultRoot(env));
+  checkPlaces(outputs, { cwd, kept: [root, ...(context.type === 'directory' ? [context.dir] : [])] });
   if (options.cacheTo?.some(({ type }) => type === 'inline') && !outputs.some(isImageOutput)) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot put the cache into the image: no output is an image', {
       hint: 'write it elsewhere: --cache-to type=local,dest=DIR',
@@ -75,7 +75,7 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
         : output,
     ),
     jobs,
-    root: resolve(cwd, options.root ?? defaultRoot(env)),
+    root,
     pull: options.pull ?? 'missing',
     env,
     cwd,

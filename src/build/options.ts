@@ -4,7 +4,7 @@ import type { CacheFrom, CacheTo } from './cache/types.ts';
 
 /** What to do with the result. */
 export type Output =
-  | ({ readonly type: 'store' } & ImageForm)
+  | ({ readonly type: 'store' } & StoreForm & ImageForm)
   | { readonly type: 'cacheonly' }
   | ({
       readonly type: 'oci';
@@ -18,12 +18,16 @@ export type Output =
       readonly type: 'docker';
       /** An archive file; `-` is stdout. Default: it is loaded into the Docker or Podman daemon of this machine. */
       readonly dest?: string;
+      /** The Docker context whose daemon it is loaded into. */
+      readonly context?: string;
     } & ImageForm)
   | ({
       /** Pushes to where each name says. */
       readonly type: 'registry';
       /** No tags: the image can be had by its digest. */
       readonly byDigest?: boolean;
+      /** The registry may speak plain HTTP, or have a certificate that nobody knows. @default false */
+      readonly insecure?: boolean;
     } & ImageForm)
   | {
       readonly type: 'local' | 'tar';
@@ -33,13 +37,37 @@ export type Output =
       readonly platformSplit?: boolean;
       /** Goes before the names of the files that hold attestations. */
       readonly attestationPrefix?: string;
+      /** `local`: `delete` removes what the result does not hold. @default copy */
+      readonly mode?: 'copy' | 'delete';
+      /** In place of SOURCE_DATE_EPOCH, for this output. Seconds. */
+      readonly sourceDateEpoch?: number;
     };
 
 /** An output that is the files of the image. */
 export type FileOutput = Output & { readonly type: 'local' | 'tar' };
 
+/** How an image is kept in the store. */
+export interface StoreForm {
+  /** Layers are unpacked now, so that the next build on the image need not. @default false */
+  readonly unpack?: boolean;
+  /** Also names the image `PREFIX@DIGEST`. */
+  readonly danglingNamePrefix?: string;
+  /** Only where the image has no other name. @default false */
+  readonly danglingNameEmptyOnly?: boolean;
+  /** Names the image `NAME@DIGEST` as well. @default false */
+  readonly nameCanonical?: boolean;
+}
+
 /** How the parts of an image are written. */
 export interface ImageForm {
+  /** Names the image has here, in place of `tags`. */
+  readonly names?: readonly string[];
+  /** Further annotations, here only; keys as in the options of the build. */
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** In place of SOURCE_DATE_EPOCH, for this output. Seconds. */
+  readonly sourceDateEpoch?: number;
+  /** Layers that only their makers may distribute stay where they are. @default false */
+  readonly preferNondistributable?: boolean;
   /** OCI's media types, not Docker's, which know no annotations. @default true */
   readonly ociMediaTypes?: boolean;
   /** New layers hold no times after SOURCE_DATE_EPOCH, which is needed; a base's layers stay. @default false */

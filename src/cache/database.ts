@@ -5,7 +5,7 @@ import { errnoOf } from '../util/atomic-fs.ts';
 import { storeError } from './store-error.ts';
 import type { Database, SqlValue } from './types.ts';
 
-const SCHEMA_VERSION = 3;
+const SCHEMA_VERSION = 4;
 const SCHEMA = `
 CREATE TABLE records(
   key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, layers TEXT NOT NULL, ingredients TEXT NOT NULL,
@@ -34,6 +34,9 @@ PRAGMA user_version = 2;`,
   2: `
 ALTER TABLE layers ADD COLUMN annotations TEXT;
 PRAGMA user_version = 3;`,
+  3: `
+ALTER TABLE layers ADD COLUMN urls TEXT;
+PRAGMA user_version = 4;`,
 };
 
 /** Primary result codes: sqlite.org/rescode.html. Extended codes carry them in the low byte. */

@@ -28,14 +28,13 @@ export function mustChange(id: LayerId, { descriptor }: LayerBlob, options: Blob
   return isBase(id) ? differs && options.force === true : differs || options.level !== undefined;
 }
 
-export function descriptorOf({
-  mediaType,
-  blobDigest,
-  blobSize,
-  annotations,
-}: LayerRow): Descriptor | undefined {
+export function descriptorOf(row: LayerRow): Descriptor | undefined {
+  const { mediaType, blobDigest, blobSize, annotations, urls } = row;
   if (mediaType === undefined || blobDigest === undefined || blobSize === undefined) return undefined;
-  const about = annotations === undefined ? {} : { annotations };
+  const about = {
+    ...(urls === undefined ? {} : { urls }),
+    ...(annotations === undefined ? {} : { annotations }),
+  };
   return { mediaType, digest: blobDigest, size: blobSize, ...about };
 }
 

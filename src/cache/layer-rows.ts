@@ -8,6 +8,7 @@ const COLUMNS: Readonly<Record<keyof LayerChange, string>> = {
   blobSize: 'blob_size',
   mediaType: 'media_type',
   annotations: 'annotations',
+  urls: 'urls',
   tarSize: 'tar_size',
   snapshot: 'snapshot',
   hasTree: 'has_tree',
@@ -50,7 +51,7 @@ function fieldsOf(change: LayerChange): [string, SqlValue][] {
   return (Object.keys(COLUMNS) as (keyof LayerChange)[]).flatMap((field): [string, SqlValue][] => {
     const value = change[field];
     if (value === undefined) return [];
-    if (field === 'origin' || field === 'annotations')
+    if (field === 'origin' || field === 'annotations' || field === 'urls')
       return [[COLUMNS[field], value === null ? null : JSON.stringify(value)]];
     if (field === 'hasTree' || field === 'hasChunkIndex') return [[COLUMNS[field], value === true ? 1 : 0]];
     return [[COLUMNS[field], value as string | number | null]];
@@ -73,6 +74,7 @@ function toLayer(row: Readonly<Record<string, SqlValue>>): LayerRow {
     blobSize: number('blob_size'),
     mediaType: text('media_type'),
     annotations: json('annotations') as Readonly<Record<string, string>> | undefined,
+    urls: json('urls') as readonly string[] | undefined,
     tarSize: number('tar_size'),
     snapshot: text('snapshot'),
     hasTree: row.has_tree === 1,

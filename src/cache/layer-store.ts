@@ -218,6 +218,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
         blobSize: descriptor.size,
         mediaType: descriptor.mediaType,
         annotations: annotations ?? null,
+        urls: descriptor.urls ?? null,
         ...(origin === undefined ? {} : { origin }),
       });
       return diffId;

@@ -88,6 +88,8 @@ export interface LayerRow {
   readonly mediaType?: string;
   /** Of the blob's descriptor, where it came with an image. */
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Where its maker has the blob, for a layer that nobody else may distribute. */
+  readonly urls?: readonly string[];
   /** Bytes of the uncompressed tar. */
   readonly tarSize?: number;
   /** Name in `snapshots/`. */

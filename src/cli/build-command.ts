@@ -37,9 +37,13 @@ export async function buildCommand(args: readonly string[], context: CliContext)
 
   const printer = await openPrinter(request, context, context.stderr);
   const steps: Seen['steps'][number][] = [];
-  const warnings: ProgressEvent[] = [];
+  const warnings: ProgressEvent[] = request.warnings.map((message) => ({
+    kind: 'warning',
+    time: Date.now(),
+    message,
+  }));
   try {
-    for (const message of request.warnings) printer.event({ kind: 'warning', time: Date.now(), message });
+    for (const warning of warnings) printer.event(warning);
     const { startBuild } = await import('../build/build.ts');
     const { run } = startBuild({
       ...request.options,

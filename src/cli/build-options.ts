@@ -9,7 +9,7 @@ import { type CallRequest, readCall } from './call-flag.ts';
 import { COMMAND_NAMES } from './commands.ts';
 import { parseCsv } from './csv.ts';
 import { oneOf } from './one-of.ts';
-import { type OutputFlag, parseOutput } from './output-flag.ts';
+import { parseOutput } from './output-flag.ts';
 import { flagReader, splitAt } from './parse-args.ts';
 import { parseAddHost, parseSize, parseUlimit } from './run-flags.ts';
 import { parseSecrets, parseSsh } from './secret-flags.ts';
@@ -27,6 +27,8 @@ export interface BuildRequest {
   readonly printsDigest: boolean;
   readonly iidFile?: string;
   readonly metadataFile?: string;
+  /** About flags that have no effect. */
+  readonly warnings: readonly string[];
   readonly debug: boolean;
   /** Asked for instead of a build. */
   readonly call?: CallRequest;
@@ -45,7 +47,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
   const { bool, text, list } = flagReader(args);
   const context = readContext(args.positional);
-  const outputs = readOutputs(list('output'), { push: bool('push'), load: bool('load') });
+  const { outputs, warnings } = readOutputs(list('output'), { push: bool('push'), load: bool('load') });
   const quiet = bool('quiet');
   const progress = readProgress(quiet ? 'quiet' : text('progress') || env.BUILDKIT_PROGRESS || 'auto');
   const file = text('file') || undefined;
@@ -58,7 +60,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
   if (bool('no-cache') && noCacheFilter.length > 0) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot use --no-cache together with --no-cache-filter');
   }
-  if (quiet && outputs.some(({ output }) => 'dest' in output && output.dest === '-')) {
+  if (quiet && outputs.some((output) => 'dest' in output && output.dest === '-')) {
     throw new OcibuildError(
       'USAGE_INVALID',
       'Cannot print the digest (-q) and write an output to stdout at once',
@@ -68,10 +70,10 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
   const told = metadataFile ? readMetadataMode(env.BUILDX_METADATA_PROVENANCE) : undefined;
   const options: BuildOptions = {
     context,
-    ...readTargets(text('target') ?? '', [...list('tag'), ...outputs.flatMap(({ names }) => names)]),
+    ...readTargets(text('target') ?? '', list('tag')),
     buildArgs: readBuildArgs(list('build-arg'), env),
     labels: readPairs('label', list('label')),
-    annotations: readAnnotations(list('annotation'), outputs),
+    annotations: readAnnotations(list('annotation')),
     buildContexts: readBuildContexts(list('build-context')),
     noCache: bool('no-cache'),
     cacheFrom: list('cache-from').map(parseCacheFrom),
@@ -103,7 +105,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     ...given('runtime', text('runtime') ?? env.OCIBUILD_RUNTIME),
     ...(text('shm-size') === undefined ? {} : { shmSize: parseSize('--shm-size', text('shm-size') ?? '') }),
     ...(text('jobs') === undefined ? {} : { jobs: readJobs(text('jobs') ?? '') }),
-    ...(outputs.length === 0 ? {} : { outputs: outputs.map(({ output }): Output => output) }),
+    ...(outputs.length === 0 ? {} : { outputs }),
   };
   const call = readCall({ call: text('call') ?? text('print'), check: bool('check'), fix: bool('fix') });
   return {
@@ -112,6 +114,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     readsStdin: file === '-' || context === '-',
     progress,
     printsDigest: quiet,
+    warnings,
     debug: bool('debug') || isSet(env.OCIBUILD_DEBUG),
     ...(call === undefined ? {} : { call }),
     ...(iidFile ? { iidFile } : {}),
@@ -197,26 +200,28 @@ function readPairs(flag: string, values: readonly string[]): Record<string, stri
 function readOutputs(
   specs: readonly string[],
   { push, load }: { readonly push: boolean; readonly load: boolean },
-): readonly OutputFlag[] {
-  const outputs = specs.map(parseOutput);
-  const more = (output: Output): OutputFlag => ({ output, names: [], annotations: {} });
-  const pushes = outputs.some(({ output }) => output.type === 'registry');
-  const loads = outputs.some(({ output }) => output.type === 'docker' && output.dest === undefined);
-  return [
-    ...outputs,
-    ...(push && !pushes ? [more({ type: 'registry' })] : []),
-    ...(load && !loads ? [more({ type: 'docker' })] : []),
-  ];
+): { readonly outputs: readonly Output[]; readonly warnings: readonly string[] } {
+  const read = specs.map((spec) => parseOutput(spec, { push }));
+  const outputs = read.flatMap((flag) => flag.outputs);
+  const pushes = outputs.some(({ type }) => type === 'registry');
+  const loads = outputs.some((output) => output.type === 'docker' && output.dest === undefined);
+  return {
+    outputs: [
+      ...outputs,
+      ...(push && !pushes ? [{ type: 'registry' as const }] : []),
+      ...(load && !loads ? [{ type: 'docker' as const }] : []),
+    ],
+    warnings: read.flatMap((flag) => flag.warnings),
+  };
 }
 
-function readAnnotations(values: readonly string[], outputs: readonly OutputFlag[]): Record<string, string> {
+function readAnnotations(values: readonly string[]): Record<string, string> {
   const annotations: Record<string, string> = {};
   for (const value of values) {
     const [name, text] = splitAt(value, '=');
     if (name === '' || text === undefined) throw pairFault('annotation', value);
     annotations[name] = text;
   }
-  for (const output of outputs) Object.assign(annotations, output.annotations);
   return annotations;
 }
 

@@ -28,7 +28,8 @@ const ENTRIES_PER_TURN = 64;
 
 /**
  * Writes a root file system into a directory, which is made where it is missing. Existing files are replaced,
- * others stay. Never writes through a symlink below `dest`. Owners are set as root, unless told otherwise.
+ * others stay, unless they are to be removed. Never writes through a symlink below `dest`. Owners are set as root,
+ * unless told otherwise.
  * A directory that was made for it is gone again when it fails.
  * @throws DISK_FULL, EXPORT_TARGET_INVALID, EXPORT_FAILED
  */
@@ -51,10 +52,11 @@ export async function exportLocal(tree: ExportTree, dest: string, options: Expor
 async function fill(
   { tree, content }: ExportTree,
   dest: string,
-  { signal, epochSec, keepOwners = true, onProgress }: ExportOptions,
+  { signal, epochSec, keepOwners = true, removeOthers = false, onProgress }: ExportOptions,
 ): Promise<void> {
   const isRoot = process.geteuid?.() === 0;
-  const place: Place = { dest, dirs: new Set(['']), owners: isRoot ? (keepOwners ? 'kept' : 'own') : 'none' };
+  const owners = isRoot ? (keepOwners ? 'kept' : 'own') : 'none';
+  const place: Place = { dest, dirs: new Set(['']), owners, mayEmpty: removeOthers };
   const dirs: TreeEntry[] = [];
   let done = 0;
   for (const entry of tree) {
@@ -74,6 +76,7 @@ async function fill(
     }
   }
   onProgress?.('copying files', done, done);
+  if (removeOthers) await (await import('./remove-others.ts')).removeOthers(dest, tree, signal);
   // Content changes a directory's time, and a read-only one cannot take content: both come last, deepest first.
   for (const entry of dirs.reverse()) {
     const path = join(dest, entry.path);
@@ -91,6 +94,8 @@ interface Place {
   readonly dirs: Set<string>;
   /** `own`: those that a copy brought from its source are taken away. */
   readonly owners: 'kept' | 'own' | 'none';
+  /** Directories with content may give way to files. */
+  readonly mayEmpty: boolean;
 }
 
 function writeEntry(
@@ -109,7 +114,7 @@ function writeEntry(
     place.dirs.add(entry.path);
     return;
   }
-  if (existing !== undefined) clear(path, existing);
+  if (existing !== undefined) clear(path, existing, place.mayEmpty);
   switch (entry.type) {
     case 'file': {
       const source = content(entry.path);
@@ -151,7 +156,11 @@ function makeParents(dir: string, { dest, dirs }: Pick<Place, 'dest' | 'dirs'>):
 }
 
 /** Unlinked, never written through: the old file may be a symlink, or have other names. */
-function clear(path: string | Buffer, existing: Stats): void {
+function clear(path: string | Buffer, existing: Stats, mayEmpty: boolean): void {
+  if (mayEmpty) {
+    rmSync(path, { recursive: true });
+    return;
+  }
   if (!existing.isDirectory()) {
     unlinkSync(path);
     return;

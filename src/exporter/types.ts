@@ -54,5 +54,7 @@ export interface ExportOptions {
   readonly epochSec?: number;
   /** `local`: files get the owners they have in the image, which takes root. @default only as root */
   readonly keepOwners?: boolean;
+  /** `local`: what the tree does not hold is removed. @default false */
+  readonly removeOthers?: boolean;
   readonly onProgress?: (id: string, current: number, total?: number) => void;
 }

@@ -119,7 +119,10 @@ export function createClient(options: ResolverOptions): RegistryClient {
   function endpointsFor({ ref, actions, path }: RegistryCall): readonly Endpoint[] {
     let known = endpoints.get(ref.registry);
     if (known === undefined) {
-      known = endpointsOf(ref.registry, { env: options.env, plainHttp });
+      known = endpointsOf(ref.registry, {
+        ...{ env: options.env, plainHttp },
+        skipVerify: options.skipVerify?.includes(ref.registry) === true,
+      });
       endpoints.set(ref.registry, known);
     }
     const writes = actions === 'pull,push' || ref.repository === '' || typeof path !== 'string';

@@ -37,12 +37,17 @@ function hostDirs(env: Env): readonly string[] {
  */
 export function endpointsOf(
   registry: string,
-  { env, plainHttp }: { readonly env: Env; readonly plainHttp: readonly string[] },
+  {
+    env,
+    plainHttp,
+    skipVerify = false,
+  }: { readonly env: Env; readonly plainHttp: readonly string[]; readonly skipVerify?: boolean },
 ): readonly Endpoint[] {
   const plainOrigin: Endpoint = {
     api: new URL('v2/', registryUrl(registry, plainHttp)),
     isOrigin: true,
     headers: {},
+    ...(skipVerify ? { tls: { insecure: true } } : {}),
   };
   const names = [
     registry,
@@ -54,7 +59,7 @@ export function endpointsOf(
     const file = join(dir, 'hosts.toml');
     if (existsSync(file)) return readHosts(file, dir, { registry, plainOrigin, plainHttp });
     const tls = dir.endsWith('_default') ? undefined : certificatesIn(dir);
-    if (tls !== undefined) return [{ ...plainOrigin, tls }];
+    if (tls !== undefined) return [{ ...plainOrigin, tls: { ...tls, ...plainOrigin.tls } }];
   }
   return [plainOrigin];
 }

@@ -70,6 +70,8 @@ export interface Fetcher {
 export interface ResolverOptions {
   /** Hosts to talk plain HTTP to; loopback hosts always are. */
   readonly plainHttp?: readonly string[];
+  /** Registries whose certificates are not checked. */
+  readonly skipVerify?: readonly string[];
   /** Proxy variables, CA settings and the places of credential files are taken from here. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** @default the files and helpers that `env` leads to */

@@ -1,18 +1,12 @@
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
 import { formatPlatform, hostPlatform, parsePlatform } from '../../image/platform.ts';
-import { familiarName, normalName, parseReference, withDefaultTag } from '../../image/reference.ts';
 import type { Platform } from '../../image/types.ts';
 import type { BuildOptions } from '../options.ts';
 import { type Annotation, checkAnnotations, parseAnnotations } from './annotations.ts';
 import { type AttestOptions, carriesAttestations, readAttestations } from './attest-options.ts';
+import { type ImageName, readName } from './image-name.ts';
 import { type ImageOutput, isImageOutput } from './image-outputs.ts';
-
-/** A name of an image, normalised and as people write it. */
-export interface ImageName {
-  readonly normal: string;
-  readonly familiar: string;
-}
 
 /** One image to make, or one for each platform. */
 export interface NormalTarget {
@@ -44,47 +38,53 @@ export function readImageOptions(options: BuildOptions, env: Env): ImageOptions 
   const outputs = options.outputs ?? [{ type: 'store' }];
   const attest = readAttestations(options.attest ?? []);
   const images = outputs.filter(isImageOutput);
-  if (images.length > 0) {
-    const isIndex = indexed || images.some((output) => carriesAttestations(output, attest));
-    checkAnnotations(annotations, { platforms, indexed: isIndex });
+  const dated = Boolean(options.buildArgs?.SOURCE_DATE_EPOCH ?? env.SOURCE_DATE_EPOCH);
+  for (const output of images) {
+    const own = [...annotations, ...parseAnnotations(output.annotations ?? {})];
+    checkAnnotations(own, { platforms, indexed: indexed || carriesAttestations(output, attest) });
+    checkForm(output, { annotated: own.length > 0, dated, indexed });
+    output.names?.map(readName);
   }
-  checkForms(images, {
-    annotated: annotations.length > 0,
-    dated: Boolean(options.buildArgs?.SOURCE_DATE_EPOCH ?? env.SOURCE_DATE_EPOCH),
-    indexed,
-  });
   const targets = readTargets(options);
-  if (outputs.some(({ type }) => type === 'registry') && targets.some(({ names }) => names.length === 0)) {
+  const isUnnamed = targets.some(({ names }) => names.length === 0);
+  if (images.some(({ type, names = [] }) => type === 'registry' && names.length === 0) && isUnnamed) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot push an image without a name', {
       hint: 'name it with `-t registry.example/team/app:v0`',
+    });
+  }
+  const [ownName] = images.flatMap(({ names = [] }) => names);
+  if (targets.length > 1 && ownName !== undefined) {
+    throw new OcibuildError('USAGE_INVALID', `Cannot name ${targets.length} images "${ownName}"`, {
+      hint: `say which target it names: -t ${targets[0]?.stage}=${ownName}`,
     });
   }
   return { targets, platforms, buildPlatform, indexed, annotations, attest };
 }
 
 /** What an image cannot hold in the form that was asked for. */
-function checkForms(
-  outputs: readonly ImageOutput[],
+function checkForm(
+  output: ImageOutput,
   is: { readonly annotated: boolean; readonly dated: boolean; readonly indexed: boolean },
 ): void {
-  if (!is.dated && outputs.some(({ rewriteTimestamp }) => rewriteTimestamp === true)) {
+  const { compression, ociMediaTypes = true, rewriteTimestamp, sourceDateEpoch, type } = output;
+  if (!is.dated && sourceDateEpoch === undefined && rewriteTimestamp === true) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot rewrite timestamps: SOURCE_DATE_EPOCH is not set', {
       hint: 'set it, for example to the time of the last commit: SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)',
     });
   }
-  if (is.annotated && outputs.some(({ ociMediaTypes = true }) => !ociMediaTypes)) {
+  if (is.annotated && !ociMediaTypes) {
     throw new OcibuildError(
       'USAGE_INVALID',
       'Cannot annotate an image with oci-mediatypes=false: Docker manifests hold no annotations',
     );
   }
-  if (outputs.some(({ compression, ociMediaTypes = true }) => compression === 'estargz' && !ociMediaTypes)) {
+  if (compression === 'estargz' && !ociMediaTypes) {
     throw new OcibuildError(
       'USAGE_INVALID',
       'Cannot compress as "estargz" with oci-mediatypes=false: its readers look for annotations, which Docker manifests do not hold',
     );
   }
-  if (is.indexed && outputs.some(({ type }) => type === 'docker')) {
+  if (is.indexed && type === 'docker') {
     throw new OcibuildError(
       'USAGE_INVALID',
       'Cannot write a Docker archive of an index: it holds an image of one platform',
@@ -139,12 +139,4 @@ function readTargets({ target, targets, tags = [], targetTags = {} }: BuildOptio
   }
   if (stages.length === 0) return [{ stage: target, names: tags.map(readName) }];
   return stages.map((stage) => ({ stage, names: [...tags, ...(targetTags[stage] ?? [])].map(readName) }));
-}
-
-function readName(tag: string): ImageName {
-  const reference = withDefaultTag(parseReference(tag));
-  if (reference.digest !== undefined) {
-    throw new OcibuildError('REFERENCE_INVALID', `Cannot name an image "${tag}": a name has no digest`);
-  }
-  return { normal: normalName(reference), familiar: familiarName(reference) };
 }

@@ -1,6 +1,6 @@
 import { assembleIndex } from '../../exporter/image-writer.ts';
 import type { ExportAttestation, ExportImage, ExportSet } from '../../exporter/types.ts';
-import type { ImageFormat } from '../../image/media-types.ts';
+import { distributable, type ImageFormat } from '../../image/media-types.ts';
 import type { Digest, ImageConfig } from '../../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { inlineField, withoutInlineCache } from '../../remotecache/inline-cache.ts';
@@ -84,7 +84,11 @@ async function makeImage(
         ]
       : given;
   const packed = layers.filter((id) => id !== EMPTY_LAYER);
-  const blobs = await Promise.all(packed.map((id) => engine.layers.blob(id, how, signal)));
+  const found = await Promise.all(packed.map((id) => engine.layers.blob(id, how, signal)));
+  const blobs =
+    output.preferNondistributable === true
+      ? found
+      : found.map((blob) => ({ ...blob, descriptor: distributable(blob.descriptor) }));
   const image = assembleResult(
     { ...front, config: configOf(front, packed, context) },
     {

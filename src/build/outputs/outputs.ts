@@ -1,12 +1,15 @@
 import { rmSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import type { ExportOptions, ExportSet, ExportTree } from '../../exporter/types.ts';
+import { normalName, parseReference } from '../../image/reference.ts';
 import type { PlannedImage, TargetGraph } from '../graph.ts';
 import type { InternalSteps } from '../internal-steps.ts';
 import type { FileOutput, Output } from '../options.ts';
 import type { BuiltTarget } from '../targets.ts';
 import { carriesAttestations } from './attest-options.ts';
 import { type ImageContext, makeSet } from './make-set.ts';
+import { asSeenBy, namesInAll } from './own-options.ts';
+import { storeNames } from './store-names.ts';
 
 export interface OutputContext extends ImageContext {
   readonly steps: InternalSteps;
@@ -22,12 +25,14 @@ export async function writeOutputs(
     const several = targets.length > 1 ? target.target.stage : undefined;
     let set: ExportSet | undefined;
     for (const output of context.options.outputs) {
-      set = (await writeOutput(target, placed(output, several), context)) ?? set;
+      const own = asSeenBy(output, target, context);
+      set = (await writeOutput(own.target, placed(output, several), own.context)) ?? set;
     }
     const { config } = (target.images[0] as PlannedImage).front;
     const provenance = await provenanceOf(target, context);
     built.push({
-      ...{ target: target.target, config },
+      target: { ...target.target, names: namesInAll(context.options.outputs, target.target.names) },
+      config,
       ...(set === undefined ? {} : { set }),
       ...(provenance === undefined ? {} : { provenance }),
     });
@@ -97,10 +102,15 @@ async function toStore(
     for (const { manifest } of set.images) step.done(`exporting manifest ${manifest.digest}`);
     for (const { manifest } of set.attestations ?? []) step.done(`exporting attestations ${manifest.digest}`);
     if (set.index !== undefined) step.done(`exporting index ${set.top.digest}`);
-    for (const { familiar, normal } of target.target.names) {
+    for (const name of storeNames(target.target.names, set.top.digest, output)) {
       // A name that is right already is not written again: index.json unchanged means nothing to look at.
-      if (engine.index.resolve(familiar)?.digest !== set.top.digest) engine.index.set(familiar, set.top);
-      step.done(`naming to ${normal}`);
+      if (engine.index.resolve(name)?.digest !== set.top.digest) engine.index.set(name, set.top);
+      step.done(`naming to ${normalName(parseReference(name))}`);
+    }
+    if (output.unpack === true) {
+      const { unpackSet } = await import('./unpack-set.ts');
+      await unpackSet(set, engine, context.signal);
+      step.done('unpacking');
     }
     return set;
   });
@@ -121,6 +131,8 @@ async function toRegistry(
     await pushEverywhere(engine, set.top, {
       ...{ names, signal },
       byDigest: output.byDigest === true,
+      insecure: output.insecure === true,
+      env: context.options.env,
       onEvent({ descriptor: { digest, size }, current }) {
         step.status(digest, current, size);
       },
@@ -149,7 +161,7 @@ async function toFiles(target: TargetGraph, output: FileOutput, context: OutputC
       const how = exportOptions(context, step.status);
       if (output.type === 'local') {
         const { exportLocal } = await import('../../exporter/local.ts');
-        await exportLocal(files, output.dest, how);
+        await exportLocal(files, output.dest, { ...how, removeOthers: output.mode === 'delete' });
       } else {
         const { exportTar } = await import('../../exporter/tar.ts');
         await exportTar(files, destOf(context, output.dest), how);

@@ -1,5 +1,6 @@
 import { normalName, parseReference, type Reference } from '../../image/reference.ts';
 import type { Descriptor } from '../../image/types.ts';
+import type { Resolver } from '../../registry/types.ts';
 import { copyImage } from '../../transfer/copy-image.ts';
 import { repositoryTarget } from '../../transfer/repository.ts';
 import type { TransferEvent } from '../../transfer/types.ts';
@@ -10,6 +11,9 @@ export interface PushOptions {
   /** Normalised. */
   readonly names: readonly string[];
   readonly byDigest: boolean;
+  /** Of registries whose certificates are not checked, or that have none. */
+  readonly insecure: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
   readonly onEvent: (event: TransferEvent) => void;
   readonly onPushed: (name: string) => void;
@@ -30,7 +34,8 @@ export async function pushEverywhere(engine: Engine, top: Descriptor, options: P
     if (ref.tag !== undefined && !byDigest) known.tags.push(ref.tag);
     repositories.set(key, known);
   }
-  const resolver = await engine.registry();
+  const registries = [...new Set([...repositories.values()].map(({ ref }) => ref.registry))];
+  const resolver = options.insecure ? await insecureResolver(registries, options) : await engine.registry();
   for (const { ref, tags } of repositories.values()) {
     const to = repositoryTarget(resolver, ref, { digest: top.digest, tags });
     await copyImage(top, { from: storeContent(engine), to }, { signal, onEvent });
@@ -38,4 +43,15 @@ export async function pushEverywhere(engine: Engine, top: Descriptor, options: P
     if (tags.length === 0) onPushed(normalName({ registry, repository, digest: top.digest }));
     for (const tag of tags) onPushed(normalName({ registry, repository, tag }));
   }
+}
+
+async function insecureResolver(
+  registries: readonly string[],
+  { env, signal }: Pick<PushOptions, 'env' | 'signal'>,
+): Promise<Resolver> {
+  const [{ insecureOptions }, { createResolver }] = await Promise.all([
+    import('../../registry/insecure.ts'),
+    import('../../registry/resolver.ts'),
+  ]);
+  return createResolver({ env, ...(await insecureOptions(registries, signal)) });
 }

@@ -42,12 +42,12 @@ describe('openDatabase', () => {
     const sqlite = new DatabaseSync(file);
     for (const { name } of sqlite.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all())
       if (!['records', 'layers', 'locks'].includes(String(name))) sqlite.exec(`DROP TABLE ${String(name)}`);
-    sqlite.exec('ALTER TABLE layers DROP COLUMN annotations');
+    for (const column of ['annotations', 'urls']) sqlite.exec(`ALTER TABLE layers DROP COLUMN ${column}`);
     sqlite.exec(`PRAGMA user_version = 1; ${insert.replace('?', "'kept'")}`);
     sqlite.close();
     const db = await open(file);
     expect(db.all('SELECT * FROM cache_mounts')).toEqual([]);
-    expect(db.all('SELECT annotations FROM layers')).toEqual([]);
+    expect(db.all('SELECT annotations, urls FROM layers')).toEqual([]);
     expect(db.get('SELECT key FROM locks')).toEqual({ key: 'kept' });
   });
 

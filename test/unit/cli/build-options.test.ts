@@ -17,7 +17,7 @@ describe('readBuildRequest()', () => {
       options: {
         context: 'dir',
         dockerfile: 'd/Dockerfile',
-        tags: ['a:1', 'b', 'c:2'],
+        tags: ['a:1', 'b'],
         buildArgs: { X: '1=2' },
         target: 't',
         labels: { l: 'v' },
@@ -38,7 +38,7 @@ describe('readBuildRequest()', () => {
         attest: [{ type: 'sbom' }, { type: 'provenance', mode: 'min' }],
         resultProvenance: 'min',
         pull: 'newer',
-        outputs: [{ type: 'oci', dest: 'o.tar', tar: true }],
+        outputs: [{ type: 'oci', dest: 'o.tar', tar: true, names: ['c:2'] }],
         jobs: 3,
         explain: true,
         root: '/r',
@@ -48,6 +48,7 @@ describe('readBuildRequest()', () => {
       readsStdin: false,
       progress: 'rawjson',
       printsDigest: false,
+      warnings: [],
       iidFile: 'i',
       metadataFile: 'm',
       debug: true,
@@ -150,7 +151,28 @@ describe('parseOutput()', () => {
     ],
     ['type=store,oci-mediatypes=false', { type: 'store', ociMediaTypes: false }],
     ['type=oci,rewrite-timestamp=true', { type: 'oci', dest: '-', tar: true, rewriteTimestamp: true }],
-    ['type=image,push=true', { type: 'registry' }],
+    ['type=image,push=true', [{ type: 'store' }, { type: 'registry' }]],
+    ['type=image,push=true,store=false', { type: 'registry' }],
+    ['type=registry,store=true,unpack=true', [{ type: 'store', unpack: true }, { type: 'registry' }]],
+    ['type=registry,registry.insecure=true', { type: 'registry', insecure: true }],
+    [
+      'type=image,dangling-name-prefix=none,danging-name-empty-only=true,name-canonical=true,prefer-nondist-layers=1',
+      {
+        type: 'store',
+        danglingNamePrefix: 'none',
+        danglingNameEmptyOnly: true,
+        nameCanonical: true,
+        preferNondistributable: true,
+      },
+    ],
+    ['type=docker,context=remote', { type: 'docker', context: 'remote' }],
+    ['type=local,dest=d,mode=delete', { type: 'local', dest: 'd', mode: 'delete' }],
+    ['type=local,dest=d,mode=copy', { type: 'local', dest: 'd' }],
+    ['type=tar,source-date-epoch=7', { type: 'tar', dest: '-', sourceDateEpoch: 7 }],
+    [
+      'type=oci,compression=estargz,compression-level=0,source-date-epoch=0',
+      { type: 'oci', dest: '-', tar: true, sourceDateEpoch: 0, compression: 'estargz', compressionLevel: 0 },
+    ],
     [
       'type=registry,push-by-digest=true,compression=zstd',
       { type: 'registry', byDigest: true, compression: 'zstd' },
@@ -174,25 +196,47 @@ describe('parseOutput()', () => {
       },
     ],
   ])('parseOutput() gives the output when the value is %s', (spec, expected) => {
-    expect(parseOutput(spec).output).toEqual(expected);
+    expect(parseOutput(spec)).toEqual({ outputs: [expected].flat(), warnings: [] });
   });
 
   it('parseOutput() gives names and annotations when attributes hold them', () => {
-    const { names, annotations } = parseOutput(
-      'type=oci,"name=a:1,b:2",annotation.Key=v,annotation-manifest.k2=w,annotation-index-descriptor.x.y=z,annotation-manifest[linux/arm64].p=q',
-    );
-    expect(names).toEqual(['a:1', 'b:2']);
-    expect(annotations).toEqual({
+    const spec =
+      'type=oci,"name=a:1,b:2,*",annotation.Key=v,annotation-manifest.k2=w,annotation-index-descriptor.x.y=z,annotation-manifest[linux/arm64].p=q';
+    const annotations = {
       Key: 'v',
       'manifest:k2': 'w',
       'index-descriptor:x.y': 'z',
       'manifest[linux/arm64]:p': 'q',
-    });
+    };
+    expect(parseOutput(spec).outputs).toEqual([
+      { type: 'oci', dest: '-', tar: true, names: ['a:1', 'b:2'], annotations },
+    ]);
+  });
+
+  it('parseOutput() warns when an attribute of other tools has no effect', () => {
+    const { outputs, warnings } = parseOutput(
+      'type=image,buildinfo=true,buildinfo-attrs=true,compat-version=20',
+    );
+    expect(outputs).toEqual([{ type: 'store' }]);
+    expect(warnings).toEqual([
+      expect.stringContaining('"buildinfo"'),
+      expect.stringContaining('"buildinfo-attrs"'),
+      expect.stringContaining('"compat-version"'),
+    ]);
+    expect(() => parseOutput('type=local,dest=x,buildinfo=true')).toThrow('"buildinfo"');
+  });
+
+  it('parseOutput() pushes what is kept as well when --push is given', () => {
+    const types = (spec: string): string[] =>
+      parseOutput(spec, { push: true }).outputs.map(({ type }) => type);
+    expect(types('type=image,compression=zstd')).toEqual(['store', 'registry']);
+    expect(types('type=image,push=false')).toEqual(['store']);
+    expect(types('type=oci')).toEqual(['oci']);
   });
 
   it.each<[string, string, RegExp]>([
-    ['type=store,push=true', 'USAGE_UNSUPPORTED', /push=true/],
-    ['type=registry,push=false', 'USAGE_UNSUPPORTED', /push=false/],
+    ['type=store,store=false', 'USAGE_INVALID', /go nowhere/],
+    ['type=registry,push=false', 'USAGE_INVALID', /go nowhere/],
     ['type=registry,dest=x', 'USAGE_UNSUPPORTED', /dest/],
     ['type=occi', 'USAGE_INVALID', /"occi"/],
     ['dest=x', 'USAGE_INVALID', /type is missing/],
@@ -200,8 +244,12 @@ describe('parseOutput()', () => {
     ['type=local', 'USAGE_INVALID', /must name a directory/],
     ['type=oci,tar=false', 'USAGE_INVALID', /layout directory/],
     ['type=oci,destt=x', 'USAGE_UNSUPPORTED', /"destt"/],
-    ['type=local,dest=x,mode=delete', 'USAGE_UNSUPPORTED', /mode=delete/],
-    ['type=oci,compression=estargz', 'USAGE_UNSUPPORTED', /estargz/],
+    ['type=local,dest=x,mode=move', 'USAGE_INVALID', /copy or delete/],
+    ['type=tar,mode=delete', 'USAGE_UNSUPPORTED', /"mode"/],
+    ['type=oci,compression=lz4', 'USAGE_INVALID', /estargz/],
+    ['type=oci,source-date-epoch=now', 'USAGE_INVALID', /seconds/],
+    ['type=docker,dest=x,context=y', 'USAGE_INVALID', /not to both/],
+    ['type=oci,push=true', 'USAGE_UNSUPPORTED', /"push"/],
     ['type=oci,compression-level=10', 'USAGE_INVALID', /0 to 9/],
     ['type=oci,oci-mediatypes=maybe', 'USAGE_INVALID', /oci-mediatypes=maybe/],
   ])('parseOutput() refuses when the value is %s', (spec, code, message) => {

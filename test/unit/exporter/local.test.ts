@@ -2,6 +2,7 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   statSync,
@@ -50,6 +51,30 @@ describe('exportLocal()', () => {
     expect(lstatSync(join(out, 'pipe')).isFIFO()).toBe(true);
     const odd = Buffer.concat([Buffer.from(`${out}/umlaut-`), Buffer.of(0xfc)]);
     expect(readFileSync(odd, 'utf8')).toBe('u');
+  });
+
+  it('exportLocal() removes what the tree does not hold when asked to, and nothing outside', async () => {
+    const dir = tempDir();
+    const [out, elsewhere] = [join(dir, 'out'), join(dir, 'elsewhere')];
+    for (const path of ['old/deep', 'empty/was-a-directory', 'bin/old'])
+      mkdirSync(join(out, path), { recursive: true });
+    mkdirSync(elsewhere);
+    writeFileSync(join(elsewhere, 'mine'), 'mine');
+    writeFileSync(join(out, 'old/deep/f'), 'old');
+    for (const name of ['to-dir', 'bin/to-dir']) symlinkSync(elsewhere, join(out, name));
+    symlinkSync(out, join(dir, 'way'));
+    await exportLocal(sample(dir), join(dir, 'way'), { ...options, removeOthers: true });
+    expect(readdirSync(out, { encoding: 'latin1' }).sort()).toEqual([
+      'bin',
+      'empty',
+      'link',
+      'pipe',
+      'umlaut-\xfc',
+    ]);
+    expect(readdirSync(join(out, 'bin'))).toEqual(['app', 'copy']);
+    expect(readFileSync(join(out, 'empty'), 'utf8')).toBe('');
+    expect(statSync(join(out, 'bin')).mtimeMs).toBe(1_500_000_000_000);
+    expect(readFileSync(join(elsewhere, 'mine'), 'utf8')).toBe('mine');
   });
 
   it('exportLocal() replaces files and keeps others when run again', async () => {
