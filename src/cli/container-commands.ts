@@ -169,10 +169,13 @@ export async function rmCommand(args: readonly string[], context: CliContext): P
   const parsed = parseArgs(args, [...RM_FLAGS, ...GLOBAL_FLAGS]);
   const force = flagReader(parsed).bool('force');
   const { env, cwd, signal } = context;
+  const { removeContainer, stopContainer } = await import('../build/containers/control.ts');
+  // Before we are root of a namespace that has no power over another one, which is where the container is.
+  if (force)
+    await forEach(parsed, context, (root, each) => stopContainer(root, each, { timeoutSec: 0, signal }));
   // The files of a container belong to its own users.
   const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
   await enterNamespaceIfNeeded({ env, cwd }, 'must');
-  const { removeContainer } = await import('../build/containers/control.ts');
   return forEach(parsed, context, (root, container) => removeContainer(root, container, { force, signal }));
 }
 

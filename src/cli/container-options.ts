@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { RunRequest } from '../build/containers/types.ts';
+import { parsePublishedPorts } from '../build/published-ports.ts';
 import { OcibuildError } from '../errors/error.ts';
 import type { ContainerLimits, ContainerNetworkMode } from '../executor/types.ts';
 import { parseMount, parseTmpfs, parseVolume } from './mount-flags.ts';
@@ -12,7 +13,6 @@ import type { CliContext, ParsedArgs } from './types.ts';
 const NETWORKS = ['bridge', 'pasta', 'slirp4netns', 'host', 'none'] as const;
 const CONTAINER_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 
-const parsePublishedPorts = (_: readonly string[]): never[] => [];
 type Where = Pick<CliContext, 'env' | 'cwd'>;
 
 /** Turns the flags of `run` and the words after the image into a request. @throws USAGE_INVALID */

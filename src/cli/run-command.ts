@@ -171,7 +171,8 @@ async function runAttached(container: Container, context: RunContext): Promise<n
     import('../build/containers/start.ts'),
     import('./signals.ts'),
   ]);
-  const joinsTerminal = stdout.isTTY === true && (stdin.isTTY === true || !container.plan.interactive);
+  // Without stdin there is nothing to be typed: a terminal between does, and Ctrl-C is a signal as always.
+  const joinsTerminal = container.plan.interactive && stdout.isTTY === true && stdin.isTTY === true;
   return orExitCode(context, () =>
     runInForeground(container, {
       ...{ root, env, joinsTerminal },

@@ -63,7 +63,10 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
     const stepMounts = prepareMounts({ spec, bundle, rootless, mounted, configDir });
     const targets: Target[] = [
       ...files.map((mount): Target => ({ path: mount.destination, kind: 'file' })),
-      ...stepMounts.map((mount): Target => ({ path: mount.destination, kind: kindOf(mount) })),
+      // Only of a tmpfs on a new directory does runc keep the mode that it was asked for: so it makes that itself.
+      ...stepMounts
+        .filter(({ type, options }) => type !== 'tmpfs' || !options.some((word) => word.startsWith('mode=')))
+        .map((mount): Target => ({ path: mount.destination, kind: kindOf(mount) })),
     ];
     const base = makeStubLayer(join(bundle, 'points'), targets);
     mountRoot({ spec, bundle, base: base.dir, rootless });

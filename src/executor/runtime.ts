@@ -6,8 +6,11 @@ import { findProgram } from './find-program.ts';
 export interface Runtime {
   /** Absolute. */
   readonly path: string;
-  /** crun differs in what it asks of the cgroup mounts; every other runtime is taken for runc. */
-  readonly flavour: 'runc' | 'crun';
+  /**
+   * crun differs in what it asks of the cgroup mounts, gVisor's runsc in that it wants a network stack of its own;
+   * every other runtime is taken for runc.
+   */
+  readonly flavour: 'runc' | 'crun' | 'runsc';
 }
 
 const DEFAULT_RUNTIMES = ['runc', 'crun', 'youki'];
@@ -20,7 +23,7 @@ const DEFAULT_RUNTIMES = ['runc', 'crun', 'youki'];
 export function findRuntime(wanted: string | undefined, searchPath = ''): Runtime {
   for (const name of wanted === undefined ? DEFAULT_RUNTIMES : [wanted]) {
     const path = findProgram(name, searchPath);
-    if (path !== undefined) return { path, flavour: basename(path).startsWith('crun') ? 'crun' : 'runc' };
+    if (path !== undefined) return { path, flavour: flavourOf(basename(path)) };
   }
   const what =
     wanted === undefined ? 'none of runc, crun and youki is on PATH' : `"${wanted}" is not on PATH`;
@@ -28,6 +31,10 @@ export function findRuntime(wanted: string | undefined, searchPath = ''): Runtim
     hint: 'apt-get install runc',
     details: { runtime: wanted ?? DEFAULT_RUNTIMES },
   });
+}
+
+function flavourOf(name: string): Runtime['flavour'] {
+  return (['crun', 'runsc'] as const).find((flavour) => name.startsWith(flavour)) ?? 'runc';
 }
 
 /** Options that stand before the runtime's sub-command. */
@@ -39,6 +46,8 @@ export function globalArgs(
     '--root',
     options.stateDir,
     ...(options.log === undefined ? [] : ['--log', options.log, '--log-format', 'json']),
+    // The network namespace that it is given is right as it is; gVisor's own stack refuses newer kernels (6.x) here.
+    ...(runtime.flavour === 'runsc' ? ['--network=host'] : []),
     // runc finds out by itself that it may not make cgroups; crun stops.
     ...(runtime.flavour === 'crun' && options.noCgroups === true ? ['--cgroup-manager', 'disabled'] : []),
   ];

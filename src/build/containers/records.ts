@@ -90,14 +90,7 @@ export function readContainer(root: string, id: string): Container | undefined {
 
 /** All containers of a store, oldest first. */
 export function listContainers(root: string): Container[] {
-  let ids: string[];
-  try {
-    ids = readdirSync(containersDir(root));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw storeError(error, containersDir(root));
-  }
-  return ids
+  return listDir(containersDir(root))
     .filter((id) => id !== NAMES)
     .flatMap((id) => readContainer(root, id) ?? [])
     .sort((a, b) => (a.plan.created < b.plan.created ? -1 : 1));
@@ -126,9 +119,23 @@ export function removeRecord(
   root: string,
   { plan, dir }: { readonly plan: Pick<ContainerPlan, 'id' | 'name'>; readonly dir: string },
 ): void {
+  // The plan last: what cannot be removed now is still known, and removed by a later sweep.
+  for (const entry of listDir(dir)) {
+    if (entry !== PLAN) rmSync(join(dir, entry), { recursive: true, force: true });
+  }
   rmSync(dir, { recursive: true, force: true });
   const file = join(containersDir(root), NAMES, plan.name);
   if (readText(file) === plan.id) rmSync(file, { force: true });
+}
+
+function listDir(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch (error) {
+    // A sweep was here first.
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw storeError(error, dir);
+  }
 }
 
 function readText(file: string): string | undefined {

@@ -11,10 +11,14 @@ import type { Container } from './types.ts';
  */
 export async function sweepDeadContainers(root: string): Promise<void> {
   for (const container of listContainers(root)) {
-    // A monitor that could still write has written when it ended.
-    if (container.state.status === 'stopped' && container.state.finished === undefined)
-      await sweep(root, container);
+    if (isLeft(container)) await sweep(root, container);
   }
+}
+
+/** A monitor that could still write has written when the container ended, and removed what was to be removed. */
+function isLeft({ plan, state }: Container): boolean {
+  if (state.status !== 'stopped') return false;
+  return state.finished === undefined || (plan.remove && !isAlive(state.monitor ?? plan.creator));
 }
 
 async function sweep(root: string, { plan, dir, state }: Container): Promise<void> {
