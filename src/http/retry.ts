@@ -6,6 +6,8 @@ export interface RetryOptions {
   readonly signal: AbortSignal;
   /** First pause; doubles each time, up to eight times as long. */
   readonly delayMs: number;
+  /** @default 5 */
+  readonly maxTries?: number;
 }
 
 /** Thrown by an attempt that may be made again; `error` is what the caller gets when attempts are used up. */
@@ -36,7 +38,7 @@ const PASSING: ReadonlySet<string> = new Set([
   'ERR_STREAM_PREMATURE_CLOSE',
 ]);
 
-/** Makes at most five attempts; pauses are jittered so that many clients do not come back at once. */
+/** Makes several attempts; pauses are jittered so that many clients do not come back at once. */
 export async function withRetry<T>(attempt: () => Promise<T>, options: RetryOptions): Promise<T> {
   for (let tries = 1; ; tries++) {
     throwIfAborted(options.signal);
@@ -46,7 +48,8 @@ export async function withRetry<T>(attempt: () => Promise<T>, options: RetryOpti
       if (options.signal.aborted) throw cancelledError(options.signal);
       const failure = error instanceof RetriableFailure ? error : new RetriableFailure(error);
       const again = error instanceof RetriableFailure || isPassing(error);
-      if (!again || tries === MAX_TRIES || (failure.waitMs ?? 0) > MAX_WAIT_MS) throw failure.error;
+      if (!again || tries >= (options.maxTries ?? MAX_TRIES) || (failure.waitMs ?? 0) > MAX_WAIT_MS)
+        throw failure.error;
       await pause(tries, failure.waitMs, options);
     }
   }

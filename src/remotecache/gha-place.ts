@@ -27,7 +27,7 @@ const DEFAULT_TIMEOUT = '10m';
 /** Bit of a ref's permission in the token. */
 const MAY_WRITE = 2;
 const EXPORT_HINT =
-  "GitHub gives it to actions only: hand it on with actions/github-script, core.exportVariable('NAME', process.env.NAME), in a step before (see docs/ci.md)";
+  'GitHub gives it to actions only: hand it on with core.exportVariable in a step of actions/github-script, or use crazy-max/ghaction-github-runtime (see docs/ci.md)';
 
 /** What the options and the environment say. @throws USAGE_INVALID */
 export function ghaSettings(options: GhaCacheOptions, env: Env): GhaSettings {
@@ -108,7 +108,7 @@ function isUrl(text: string): boolean {
 
 function missing(variable: string, what = 'is not set'): OcibuildError {
   return new OcibuildError('CACHE_AUTH_FAILED', `Cannot use the GitHub cache: ${variable} ${what}`, {
-    hint: EXPORT_HINT.replaceAll('NAME', variable),
+    hint: EXPORT_HINT,
   });
 }
 

@@ -184,7 +184,7 @@ describe('createGhaImporter()', () => {
     await expect(importer.load(signal)).rejects.toMatchObject({
       code: 'CACHE_AUTH_FAILED',
       message: `Cannot use the GitHub cache: ${variable} is not set`,
-      hint: expect.stringContaining(`core.exportVariable('${variable}', process.env.${variable})`),
+      hint: expect.stringContaining('core.exportVariable in a step of actions/github-script'),
     });
   });
 
