@@ -20,6 +20,8 @@ const PROGRAMS = {
   containerd: 'containerd',
   newuidmap: 'uidmap',
   pasta: 'passt',
+  '/usr/lib/cni/bridge': 'containernetworking-plugins',
+  iptables: 'iptables',
   slirp4netns: 'slirp4netns',
   setcap: 'libcap2-bin',
   'qemu-aarch64-static': 'qemu-user-static',
@@ -42,6 +44,8 @@ const PURPOSES = {
     ...['runc', 'busybox', 'mmdebstrap', 'skopeo', 'umoci', 'docker-registry', 'newuidmap', 'pasta'],
     ...[
       'slirp4netns',
+      '/usr/lib/cni/bridge',
+      'iptables',
       'containerd',
       'setcap',
       'qemu-aarch64-static',
@@ -62,7 +66,9 @@ function fail(message) {
 }
 
 function isProgram(name) {
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
+  const folders = name.startsWith('/')
+    ? ['']
+    : [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
   return folders.some((folder) => {
     try {
       accessSync(join(folder, name), constants.X_OK);

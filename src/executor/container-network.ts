@@ -88,7 +88,7 @@ function hostNetwork({ ports }: ContainerNetworkRequest): ContainerNetwork {
 
 /** Nothing but loopback: what listens there, or everywhere, is reached by published ports. */
 async function openNone({ ports }: ContainerNetworkRequest): Promise<ContainerNetwork> {
-  const namespace = await openNetNamespace({ ports, forward: true });
+  const namespace = await openNetNamespace({ ports, forward: ['tcp', 'udp'] });
   return {
     mode: 'none',
     namespacePath: namespace.path,
@@ -110,7 +110,7 @@ async function openBridge(request: ContainerNetworkRequest): Promise<ContainerNe
   const means = await findBridge(env);
   const records = networkRecords(request.stateDir);
   const owner = markOf(process.pid);
-  const namespace = await openNetNamespace({ ports: request.ports, forward: true });
+  const namespace = await openNetNamespace({ ports: request.ports, forward: ['tcp', 'udp'] });
   try {
     const attachment = await attachToBridge(
       {
@@ -153,8 +153,9 @@ async function openPasta(request: ContainerNetworkRequest): Promise<ContainerNet
   const { id, stateDir } = request;
   const searchPath = request.env.PATH ?? '';
   findPasta(searchPath);
-  // Pasta takes the ports itself, for it keeps the addresses of those who connect; here they are only tried.
-  const namespace = await openNetNamespace({ ports: request.ports, forward: false });
+  // Pasta takes the TCP ports itself, for it keeps the addresses of those who connect; here they are only tried.
+  // Its UDP lost answers to other ports and to IPv6 (2023_03_09, Debian 12).
+  const namespace = await openNetNamespace({ ports: request.ports, forward: ['udp'] });
   return withHelper(request, namespace, {
     start: () =>
       startPasta({ id, searchPath, dir: stateDir, namespacePath: namespace.path, ports: namespace.ports }),
@@ -165,7 +166,7 @@ async function openPasta(request: ContainerNetworkRequest): Promise<ContainerNet
 async function openSlirp(request: ContainerNetworkRequest): Promise<ContainerNetwork> {
   const searchPath = request.env.PATH ?? '';
   findSlirp4netns(searchPath);
-  const namespace = await openNetNamespace({ ports: request.ports, forward: true });
+  const namespace = await openNetNamespace({ ports: request.ports, forward: ['tcp', 'udp'] });
   return withHelper(request, namespace, {
     async start() {
       const helper = await startSlirp4netns(namespace.path, searchPath);

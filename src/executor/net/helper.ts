@@ -79,6 +79,7 @@ export async function startHelper(
   });
   for (const pipe of child.stdio) pipe?.on('error', () => undefined);
   const close = async (): Promise<void> => {
+    child.ref();
     for (const fd of lifelines) child.stdio[fd]?.destroy();
     await ended;
   };

@@ -15,7 +15,8 @@ async function main(port: NonNullable<typeof parentPort>, setup: NamespaceSetup)
   let target = '127.0.0.1';
   const send = (message: FromNamespace): void => port.postMessage(message);
   const { forwards, faults } = await openAll(setup.ports, () => target);
-  if (faults.length > 0 || !setup.forward) await Promise.all(forwards.map((forward) => forward.close()));
+  const idle = forwards.filter(({ port: { protocol } }) => !setup.forward.includes(protocol));
+  await Promise.all((faults.length > 0 ? forwards : idle).map((forward) => forward.close()));
   if (faults.length > 0) {
     send({ kind: 'faults', faults });
     return;

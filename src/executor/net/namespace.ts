@@ -7,8 +7,8 @@ import { portError } from './port-error.ts';
 /** What the thread of a namespace starts with. */
 export interface NamespaceSetup {
   readonly ports: readonly PublishedPort[];
-  /** False: the ports are only tried, and given back at once. */
-  readonly forward: boolean;
+  /** Ports of other protocols are only tried, and given back at once. */
+  readonly forward: readonly PublishedPort['protocol'][];
 }
 
 export interface PortFault {

@@ -46,19 +46,17 @@ export function startPasta(options: PastaOptions): Promise<NetHelper> {
 }
 
 /**
- * Arguments of pasta(1): nothing is forwarded but the ports, in neither direction, and the host's own loopback is not
+ * Arguments of pasta(1): nothing is forwarded but the TCP ports, in neither direction, and the host's own loopback is not
  * to be reached by the gateway's address.
  */
 export function pastaArguments(ports: readonly PublishedPort[], pidFile: string): string[] {
-  const forwards = (protocol: PublishedPort['protocol'], flag: string): string[] => {
-    const specs = ports.filter((port) => port.protocol === protocol).map(portSpec);
-    return specs.length === 0 ? [flag, 'none'] : specs.flatMap((spec) => [flag, spec]);
-  };
+  const specs = ports.filter(({ protocol }) => protocol === 'tcp').map(portSpec);
   return [
     ...['--config-net', '--no-map-gw', '--quiet', '--dns-forward', PASTA_DNS],
     // The user that it is already: by default root becomes nobody, who may not join the namespace.
     ...['--runas', '0:0', '--pid', pidFile],
-    ...[...forwards('tcp', '-t'), ...forwards('udp', '-u'), '-T', 'none', '-U', 'none'],
+    ...(specs.length === 0 ? ['-t', 'none'] : specs.flatMap((spec) => ['-t', spec])),
+    ...['-u', 'none', '-T', 'none', '-U', 'none'],
     // Its own watch for the namespace's end looks at a path, and ours is a descriptor.
     ...['--no-netns-quit', '--netns', '/proc/self/fd/0'],
   ];
