@@ -1,15 +1,16 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream, rmSync } from 'node:fs';
-import { open } from 'node:fs/promises';
 import type { ContentStore } from '../cache/types.ts';
 import { isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
 import { timedBody } from '../http/body.ts';
+import { openResumedBody, rangeFrom } from '../http/resumed-body.ts';
 import { isBusy, RetriableFailure, retryAfterMs, withRetry } from '../http/retry.ts';
 import { createTransport, type HttpResponse } from '../http/transport.ts';
 import type { Digest } from '../image/types.ts';
 import type { HttpSource } from '../llb/ops.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
+import { createBatchWriter } from '../util/batch-writer.ts';
 import type { Download, DownloadRow, DownloadRows, Downloads, SecretValue } from './types.ts';
 
 export interface DownloadsDeps {
@@ -24,6 +25,9 @@ export interface DownloadsDeps {
   /** How long to wait for an answer, or for the next bytes of one. @default 60_000 */
   readonly timeoutMs?: number;
 }
+
+/** Gathered before they are written. */
+const BATCH_BYTES = 512 << 10;
 
 /**
  * Files of http and https servers, kept in the store. An address that is known costs one conditional request; one
@@ -62,37 +66,70 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
   ): Promise<DownloadRow> {
     const url = new URL(source.url);
     url.hash = '';
-    const headers = {
-      'accept-encoding': 'identity',
-      ...authorization(url, deps.secret),
-      ...conditions(known),
-    };
-    const response = await transport({ method: 'GET', url, headers, signal });
+    const get = (headers: Readonly<Record<string, string>>): Promise<HttpResponse> =>
+      transport({
+        method: 'GET',
+        url,
+        headers: { 'accept-encoding': 'identity', ...authorization(url, deps.secret), ...headers },
+        signal,
+      });
+    const response = await get(conditions(known));
     if (known !== undefined && isUnchanged(response, known)) {
       response.body.destroy();
       if (await matches(source.checksum, known)) return known;
       throw mismatch(source, known.digest);
     }
     if (response.status !== 200) throw refusal(response, redact(source.url));
-    return keep(source, response, signal);
+    const body = await bodyOf(response, get, { shown: redact(source.url), signal });
+    return keep(source, { response, body }, signal);
+  }
+
+  /** The bytes of an answer, taken up where they broke as long as the server has the same content still. */
+  async function bodyOf(
+    response: HttpResponse,
+    get: (headers: Readonly<Record<string, string>>) => Promise<HttpResponse>,
+    { shown, signal }: { readonly shown: string; readonly signal: AbortSignal },
+  ): Promise<AsyncIterable<Buffer>> {
+    const size = Number(response.headers['content-length'] ?? Number.NaN);
+    const validator = validatorOf(response);
+    if (validator === undefined || Number.isNaN(size)) return timedBody(response, timeoutMs);
+    return openResumedBody({
+      ...{ size, offset: 0, signal, timeoutMs },
+      retryDelayMs: delayMs,
+      async request(offset) {
+        if (offset === 0) return response;
+        const rest = await get({ ...rangeFrom(offset), 'if-range': validator });
+        if (rest.status === 206 || (rest.status === 200 && validatorOf(rest) === validator)) return rest;
+        if (rest.status !== 200 && rest.status !== 416) throw refusal(rest, shown);
+        rest.body.destroy();
+        throw new RetriableFailure(failed(shown, 'its content changed while it was read'));
+      },
+      invalid: (why) => failed(shown, why.replace(/^blob\b/, 'the file')),
+      broken: (error) => (error instanceof Error ? error : new Error(String(error))),
+    });
   }
 
   /** Streams the body into the store. */
-  async function keep(source: HttpSource, response: HttpResponse, signal: AbortSignal): Promise<DownloadRow> {
+  async function keep(
+    source: HttpSource,
+    { response, body }: { readonly response: HttpResponse; readonly body: AsyncIterable<Buffer> },
+    signal: AbortSignal,
+  ): Promise<DownloadRow> {
     const hash = createHash('sha256');
     const wanted = otherHash(source.checksum);
     const temp = content.tempFile();
     let size = 0;
     try {
-      const file = await open(temp, 'wx', 0o600);
+      const file = createBatchWriter(temp, { batchBytes: BATCH_BYTES });
       try {
-        for await (const chunk of timedBody(response, timeoutMs)) {
+        for await (const chunk of body) {
           throwIfAborted(signal);
           hash.update(chunk);
           wanted?.hash.update(chunk);
           size += chunk.length;
-          await file.writeFile(chunk);
+          await file.write(chunk);
         }
+        await file.flush();
       } finally {
         await file.close();
       }
@@ -192,6 +229,18 @@ function authorization(url: URL, secret: SecretValue): Readonly<Record<string, s
 function conditions(known: DownloadRow | undefined): Readonly<Record<string, string>> {
   if (known?.etag !== undefined) return { 'if-none-match': known.etag };
   return known?.lastModified === undefined ? {} : { 'if-modified-since': known.lastModified };
+}
+
+/** What tells one content of an address from the next, byte for byte. A time does so only when it was long ago.
+ * @see RFC 9110 §8.8.2.2 and §13.1.5 */
+function validatorOf({ headers }: HttpResponse): string | undefined {
+  const { etag, date, 'last-modified': modified } = headers;
+  if (etag !== undefined) return etag.startsWith('"') ? etag : undefined;
+  return Date.parse(date ?? '') - Date.parse(modified ?? '') >= 60_000 ? modified : undefined;
+}
+
+function failed(shown: string, why: string): OcibuildError {
+  return new OcibuildError('DOWNLOAD_FAILED', `Cannot download "${shown}": ${why}`);
 }
 
 /** Not every server that sends an ETag answers a condition on it; a strong one that is still the same will do. */

@@ -18,7 +18,7 @@ export interface BatchWriter {
  */
 export function createBatchWriter(
   path: string,
-  { batchBytes, onWritten }: { readonly batchBytes: number; readonly onWritten: (bytes: number) => void },
+  { batchBytes, onWritten }: { readonly batchBytes: number; readonly onWritten?: (bytes: number) => void },
 ): BatchWriter {
   const fd = openSync(path, 'wx', 0o600);
   let held: Uint8Array[] = [];
@@ -34,7 +34,7 @@ export function createBatchWriter(
     heldBytes = 0;
     writing = writeAll(fd, batch).then((count) => {
       written += count;
-      onWritten(written);
+      onWritten?.(written);
     });
     // Whoever waits for it next gets the error.
     writing.catch(() => undefined);
