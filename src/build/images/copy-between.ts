@@ -192,6 +192,11 @@ async function targetFor(
 function named(top: Descriptor, { tag }: { readonly tag?: string }): Descriptor {
   const { annotations: before = {}, ...descriptor } = top;
   const { [ANNOTATION.refName]: _, [ANNOTATION.containerdName]: __, ...kept } = before;
-  const annotations = { ...kept, ...(tag === undefined ? {} : { [ANNOTATION.refName]: tag }) };
+  const annotations = {
+    ...kept,
+    ...(tag === undefined ? {} : { [ANNOTATION.refName]: tag }),
+    // Docker and containerd take the other name for a tag.
+    ...(tag?.includes(':') ? { [ANNOTATION.containerdName]: normalName(parseReference(tag)) } : {}),
+  };
   return Object.keys(annotations).length === 0 ? descriptor : { ...descriptor, annotations };
 }
