@@ -203,7 +203,7 @@ function setFacts(
       // The destination's file system may not hold them; the files themselves are what was asked for.
     }
   }
-  const time = epochSec === undefined ? entry.mtimeSec : Math.min(entry.mtimeSec, epochSec);
+  const time = epochSec ?? entry.mtimeSec;
   lutimesSync(path, time, time);
 }
 

@@ -23,9 +23,7 @@ export async function exportTar(
     const out = bufferedSink(sink);
     let done = 0;
     for (const entry of entries) {
-      const clamped =
-        epochSec === undefined || entry.mtimeSec <= epochSec ? entry : { ...entry, mtimeSec: epochSec };
-      await out.write(encodeHeader(clamped));
+      await out.write(encodeHeader(epochSec === undefined ? entry : { ...entry, mtimeSec: epochSec }));
       if (entry.type === 'file' && entry.size > 0) await writeContent(entry, content(entry.path), out);
       // Each call is an event for the user: one for each of 50,000 files would cost more than the files.
       if (++done % ENTRIES_PER_EVENT === 0 || done === entries.length) {

@@ -50,7 +50,7 @@ export interface ExportOptions {
   readonly signal: AbortSignal;
   /** Names to give the image (`-t`), normalised. */
   readonly names: readonly string[];
-  /** Created annotation and outer archive times; seconds. */
+  /** Created annotation, outer archive times, and times of all files of `local` and `tar`. Seconds. */
   readonly epochSec?: number;
   /** `local`: files get the owners they have in the image, which takes root. @default only as root */
   readonly keepOwners?: boolean;

@@ -94,6 +94,35 @@ RUN /bin/busybox mkdir /d && /bin/busybox ln /made /d/hard && /bin/busybox touch
     expect(three.manifestDigest).toBe(one.manifestDigest);
   });
 
+  it('gives the same bytes in every form when SOURCE_DATE_EPOCH is set', async () => {
+    const twin = await twins(
+      `${WITHOUT_RUN}SHELL ["/bin/busybox", "sh", "-c"]\nRUN echo made >/made && ln /made /again\n`,
+    );
+    const sums: string[] = [];
+    for (const { run, store } of twin) {
+      const out = join(store, '..', 'out');
+      const outputs = [
+        `type=oci,dest=${out}.oci.tar,rewrite-timestamp=true`,
+        `type=oci,dest=${out}.esgz.tar,rewrite-timestamp=true,compression=estargz`,
+        `type=oci,tar=false,dest=${out},rewrite-timestamp=true,compression=zstd`,
+        `type=docker,dest=${out}.docker.tar,rewrite-timestamp=true,oci-mediatypes=false`,
+        `type=tar,dest=${out}.tar`,
+        // Another time, for this output alone.
+        `type=tar,dest=${out}.early.tar,source-date-epoch=1`,
+      ].flatMap((output) => ['-o', output]);
+      const env = { SOURCE_DATE_EPOCH: String(TIME) };
+      const { code, stderr } = await run(['-q', '-t', 'app:v1', ...outputs, '.'], { env });
+      expect(code, stderr).toBe(0);
+      const times = execFileSync('tar', ['--utc', '-tvf', `${out}.early.tar`], { encoding: 'utf8' });
+      expect(new Set(times.match(/\d{4}-\d\d-\d\d \d\d:\d\d/g))).toEqual(new Set(['1970-01-01 00:00']));
+      const script = 'sha256sum out*.tar && find out -type f | sort | xargs sha256sum';
+      if (sums.length === 0) await sleep(1100);
+      sums.push(execFileSync('sh', ['-c', script], { cwd: join(store, '..'), encoding: 'utf8' }));
+    }
+    expect(sums[1]).toBe(sums[0]);
+    expect(sums[0]?.match(/\.tar\n/g)).toHaveLength(5);
+  });
+
   it('runs nothing again when only times of the context change', async () => {
     const project = createProject({
       Dockerfile: `${SHELL}COPY data /data\nRUN echo made >/made\n`,

@@ -168,7 +168,7 @@ describe('exportTar()', () => {
     }
     expect(seen.slice(0, 5)).toEqual([
       ['bin/', 'directory', 0o555, null, 1_450_000_000, ''],
-      ['bin/app', 'file', 0o4755, null, 1_400_000_000, 'app'],
+      ['bin/app', 'file', 0o4755, null, 1_450_000_000, 'app'],
       ['bin/copy', 'link', 0o644, 'bin/app', 1_450_000_000, ''],
       ['empty', 'file', 0o600, null, 1_450_000_000, ''],
       ['link', 'symlink', 0o777, '/etc/passwd', 1_450_000_000, ''],
