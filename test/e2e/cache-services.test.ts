@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -41,6 +41,10 @@ async function build(
   return { stdout: stdout.toString(), stderr };
 }
 
+function archive(dir: string): string {
+  return `type=docker,dest=${join(dir, 'image.tar')}`;
+}
+
 describe('ocibuild build', () => {
   it.each([
     ['s3', () => `type=s3,bucket=${BUCKET},endpoint_url=${s3.url},use_path_style=true`, () => s3.env],
@@ -48,24 +52,24 @@ describe('ocibuild build', () => {
   ])('runs no step on a second store when they share a cache in %s', async (_, cacheOf, envOf) => {
     const project = createProject({ Dockerfile: DOCKERFILE });
     const [cache, env] = [cacheOf(), envOf()];
-    const first = await build(
-      project,
-      'a',
-      ['--cache-to', `${cache},mode=max`, '--iidfile', join(work, 'a')],
-      env,
-    );
+    const ids = ['a', 'b'].map((name) => join(work, name));
+    const [first, second] = [
+      await build(project, 'a', ['--cache-to', `${cache},mode=max`, '--iidfile', ids[0] ?? ''], env),
+      // The archive needs the bytes of the layer, which only the cache has.
+      await build(
+        project,
+        'b',
+        ['--cache-from', cache, '--iidfile', ids[1] ?? '', '-o', archive(work), '-o', 'type=store'],
+        env,
+      ),
+    ];
+
     expect(first.stderr).toMatch(/exporting (?:cache )?to (?:Amazon S3|GitHub Actions Cache)/);
     expect(first.stderr).not.toMatch(/CACHED/);
-
-    const second = await build(project, 'b', ['--cache-from', cache], env);
-
     expect(second.stderr.match(/CACHED/g)?.length).toBeGreaterThanOrEqual(2);
-    // The layer stays where it is until something needs its bytes: here, an image that leaves the store.
-    const archive = join(work, 'image.tar');
-    await build(project, 'b', ['--cache-from', cache, '-o', `type=docker,dest=${archive}`], env);
-    const image = await project.run(['inspect', '--config', 'app'], { store: join(project.store, 'b') });
-    const original = await project.run(['inspect', '--config', 'app'], { store: join(project.store, 'a') });
-    expect(image.stdout.toString()).toBe(original.stdout.toString());
+    expect(second.stderr).not.toMatch(/RUN[^\n]*\n#\d+ DONE/);
+    expect(readFileSync(ids[1] ?? '', 'utf8')).toBe(readFileSync(ids[0] ?? '', 'utf8'));
+    expect(statSync(join(work, 'image.tar')).size).toBeGreaterThan(1000);
   });
 
   it('builds all the same when the cache cannot be read, and says what is missing', async () => {
