@@ -6,8 +6,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { startRegistry } from '../test/support/registry.ts';
 import { formatRuns, markdownTable, median } from './stats.ts';
-import { createBuildah, createDocker, createOcibuild, type Tool } from './tools.ts';
+import { createBuildah, createDocker, createOcibuild, type SharedCache, type Tool } from './tools.ts';
 import { TRANSFERS, type Transfer } from './transfers.ts';
 import { WORKLOADS, type Workload } from './workloads.ts';
 
@@ -37,8 +38,7 @@ type Times = Map<string, number[]>;
 async function timeOne(
   tool: Tool,
   workload: Workload,
-  context: string,
-  work: string,
+  { context, work, shared }: { context: string; work: string; shared: SharedCache | undefined },
 ): Promise<number | undefined> {
   const archive = workload.archive ? { archive: join(work, `${workload.id}.oci.tar`) } : {};
   if (archive.archive) rmSync(archive.archive, { force: true });
@@ -46,6 +46,7 @@ async function timeOne(
     context,
     tag: `ocibuild-bench:${workload.id.toLowerCase()}`,
     ...archive,
+    ...(shared === undefined ? {} : { shared }),
   });
   if (code === 0) return ms;
   process.stderr.write(`${tool.name} failed ${workload.id}:\n${log.split('\n').slice(-15).join('\n')}\n`);
@@ -53,15 +54,20 @@ async function timeOne(
 }
 
 /** One workload, tools interleaved run by run, so that a slow minute of the machine hits all of them. */
-async function measure(workload: Workload, tools: readonly Tool[], work: string): Promise<Times> {
+async function measure(workload: Workload, all: readonly Tool[], work: string): Promise<Times> {
+  const isShared = workload.mode === 'shared';
+  const tools = all.filter(({ sharesCaches }) => sharesCaches || !isShared);
+  await using registry = isShared ? await startRegistry() : undefined;
+  const placed = (isFirst: boolean): SharedCache | undefined =>
+    registry === undefined ? undefined : { registry: registry.host, isFirst };
   const times: Times = new Map(tools.map((tool) => [tool.name, []]));
   // Contexts stay to the end: ext4 creates files several times slower right after a large deletion.
   const context = join(work, workload.id);
   workload.prepare(context);
-  if (workload.mode === 'warm') {
+  if (workload.mode !== 'cold') {
     for (const tool of tools) {
       await tool.forget();
-      await timeOne(tool, workload, context, work);
+      await timeOne(tool, workload, { context, work, shared: placed(true) });
     }
   }
   for (let run = 0; run < runs; run += 1) {
@@ -69,8 +75,8 @@ async function measure(workload: Workload, tools: readonly Tool[], work: string)
     for (let turn = 0; turn < tools.length; turn += 1) {
       const tool = tools[(run + turn) % tools.length];
       if (tool === undefined) continue;
-      if (workload.mode === 'cold') await tool.forget();
-      const ms = await timeOne(tool, workload, context, work);
+      if (workload.mode !== 'warm') await tool.forget();
+      const ms = await timeOne(tool, workload, { context, work, shared: placed(false) });
       if (ms !== undefined) times.get(tool.name)?.push(ms);
       process.stderr.write(
         `${workload.id} run ${run + 1}/${runs} ${tool.name}: ${ms === undefined ? 'failed' : `${Math.round(ms)} ms`}\n`,
@@ -152,7 +158,7 @@ try {
     ...(moved.length === 0
       ? []
       : [markdownTable(['transfer', 'tool', 'time', 'ocibuild / tool'], moved), '']),
-    'Same Dockerfile, context, base image and host network for all. Cold: ocibuild gets a fresh store that holds the base, Docker `builder prune --all` (`--no-cache` on a daemon that people work with), buildah a fresh storage root; none of that is timed. Docker without provenance, buildah with `--layers --jobs 4` and a push to the archive.',
+    'Same Dockerfile, context, base image and host network for all. Cold: ocibuild gets a fresh store that holds the base, Docker `builder prune --all` (`--no-cache` on a daemon that people work with), buildah a fresh storage root; none of that is timed. Shared: the same, and a docker-registry on loopback holds image and cache of an earlier build. Docker without provenance, buildah with `--layers --jobs 4` and a push to the archive.',
     '',
   ].join('\n');
   process.stdout.write(report);

@@ -11,9 +11,20 @@ export interface BuildRequest {
   /** Where the OCI archive goes; absent: the result is tagged in the tool's own store. */
   readonly archive?: string;
   readonly tag: string;
+  /** The image goes to a registry, and so does the cache, or it comes from there. */
+  readonly shared?: SharedCache;
 }
+
+export interface SharedCache {
+  /** `127.0.0.1:PORT` */
+  readonly registry: string;
+  readonly isFirst: boolean;
+}
+
 export interface Tool {
   readonly name: string;
+  /** Takes `--cache-from` and `--cache-to` of a registry. */
+  readonly sharesCaches: boolean;
   readonly version: string;
   /** Forgets every cached step and keeps the base image; not measured. */
   forget(): Promise<void>;
@@ -34,11 +45,20 @@ export function commandLine(words: readonly string[]): string {
   return words.map(quote).join(' ');
 }
 
+/** Names and flags of a build whose cache is shared; each tool has repositories of its own. */
+function sharedWords({ registry, isFirst }: SharedCache, tool: string): string[] {
+  const ref = `type=registry,ref=${registry}/${tool}/app:cache`;
+  const cache = isFirst ? ['--cache-to', `${ref},mode=max`] : ['--cache-from', ref];
+  return ['-t', `${registry}/${tool}/app:bench`, '--push', ...cache];
+}
+
 /** Words of an ocibuild build; `store` keeps one run apart from the next. */
 export function ocibuildWords(store: string, request: BuildRequest, progress: 'plain' | 'rawjson'): string[] {
-  const output = request.archive ? ['-o', `type=oci,dest=${request.archive}`] : [];
-  const flags = ['--progress', progress, '--network', 'host', '-t', request.tag];
-  return [OCIBUILD, '--root', store, 'build', ...flags, ...output, request.context];
+  const { archive, context, shared, tag } = request;
+  const output = archive ? ['-o', `type=oci,dest=${archive}`] : [];
+  const name = shared === undefined ? ['-t', tag] : sharedWords(shared, 'ocibuild');
+  const flags = ['--progress', progress, '--network', 'host', ...name];
+  return [OCIBUILD, '--root', store, 'build', ...flags, ...output, context];
 }
 
 /** Builds the base image into an ocibuild store and returns the store's path. */
@@ -66,6 +86,7 @@ export async function createOcibuild(work: string): Promise<Tool> {
   await must(shell, commandLine(ocibuildWords(template, base, 'plain')));
   return {
     name: 'ocibuild',
+    sharesCaches: true,
     version: (await must(shell, `${OCIBUILD} version`)).split(' ')[1] ?? '',
     async forget() {
       generation += 1;
@@ -120,13 +141,15 @@ export async function createDocker(work: string): Promise<Tool | undefined> {
   let cold = false;
   return {
     name: 'docker buildx',
+    sharesCaches: true,
     version: (await run(['version', '--format', '{{.Server.Version}}'])).split('\n').at(-1) ?? '',
     async forget() {
       cold = true;
       if (owned) await run(['builder', 'prune', '--all', '--force']);
     },
-    build({ context, archive, tag }) {
-      const output = archive ? ['-o', `type=oci,dest=${archive}`] : ['--load'];
+    build({ context, archive, tag, shared }) {
+      const loaded = archive ? ['-o', `type=oci,dest=${archive}`] : ['--load'];
+      const output = shared === undefined ? ['-t', tag, ...loaded] : sharedWords(shared, 'docker');
       const flags = [
         '--progress',
         'plain',
@@ -138,9 +161,7 @@ export async function createDocker(work: string): Promise<Tool | undefined> {
       ];
       const noCache = cold && !owned ? ['--no-cache'] : [];
       cold = false;
-      return shell.run(
-        commandLine([...docker, 'buildx', 'build', ...flags, ...noCache, '-t', tag, ...output, context]),
-      );
+      return shell.run(commandLine([...docker, 'buildx', 'build', ...flags, ...noCache, ...output, context]));
     },
     async close() {
       if (owned) await shell.run(commandLine([...docker, 'builder', 'prune', '--all', '--force']));
@@ -172,6 +193,7 @@ export async function createBuildah(work: string): Promise<Tool | undefined> {
   await pull();
   return {
     name: 'buildah bud',
+    sharesCaches: false,
     version: (await must(shell, 'buildah --version')).replace(/^buildah version (\S+).*$/s, '$1'),
     async forget() {
       await empty();

@@ -7,8 +7,9 @@ import { BASE_REF } from './tools.ts';
 export interface Workload {
   readonly id: string;
   readonly title: string;
-  /** cold: the cache is emptied before each run; warm: one build goes ahead, `touch` changes the context. */
-  readonly mode: 'cold' | 'warm';
+  /** cold: the cache is emptied before each run; warm: one build goes ahead, `touch` changes the context; shared: one
+   * build goes ahead and exports its cache to a registry, then each run has an empty store. */
+  readonly mode: 'cold' | 'warm' | 'shared';
   readonly archive: boolean;
   prepare(context: string): void;
   touch?(context: string, run: number): void;
@@ -123,6 +124,21 @@ export const WORKLOADS: readonly Workload[] = [
         'RUN ls /data > /list.txt',
       ]);
       writeFileSync(join(context, 'seed.txt'), createText(createRandom(6), 2_000_000));
+    },
+  },
+  {
+    id: 'W7',
+    title: '20 steps from a registry cache to an empty store, pushed to the same registry',
+    mode: 'shared',
+    archive: false,
+    prepare(context) {
+      const steps = Array.from({ length: 10 }, (_, step) => [
+        `COPY part-${step} /app/part-${step}`,
+        `RUN du -a /app/part-${step} > /app/size-${step}`,
+      ]);
+      writeDockerfile(context, steps.flat());
+      for (let step = 0; step < 10; step += 1)
+        writeTree(join(context, `part-${step}`), { files: 50, totalBytes: 1e6, seed: 70 + step });
     },
   },
 ];
