@@ -19,6 +19,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { ContainerNetwork, ContainerNetworkRequest } from '../../src/executor/types.ts';
 import { readText } from '../../src/util/read-text.ts';
 import { createNormalUser, type NormalUser, whyNoNormalUser } from '../support/normal-user.ts';
+import type { RunnerRequest } from './network-runner.ts';
 
 const BUSYBOX = process.env.BUSYBOX ?? '/bin/busybox';
 const RUNNER = 'test/e2e/network-runner.ts';
@@ -74,7 +75,7 @@ describe.skipIf(why !== undefined)(`networks of containers${why === undefined ? 
   });
 
   /** The runner as root, or as root of a user namespace of the normal user's. */
-  function runner(facts: object, rootless = false, tun = true): ChildProcess {
+  function runner(facts: RunnerRequest, rootless = false, tun = true): ChildProcess {
     const argument = JSON.stringify(facts);
     const options: SpawnOptions = { stdio: ['pipe', 'pipe', 'inherit'] };
     if (!rootless) return keep(spawn(process.execPath, [RUNNER, argument], options));

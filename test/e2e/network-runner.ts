@@ -4,11 +4,14 @@ import { isOcibuildError } from '../../src/errors/error.ts';
 import { createContainerNetwork, sweepContainerNetwork } from '../../src/executor/container-network.ts';
 import type { ContainerNetworkRequest } from '../../src/executor/types.ts';
 
-const request = JSON.parse(process.argv[2] ?? '') as Omit<ContainerNetworkRequest, 'env' | 'signal'> & {
-  readonly sweep?: boolean;
-};
+/** The runner's one argument, as JSON. */
+export type RunnerRequest =
+  | Omit<ContainerNetworkRequest, 'env' | 'signal'>
+  | { readonly sweep: true; readonly stateDir: string };
 
-if (request.sweep === true) {
+const request = JSON.parse(process.argv[2] ?? '') as RunnerRequest;
+
+if ('sweep' in request) {
   await sweepContainerNetwork(request.stateDir);
 } else {
   try {

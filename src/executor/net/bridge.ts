@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { OcibuildError } from '../../errors/error.ts';
 import { readText } from '../../util/read-text.ts';
@@ -26,6 +27,8 @@ const BRIDGE = 'ocibuild0';
 const NETWORK = 'ocibuild';
 /** Leases are worth nothing after a restart. */
 const LEASES = '/run/ocibuild/leases';
+
+const LINK_TRIES = 25;
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -100,7 +103,10 @@ export function detachFromBridge(
     try {
       await cniDelete(attachment, namespacePath, attachment.result);
     } finally {
-      if (namespacePath === undefined) await removeRules(attachment.containerId);
+      if (namespacePath === undefined) {
+        await removeRules(attachment.containerId);
+        await linksGone(attachment.result);
+      }
       if (attachment.network.name === NETWORK) removeIdleBridge();
     }
   });
@@ -214,6 +220,15 @@ async function iptables(args: readonly string[]): Promise<string | undefined> {
   } catch {
     return undefined;
   }
+}
+
+/** The kernel takes links away some time after the last process of their namespace. */
+async function linksGone(result: CniResult | undefined): Promise<void> {
+  const links = (result?.interfaces ?? []).filter(
+    ({ name, sandbox = '' }) => name !== BRIDGE && sandbox === '',
+  );
+  const left = (): boolean => links.some(({ name }) => existsSync(`/sys/class/net/${name}`));
+  for (let tries = 0; left() && tries < LINK_TRIES; tries++) await sleep(20);
 }
 
 function removeIdleBridge(): void {
