@@ -60,7 +60,7 @@ export function makeCycloneDx(inventory: Inventory, subject: SbomSubject): Predi
 
 function imageComponent(subject: SbomSubject): Component {
   const purl = subjectPurl(subject);
-  return new Component(ComponentType.Container, subject.name, {
+  return new Component(subject.isImage ? ComponentType.Container : ComponentType.File, subject.name, {
     bomRef: 'image',
     ...(subject.digest === undefined
       ? {}

@@ -76,9 +76,9 @@ export function documentUri(format: string, { packages }: Inventory, subject: Sb
 }
 
 /** Package URL of the image; undefined where it has no name that an image can have. */
-export function subjectPurl({ name, platform }: SbomSubject): string | undefined {
+export function subjectPurl({ name, platform, isImage }: SbomSubject): string | undefined {
   try {
-    return imagePurl(name, platform);
+    return isImage ? imagePurl(name, platform) : undefined;
   } catch {
     return undefined;
   }
@@ -97,7 +97,7 @@ function imagePackage(subject: SbomSubject): SpdxPackage {
   return {
     ...blank(subject.name, IMAGE_ID),
     ...versionOf(subject.digest),
-    primaryPackagePurpose: 'CONTAINER',
+    primaryPackagePurpose: subject.isImage ? 'CONTAINER' : 'SOURCE',
     ...(subject.digest === undefined
       ? {}
       : { checksums: [{ algorithm: 'SHA256', checksumValue: subject.digest.slice('sha256:'.length) }] }),

@@ -122,6 +122,8 @@ export interface Inventory {
 export interface SbomSubject {
   /** The image's name, or what stands for it. */
   readonly name: string;
+  /** False for a stage and for the context. */
+  readonly isImage: boolean;
   /** Of the manifest; undefined where only files are written. */
   readonly digest?: Digest;
   readonly platform: Platform;

@@ -40,6 +40,7 @@ export function createFrontendContext(
       (name) => !(name in options.contextDirs) && !(name in options.remoteContexts),
     ),
     allow: readEntitlements(options.allow ?? []),
+    ...(options.attest.sboms.length === 0 ? {} : { scan: true }),
     network: options.network ?? 'default',
     extraHosts: options.addHosts ?? [],
     ulimits: options.ulimits ?? [],

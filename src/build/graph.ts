@@ -13,6 +13,8 @@ export interface BuildGraph {
   readonly targets: readonly TargetGraph[];
   /** The vertices that the images are made of, each once. */
   readonly roots: readonly Digest[];
+  /** More vertices to solve, which no image holds: what an SBOM tells of. */
+  readonly scanned: readonly Digest[];
   readonly warnings: readonly LintWarning[];
 }
 
@@ -61,6 +63,7 @@ export async function createBuildGraph(
     definition: mergeDefinitions(fronts.map(({ definition }) => definition)),
     targets,
     roots: [...new Set(fronts.flatMap(({ target }) => target ?? []))],
+    scanned: [...new Set(fronts.flatMap(({ scans = [] }) => scans.map(({ root }) => root)))],
     warnings: distinct(fronts.flatMap(({ warnings }) => warnings)),
   };
 }

@@ -97,8 +97,9 @@ async function tryOnce(context: SolveContext, graph: BuildGraph): Promise<Solved
   const solvedGraph: SolvedGraph = { definition, cacheMounts, keys: () => solver.keys(roots, signal) };
   let targets: readonly BuiltTarget[] | undefined;
   try {
-    const results = await solver.solve(roots, signal);
-    const layersOf = new Map(roots.map((root, i) => [root, results[i]?.layers ?? []]));
+    const wanted = [...new Set([...roots, ...graph.scanned])];
+    const results = await solver.solve(wanted, signal);
+    const layersOf = new Map(wanted.map((root, i) => [root, results[i]?.layers ?? []]));
     local.save();
     const inlineRecords = await shared?.inlineRecords(solvedGraph);
     targets = await writeOutputs(graph.targets, {
@@ -107,7 +108,10 @@ async function tryOnce(context: SolveContext, graph: BuildGraph): Promise<Solved
       layersOf: (root) => (root === undefined ? [] : (layersOf.get(root) ?? [])),
     });
     await shared?.adopt(solvedGraph);
-    await shared?.write(solvedGraph, [...layersOf.values()].flat());
+    await shared?.write(
+      solvedGraph,
+      roots.flatMap((root) => layersOf.get(root) ?? []),
+    );
     return { targets, local, counts };
   } catch (error) {
     failed.abort(new OcibuildError('CANCELLED', 'Cannot finish the layer: the build failed'));

@@ -17,6 +17,7 @@ import { createLinter, type Linter } from './lint/linter.ts';
 import { readProgram } from './read-file.ts';
 import { resetConfig, resetImage, resetText } from './reset.ts';
 import { type ReadyStage, type ResolvedPlan, resolvePlan } from './resolve.ts';
+import { scannedRoots } from './scans.ts';
 import { type BaseRef, type FileScope, planStages } from './stages.ts';
 import {
   type Build,
@@ -48,10 +49,12 @@ export async function convertDockerfile(context: FrontendContext): Promise<Front
     const target = build.stageState(plan.target);
     faults.check();
     linter?.throwIfFailed();
+    const scans = context.scan === true ? scannedRoots(build, plan.target) : undefined;
     const declared = [...resolved.stages.values()].flatMap((stage) => stage.instructions);
     return {
       definition: build.graph.definition(),
       target: target.root,
+      ...(scans === undefined ? {} : { scans }),
       config: finishedConfig(target, context),
       baseHistory: target.baseHistory,
       warnings: [

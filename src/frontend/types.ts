@@ -40,6 +40,8 @@ export interface FrontendContext {
   /** Seconds; build-arg or environment SOURCE_DATE_EPOCH. */
   readonly sourceDateEpoch?: number;
   readonly resolver: ImageResolver;
+  /** Find what the ARGs BUILDKIT_SBOM_SCAN_STAGE and _CONTEXT name. */
+  readonly scan?: boolean;
   /** `off`: the rules are not asked, as for every platform but the first. */
   readonly lint?: 'off';
   /** Gets what the rules found before a conversion failed. */
@@ -101,6 +103,8 @@ export interface FrontendResult {
   readonly definition: Definition;
   /** The vertex whose layers are the image's; undefined: an image without layers (scratch). */
   readonly target: Digest | undefined;
+  /** With `scan`: what an SBOM tells of beside the image. */
+  readonly scans?: readonly ScannedRoot[];
   /** Config of the image. `history` holds the new entries after the base's; `rootfs.diff_ids` is empty and is
    * filled when the layers are known. */
   readonly config: ImageConfig;
@@ -110,6 +114,13 @@ export interface FrontendResult {
   readonly warnings: readonly LintWarning[];
   /** Names of stages in file order, for messages. */
   readonly stageNames: readonly string[];
+}
+
+/** A stage or the context, as a vertex with layers. */
+export interface ScannedRoot {
+  /** Of the stage; `context`. */
+  readonly name: string;
+  readonly root: Digest;
 }
 
 /** What can be given to a build of one target. Lines are those of the instruction that says so. */

@@ -21,6 +21,8 @@ export interface AttestedImage {
   readonly stage: string | undefined;
   /** Layers of the result, base first, `EMPTY_LAYER` for steps that changed nothing. */
   readonly layers: readonly LayerId[];
+  /** Layers of a stage or of the context, where an SBOM tells of them as well. */
+  readonly layersOf: (root: Digest) => readonly LayerId[];
   /** Normalised names. */
   readonly names: readonly string[];
 }
@@ -59,6 +61,12 @@ export function createAttester(
     const found: Predicate[] = [];
     for (const { format, filename } of sboms) {
       found.push({ ...(await sbom(format, image, made)), filename });
+      for (const { name, root } of image.planned.front.scans ?? []) {
+        const part = { ...image, part: name, layers: image.layersOf(root) };
+        // `sbom.spdx.json` → `sbom-base.spdx.json`
+        const own = filename.replace(/(?=\.)|$/, `-${name}`);
+        found.push({ ...(await sbom(format, part, made)), filename: own });
+      }
     }
     if (provenance !== undefined && (!provenance.inlineOnly || isInline(output))) {
       const facts = await factsOf(image, made === undefined ? [] : descriptorsOf(image, made));
@@ -69,7 +77,7 @@ export function createAttester(
 
   async function sbom(
     format: 'spdx' | 'cyclonedx',
-    { planned, layers, names }: AttestedImage,
+    { planned, layers, names, part }: AttestedImage & { readonly part?: string },
     made: ExportImage | undefined,
   ): Promise<Predicate> {
     const key = layers.join(' ');
@@ -80,8 +88,10 @@ export function createAttester(
     const created =
       made?.config.created ?? (epochSec === undefined ? planned.front.config.created : undefined);
     const subject: SbomSubject = {
-      name: names[0] ?? made?.manifest.digest ?? 'image',
-      ...(made === undefined ? {} : { digest: made.manifest.digest }),
+      ...(part === undefined
+        ? { isImage: true, name: names[0] ?? made?.manifest.digest ?? 'image' }
+        : { isImage: false, name: part }),
+      ...(made === undefined || part !== undefined ? {} : { digest: made.manifest.digest }),
       platform: planned.platform,
       // The image's own time: equal images are told of in equal documents.
       createdMs: created === undefined ? (epochSec ?? 0) * 1000 : Date.parse(created) || 0,

@@ -47,7 +47,11 @@ export async function makeSet(
     if (attester === undefined) continue;
     const names = target.names.map(({ normal }) => normal);
     attestations.push(
-      await attester.manifest({ planned, layers, names, stage: target.stage }, image, output),
+      await attester.manifest(
+        { planned, layers, names, stage: target.stage, layersOf: context.layersOf },
+        image,
+        output,
+      ),
     );
   }
   const [only] = made;

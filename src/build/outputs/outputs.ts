@@ -194,7 +194,7 @@ async function filesOf(
     const names = target.names.map(({ normal }) => normal);
     return withAttestations(
       files,
-      { planned, layers, names, stage: target.stage },
+      { planned, layers, names, layersOf, stage: target.stage },
       {
         ...{ attester, output, signal },
         named: !split && images.length > 1,

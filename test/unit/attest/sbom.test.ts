@@ -11,6 +11,7 @@ const DIGEST = `sha256:${'a'.repeat(64)}` as const;
 const LAYER = `sha256:${'b'.repeat(64)}` as const;
 const subject: SbomSubject = {
   name: 'docker.io/me/app:v1',
+  isImage: true,
   digest: DIGEST,
   platform: { os: 'linux', architecture: 'amd64' },
   createdMs: Date.parse('2024-01-02T03:04:05.678Z'),
