@@ -1,14 +1,14 @@
 import type { Agent, IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import type { Agent as SecureAgent } from 'node:https';
+import type { AgentOptions } from 'node:https';
 import { pipeline, Readable } from 'node:stream';
-import { getCACertificates } from 'node:tls';
 import type { ErrorCode } from '../errors/codes.ts';
 import { cancelledError, OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
 
-// Imported by name, node:http makes Node load its whole fetch implementation too: 10 ms of a command that takes 150.
+// Imported by name, node:http makes Node load its whole fetch implementation too: 10 ms of a command that takes 130.
 const http = process.getBuiltinModule('node:http');
-const https = process.getBuiltinModule('node:https');
+/** TLS takes another 12 ms to load, and a registry beside us needs none. */
+const https = (): typeof import('node:https') => process.getBuiltinModule('node:https');
 
 /** One request. Redirects of one with a body are not followed: the body may hold a password. */
 export interface HttpRequest {
@@ -63,39 +63,22 @@ export function createTransport(options: TransportOptions): Transport {
   const proxyEnv = Object.fromEntries(
     PROXY_VARIABLES.flatMap((name) => (options.env[name] ? [[name, options.env[name]]] : [])),
   );
-  // A proxy cannot reach our loopback, so that never goes through one.
-  const pick = (url: URL): Agent =>
-    isLoopback(url.hostname) ? direct : url.protocol === 'http:' ? plain : secure;
-  const direct = new http.Agent({ keepAlive: true });
-  const plain = new http.Agent({ keepAlive: true, proxyEnv });
-  const secure = new https.Agent({ keepAlive: true, proxyEnv });
-  const directSecure = new https.Agent({ keepAlive: true });
-  const special = new Map<string, SecureAgent>();
-  const withSettings = (settings: TlsSettings, loopback: boolean): SecureAgent => {
-    const key = JSON.stringify([settings, loopback]);
-    const known = special.get(key);
+  const agents = new Map<string, Agent>();
+  const agentFor = ({ protocol, hostname }: URL, tls: TlsSettings = {}): Agent => {
+    // A proxy cannot reach our loopback, so that never goes through one.
+    const how = { keepAlive: true, ...(isLoopback(hostname) ? {} : { proxyEnv }) };
+    const isPlain = protocol === 'http:';
+    const key = JSON.stringify([how, isPlain ? 'plain' : tls]);
+    const known = agents.get(key);
     if (known !== undefined) return known;
-    const agent = new https.Agent({
-      keepAlive: true,
-      ...(loopback ? {} : { proxyEnv }),
-      ...(settings.ca === undefined ? {} : { ca: [...getCACertificates('default'), ...settings.ca] }),
-      ...(settings.cert === undefined ? {} : { cert: settings.cert, key: settings.key }),
-      ...(settings.insecure === true ? { rejectUnauthorized: false } : {}),
-    });
-    special.set(key, agent);
+    const agent = isPlain ? new http.Agent(how) : new (https().Agent)({ ...how, ...tlsOptions(tls) });
+    agents.set(key, agent);
     return agent;
   };
   return async (request) => {
     let { url, headers, tls } = request;
     for (let redirects = 0; ; redirects++) {
-      const loopback = isLoopback(url.hostname);
-      const agent =
-        url.protocol === 'https:' && tls !== undefined
-          ? withSettings(tls, loopback)
-          : url.protocol === 'https:' && loopback
-            ? directSecure
-            : pick(url);
-      const response = await exchange({ ...request, url, headers }, agent, options.timeoutMs);
+      const response = await exchange({ ...request, url, headers }, agentFor(url, tls), options.timeoutMs);
       const { location } = response.headers;
       const stays = location === undefined || request.body !== undefined;
       if (stays || !REDIRECTS.includes(response.status)) return response;
@@ -112,6 +95,16 @@ export function createTransport(options: TransportOptions): Transport {
       }
       url = next;
     }
+  };
+}
+
+function tlsOptions({ ca, cert, key, insecure }: TlsSettings): AgentOptions {
+  return {
+    ...(ca === undefined
+      ? {}
+      : { ca: [...process.getBuiltinModule('node:tls').getCACertificates('default'), ...ca] }),
+    ...(cert === undefined ? {} : { cert, key }),
+    ...(insecure === true ? { rejectUnauthorized: false } : {}),
   };
 }
 
@@ -142,7 +135,7 @@ function exchange(request: HttpRequest, agent: Agent, timeoutMs: number): Promis
   const { url, method, headers, body: content, signal } = request;
   throwIfAborted(signal);
   return new Promise((resolve, reject) => {
-    const { request: send } = url.protocol === 'http:' ? http : https;
+    const { request: send } = url.protocol === 'http:' ? http : https();
     const pending = send(url, { method, headers: { 'user-agent': 'ocibuild', ...headers }, agent, signal });
     const timer = setTimeout(() => {
       pending.destroy(Object.assign(new Error(`no answer within ${timeoutMs} ms`), { code: 'ETIMEDOUT' }));
