@@ -12,6 +12,8 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 /** Debian package for each program a purpose calls; what is on PATH already is not installed. */
 const PROGRAMS = {
   runc: 'runc',
+  crun: 'crun',
+  runsc: 'runsc',
   busybox: 'busybox-static',
   mmdebstrap: 'mmdebstrap',
   skopeo: 'skopeo',
@@ -41,7 +43,18 @@ const PURPOSES = {
   example: ['runc', 'busybox', 'mmdebstrap'],
   bench: ['runc', 'busybox', 'time'],
   test: [
-    ...['runc', 'busybox', 'mmdebstrap', 'skopeo', 'umoci', 'docker-registry', 'newuidmap', 'pasta'],
+    ...[
+      'runc',
+      'crun',
+      'runsc',
+      'busybox',
+      'mmdebstrap',
+      'skopeo',
+      'umoci',
+      'docker-registry',
+      'newuidmap',
+      'pasta',
+    ],
     ...[
       'slirp4netns',
       '/usr/lib/cni/bridge',

@@ -27,19 +27,28 @@ export interface ForegroundOptions {
   forwardSignals(send: (name: string) => void): () => void;
 }
 
+/** A start that takes longer is given up at a signal. */
+const START_PATIENCE_MS = 1000;
+
 /** Runs a container in this process. @returns its exit code, 128 + n for a signal */
 export async function runInForeground(container: Container, options: ForegroundOptions): Promise<number> {
   const { plan } = container;
   const { root, env, joinsTerminal, onOutput, onWarnings } = options;
   const killer = new AbortController();
   let reach: ContainerReach | undefined;
-  const stopForwarding = options.forwardSignals((name) => {
-    if (reach === undefined)
-      return killer.abort(
-        new OcibuildError('CANCELLED', `Cannot start the container: interrupted by ${name}`),
-      );
+  const waiting: string[] = [];
+  let patience: NodeJS.Timeout | undefined;
+  const deliver = (to: ContainerReach, name: string): void => {
     // It may have ended just now.
-    signalContainer(reach, parseSignal(name)).catch(() => undefined);
+    signalContainer(to, parseSignal(name)).catch(() => undefined);
+  };
+  const stopForwarding = options.forwardSignals((name) => {
+    if (reach !== undefined) return deliver(reach, name);
+    // It may run already, and we are about to hear of it.
+    waiting.push(name);
+    patience ??= setTimeout(() => {
+      killer.abort(new OcibuildError('CANCELLED', `Cannot start the container: interrupted by ${name}`));
+    }, START_PATIENCE_MS);
   });
   try {
     const status = await supervise(container, {
@@ -49,10 +58,13 @@ export async function runInForeground(container: Container, options: ForegroundO
       signal: killer.signal,
       onRunning(now) {
         reach = now;
+        clearTimeout(patience);
+        for (const name of waiting.splice(0)) deliver(now, name);
       },
     });
     return status.code;
   } finally {
+    clearTimeout(patience);
     stopForwarding();
   }
 }
