@@ -2,13 +2,14 @@ import { createReadStream, createWriteStream, statSync } from 'node:fs';
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { isatty } from 'node:tty';
 import { type ArchiveKind, sniffArchive } from '../layer/archive-sniff.ts';
 import { decompressorFor } from '../layer/decompress.ts';
 import { BLOCK } from '../layer/tar-header.ts';
 import { invalidArchive } from './archive-error.ts';
 
 export interface PlainArchiveOptions {
-  /** Where a compressed archive is decompressed to; gone when the archive is closed. */
+  /** Where an archive goes that is compressed or comes through a pipe; gone when the archive is closed. */
   readonly tempDir: string;
   /** What any archive may decompress to; a large one also 100 times its size. @default 1 GiB */
   readonly plentyBytes?: number;
@@ -18,29 +19,46 @@ export interface PlainArchiveOptions {
 const MAX_RATIO = 100;
 const GIB = 1024 ** 3;
 
-/** The tar that an archive is, or a file that it was decompressed to: `drop` removes that one again. */
+/** The tar that an archive is, or a file that it was written or decompressed to: `drop` removes that one again. */
 export async function plainArchive(
   file: string,
-  { tempDir, plentyBytes = GIB, signal }: PlainArchiveOptions,
+  options: PlainArchiveOptions,
 ): Promise<{ readonly path: string; drop(): Promise<void> }> {
-  const stats = statSync(file);
-  if (!stats.isFile()) throw invalidArchive(file, 'it is no file');
-  const kind = await kindOf(file);
-  if (kind === undefined) throw invalidArchive(file, 'it is no tar archive');
-  if (kind === 'tar') return { path: file, drop: async () => undefined };
-  const dir = await mkdtemp(join(tempDir, 'ocibuild-archive-'));
-  const drop = (): Promise<void> => rm(dir, { recursive: true, force: true });
-  const path = join(dir, 'archive.tar');
-  const limit = Math.max(plentyBytes, stats.size * MAX_RATIO);
-  try {
-    const unpack = (await decompressorFor(kind)) as NodeJS.ReadWriteStream;
-    await pipeline(createReadStream(file), unpack, atMost(limit, file), createWriteStream(path), { signal });
-    if ((await kindOf(path)) !== 'tar') throw invalidArchive(file, `the ${kind} data holds no tar archive`);
-  } catch (error) {
-    await drop();
-    throw error;
+  const { tempDir, plentyBytes = GIB, signal } = options;
+  await using stack = new AsyncDisposableStack();
+  const tempFile = async (): Promise<string> => {
+    const dir = await mkdtemp(join(tempDir, 'ocibuild-archive-'));
+    stack.defer(() => rm(dir, { recursive: true, force: true }));
+    return join(dir, 'archive.tar');
+  };
+  let path = file;
+  const pipe = openPipe(file);
+  if (pipe !== undefined) {
+    path = await tempFile();
+    await pipeline(pipe, createWriteStream(path), { signal });
   }
-  return { path, drop };
+  const stats = statSync(path);
+  if (!stats.isFile()) throw invalidArchive(file, 'it is no file');
+  const kind = await kindOf(path);
+  if (kind === undefined) throw invalidArchive(file, 'it is no tar archive');
+  if (kind !== 'tar') {
+    const packed = path;
+    path = await tempFile();
+    const limit = Math.max(plentyBytes, stats.size * MAX_RATIO);
+    const unpack = (await decompressorFor(kind)) as NodeJS.ReadWriteStream;
+    const read = createReadStream(packed);
+    await pipeline(read, unpack, atMost(limit, file), createWriteStream(path), { signal });
+    if ((await kindOf(path)) !== 'tar') throw invalidArchive(file, `the ${kind} data holds no tar archive`);
+  }
+  const kept = stack.move();
+  return { path, drop: () => kept.disposeAsync() };
+}
+
+/** What can be read once only: `-` for stdin, or a FIFO. An archive is read here and there, so it becomes a file. */
+function openPipe(file: string): NodeJS.ReadableStream | undefined {
+  if (file !== '-') return statSync(file).isFIFO() ? createReadStream(file) : undefined;
+  if (isatty(0)) throw invalidArchive(file, 'stdin is a terminal');
+  return createReadStream(file, { fd: 0, autoClose: false });
 }
 
 async function kindOf(file: string): Promise<ArchiveKind | undefined> {

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -191,6 +191,9 @@ describe('ocibuild copy', () => {
     const { stdout } = await project.run(['copy', '-q', 'store:app:v0', 'oci-archive:-:v0']);
     writeFileSync(join(project.dir, 'out.tar'), stdout);
     expect(await copy(project, 'oci-archive:out.tar:v0', 'store:again')).toBe(digest);
+    const [node, cli, root] = [process.execPath, resolve('dist/cli.js'), project.store];
+    const piped = `cat out.tar | ${node} ${cli} --root ${root} copy -q oci-archive:-:v0 store:piped`;
+    expect((await exec('/bin/sh', ['-c', piped], { cwd: project.dir })).stdout.trim()).toBe(digest);
   });
 });
 

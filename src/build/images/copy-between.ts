@@ -118,7 +118,7 @@ async function findImage(source: ImageLocation, places: Places): Promise<Found> 
   const { signal, cwd, env } = options;
   const archive = async (path: string) => {
     const tempDir = env.TMPDIR || '/var/tmp';
-    return stack.use(await openArchive(resolve(cwd, path), { tempDir, signal }));
+    return stack.use(await openArchive(path === '-' ? path : resolve(cwd, path), { tempDir, signal }));
   };
   switch (source.type) {
     case 'docker': {

@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
@@ -238,6 +240,27 @@ describe('openArchive()', () => {
       await archive[Symbol.asyncDispose]();
       expect(readdirSync(temp)).toEqual([]);
     }
+  });
+
+  it('reads what comes through a FIFO, also compressed, and leaves nothing of it', async () => {
+    const dir = tempDir();
+    const temp = join(dir, 'temp');
+    mkdirSync(temp);
+    const tar = readFileSync(await tarFile(dir, [file('a')]));
+    const fifo = join(dir, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    for (const bytes of [tar, gzipSync(tar)]) {
+      const [archive] = await Promise.all([
+        openArchive(fifo, { tempDir: temp, signal }),
+        writeFile(fifo, bytes),
+      ]);
+      expect((await archive.read(archive.find('a') as never)).toString()).toBe('x');
+      await archive[Symbol.asyncDispose]();
+      expect(readdirSync(temp)).toEqual([]);
+    }
+    const failing = openArchive(fifo, { tempDir: temp, signal });
+    await Promise.all([expect(failing).rejects.toThrow(/fifo": it is no tar/), writeFile(fifo, 'nothing')]);
+    expect(readdirSync(temp)).toEqual([]);
   });
 
   it('gives up a decompression bomb and what it wrote', async () => {
