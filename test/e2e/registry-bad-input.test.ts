@@ -1,11 +1,13 @@
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MEDIA_TYPE } from '../../src/image/types.ts';
 import { type Fault, type FaultyRegistry, startFaultyRegistry } from '../support/faulty-registry.ts';
 import { makeLayout } from '../support/layout.ts';
-import { createProject, type Project } from './cli-support.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
+import { type CliResult, createProject, type Project } from './cli-support.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'ocibuild-e2e-bad-'));
 const LAYERS = ['one', 'two', 'three'].map((name) => ({ [name]: Buffer.alloc(100_000, name) }));
@@ -213,6 +215,50 @@ describe('ocibuild pull', () => {
     const fault = answer(new RegExp(manifest.config), other);
     const { asked } = await twice(fault, /\[REGISTRY_RESPONSE_INVALID\]/);
     expect(asked).toContain(`blobs/${manifest.config}`);
+  });
+});
+
+describe('ocibuild push', () => {
+  it('ends with 4 when a layer or the manifest is refused, and sends only what is missing the next time', async () => {
+    const project = createProject({});
+    await project.run(['copy', '-q', `oci:${dir}/layout:v1`, 'store:app:v1']);
+    const [, second = ''] = manifest.layers;
+    const taken = new Set<string>();
+    const seen: string[] = [];
+    let refused: RegExp | undefined;
+    await using registry = await listenOnLoopback(
+      createServer((request, response) => {
+        const { method = '', url = '' } = request;
+        const id = decodeURIComponent(url.split(/[/=]/).at(-1) ?? '');
+        request.resume().once('end', () => {
+          if (method === 'PUT') seen.push(id);
+          if (method === 'PUT' && refused?.test(id)) {
+            // The others are there by then.
+            const words = '{"errors":[{"code":"DENIED","message":"over quota"}]}';
+            setTimeout(() => response.writeHead(403).end(words), 200);
+          } else if (method === 'HEAD') response.writeHead(taken.has(id) ? 200 : 404).end();
+          else if (method === 'POST') response.writeHead(202, { location: '/v2/app/blobs/uploads/1' }).end();
+          else if (method === 'PUT') {
+            taken.add(id);
+            response.writeHead(201).end();
+          } else response.writeHead(404).end();
+        });
+      }),
+    );
+    const pushing = async (): Promise<CliResult> =>
+      project.run(['push', '-q', 'app:v1', `${registry.host}/app:v1`]);
+    for (const [pattern, missing] of [
+      [new RegExp(second), [second, 'v1']],
+      [/^v1$/, ['v1']],
+    ] as const) {
+      refused = pattern;
+      expect(await pushing()).toMatchObject({ code: 4, stderr: expect.stringMatching(/DENIED over quota/) });
+      refused = undefined;
+      seen.length = 0;
+      expect(await pushing()).toMatchObject({ code: 0 });
+      expect(seen).toEqual(missing);
+    }
+    expect(taken.size).toBe(5);
   });
 });
 

@@ -159,6 +159,31 @@ describe('pushBlob()', () => {
     expect(asked).toEqual(['HEAD', 'POST', 'PUT', 'GET', 'PATCH 100-999', 'POST', 'PUT']);
   });
 
+  it('shows no password to the host that an upload is sent to', async () => {
+    const shown: (string | undefined)[] = [];
+    await using storage = await listenOnLoopback(
+      createServer((request, response) => {
+        shown.push(request.headers.authorization);
+        request.resume().once('end', () => response.writeHead(201).end());
+      }),
+    );
+    await using front = await listenOnLoopback(
+      createServer((request, response) => {
+        const { authorization } = request.headers;
+        if (authorization === undefined) {
+          response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+        } else if (request.method === 'HEAD') response.writeHead(404).end();
+        else response.writeHead(202, { location: `http://${storage.host}/put?sig=1` }).end();
+      }),
+    );
+    const credential = { kind: 'password', username: USER, password: PASSWORD } as const;
+    const credentials = { find: async () => ({ credential, origin: 'a test' }) };
+    const pusher = createResolver({ env: {}, credentials }).pusher(parseReference(`${front.host}/app`));
+    const { descriptor, open } = newBlob(1000);
+    expect(await pusher.pushBlob(descriptor, open, { signal })).toBe('uploaded');
+    expect(shown).toEqual([undefined]);
+  });
+
   it('begins again when the registry has lost the upload', async () => {
     let lost = 0;
     await using proxy = await startProxy((request, response) => {
