@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { lstatSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Index, type Manifest, MEDIA_TYPE } from '../../src/image/types.ts';
 import { sys } from '../../src/layer/sys.ts';
 import { makeShellImage } from '../support/base-image.ts';
 import { type FlatEntry, type FlatImage, flattenTars } from '../support/flatten.ts';
@@ -84,6 +85,38 @@ function expectOnDisk(root: string, { files }: Pick<FlatImage, 'files'>): void {
 }
 
 describe('outputs of a build', () => {
+  it('have names, annotations and a place of their own; a directory holds nothing else with mode=delete', async () => {
+    const project = createProject({ Dockerfile: 'FROM scratch\nCOPY d /d\n', 'd/f': 'f', 'out/old/x': 'x' });
+    const kept = 'type=image,name=kept,name-canonical=true,unpack=true';
+    expect(await project.run(['-q', '-o', kept, '.'])).toMatchObject({ code: 0, stderr: '' });
+    expect(readdirSync(join(project.store, 'snapshots'))).toHaveLength(1);
+    const { config, manifestDigest } = await checkedLayout(project.store, 'kept:latest');
+    expect((await checkedLayout(project.store, `kept:latest@${manifestDigest}`)).config).toEqual(config);
+
+    const layout = 'type=oci,tar=false,dest=layout';
+    const outputs = [
+      `${layout},annotation.who=one`,
+      `${layout},"name=two:2,three:3",compression=uncompressed,annotation.who=two`,
+      'type=local,dest=out,mode=delete',
+    ];
+    const flags = ['--progress', 'plain', '-t', 'one:1', ...outputs.flatMap((output) => ['-o', output]), '.'];
+    const { code, stderr } = await project.run(flags);
+    expect(code, stderr).toBe(0);
+    expect(readdirSync(join(project.dir, 'out'), { recursive: true }).sort()).toEqual(['d', 'd/f']);
+    const { manifests } = JSON.parse(readFileSync(join(project.dir, 'layout/index.json'), 'utf8')) as Index;
+    const seen = manifests.map(({ annotations, digest }) => {
+      const blob = readFileSync(join(project.dir, 'layout/blobs', digest.replace(':', '/')), 'utf8');
+      const manifest = JSON.parse(blob) as Manifest;
+      const { layers, annotations: { who } = {} } = manifest;
+      return [annotations?.['org.opencontainers.image.ref.name'], who, layers[0]?.mediaType];
+    });
+    expect(seen).toEqual([
+      ['1', 'one', MEDIA_TYPE.layerGzip],
+      ['2', 'two', MEDIA_TYPE.layerTar],
+      ['3', 'two', MEDIA_TYPE.layerTar],
+    ]);
+  });
+
   it('are the same image in an archive, a layout directory, a stream and the store', async () => {
     const { project, image, out } = await createBuilt();
     await build(project, `type=oci,dest=${out('a.tar')}`);
