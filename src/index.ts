@@ -4,9 +4,11 @@ export { type CheckOptions, type CheckResult, check, outline, targets } from './
 export { type LockOptions, type LockResult, lock } from './build/lock/lock.ts';
 export type { Lock, LockChange } from './build/lock/lock-file.ts';
 export type {
+  Attestation,
   BuildOptions,
   BuildResult,
   Output,
+  PlatformProvenance,
   PlatformResult,
   SecretSource,
   SshSource,

@@ -15,6 +15,8 @@ const DEBIAN: Readonly<Record<string, string>> = {
   zlib: 'Zlib',
   isc: 'ISC',
 };
+/** Longer texts are the licence itself, or somebody's idea of a joke. */
+const MAX_LENGTH = 2000;
 const GNU = /^(l?gpl|gfdl|agpl|fdl)-(\d)(\.\d)?(\+|-only|-or-later)?$/i;
 
 /** A licence as SPDX writes it, or a name that stands for one. */
@@ -42,6 +44,8 @@ export function licenceExpression(texts: readonly string[]): LicenceWord | undef
 function oneLicence(text: string): LicenceWord {
   const trimmed = text.trim();
   if (trimmed === '') return { expression: '', names: {} };
+  if (trimmed.length > MAX_LENGTH)
+    return { expression: referenceTo(''), names: { [referenceTo('')]: trimmed.slice(0, MAX_LENGTH) } };
   const known = spdxName(trimmed);
   if (isExpression(known)) return { expression: known, names: {} };
   // A comma binds in its own way, and is no part of an expression.

@@ -4,6 +4,8 @@ import { imagePurl, packagePurl } from './purl.ts';
 import type { Inventory, Package, Predicate, SbomSubject } from './types.ts';
 
 const NO_ASSERTION = 'NOASSERTION';
+/** Longer ones are none. */
+const MAX_ACTOR = 500;
 const IMAGE_ID = 'SPDXRef-Image';
 
 /** The document as SPDX 2.3 JSON. Equal images give equal documents. @see SPDX 2.3 */
@@ -159,7 +161,8 @@ function purlRef(purl: string): Record<string, string> {
 
 /** `Name <mail>` → `Person: Name (mail)`; those of distributions are groups more often than not. */
 function actorOf(text: string): string {
-  const [, name = text, mail] = /^(.*?)\s*<([^>]*)>$/s.exec(text.replace(/\s+/g, ' ')) ?? [];
+  const shown = text.slice(0, MAX_ACTOR).replace(/\s+/g, ' ');
+  const [, name = shown, mail] = /^(.*?)\s*<([^>]*)>$/s.exec(shown) ?? [];
   return `Organization: ${name || mail}${mail && name ? ` (${mail})` : ''}`;
 }
 

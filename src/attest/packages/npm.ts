@@ -3,6 +3,9 @@ import type { ImageFiles, Package } from '../types.ts';
 /** The manifest of a package that something installed, and of nothing that lies deeper in it. */
 const MANIFEST = /(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/@][^/]*)\/package\.json$/;
 
+/** Files of images are anybody's: the expression below looks at each bracket to the end of the text. */
+const MAX_AUTHOR = 500;
+
 /** Packages below any `node_modules`; what npm noted at the install adds checksums. */
 export function readNpm(files: ImageFiles): Package[] {
   const locks = new Map<string, Checksums>();
@@ -46,8 +49,9 @@ function licencesOf({ license, licenses }: Readonly<Record<string, unknown>>): s
 
 function authorOf(author: unknown): string | undefined {
   const text = textOf(author) ?? textOf((author as { name?: unknown } | null | undefined)?.name);
+  if (text === undefined || text.length > MAX_AUTHOR) return undefined;
   // `Name <mail> (url)`
-  return text?.replace(/\s*\([^)]*\)\s*$/, '') || undefined;
+  return text.replace(/\s*\([^)]*\)\s*$/, '') || undefined;
 }
 
 type Checksums = ReadonlyMap<string, Readonly<Record<string, string>>>;

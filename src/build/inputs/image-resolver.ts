@@ -271,7 +271,9 @@ async function descend(
       )
     ] as Descriptor | undefined;
     if (found === undefined) {
-      const has = manifests.flatMap(({ platform: p }) => (p === undefined ? [] : [formatPlatform(p)]));
+      const has = manifests.flatMap(({ platform: p }) =>
+        p === undefined || p.os === 'unknown' ? [] : [formatPlatform(p)],
+      );
       throw new OcibuildError(
         'IMAGE_PLATFORM_MISSING',
         `Cannot use the image "${name}" for ${formatPlatform(platform)}: it has ${has.join(', ') || 'no platform'}`,

@@ -25,17 +25,17 @@ const TIMEOUT_MS = 10_000;
 export async function readVcs(dir: string, env: Env, signal: AbortSignal): Promise<Vcs> {
   if (dir === '' || isFalse(env.BUILDX_GIT_INFO)) return {};
   const git = (...args: string[]): Promise<string | undefined> => run(dir, args, { env, signal });
-  const revision = await git('rev-parse', '--verify', 'HEAD');
-  const dirty =
-    revision !== undefined && !isFalse(env.BUILDX_GIT_CHECK_DIRTY)
-      ? await git('status', '--porcelain', '--', '.')
-      : '';
-  const source = await remoteOf(git);
-  const place = await git('rev-parse', '--show-prefix');
+  const checksDirty = !isFalse(env.BUILDX_GIT_CHECK_DIRTY);
+  const [revision, place, source, changes] = await Promise.all([
+    git('rev-parse', '--verify', 'HEAD'),
+    git('rev-parse', '--show-prefix'),
+    remoteOf(git),
+    checksDirty ? git('status', '--porcelain', '--', '.') : undefined,
+  ]);
   return {
     ...(source === undefined ? {} : { source: redactUrl(source) }),
     ...(place === undefined ? {} : { 'localdir:context': place.replace(/\/$/, '') || '.' }),
-    ...(revision === undefined ? {} : { revision: `${revision}${dirty ? '-dirty' : ''}` }),
+    ...(revision === undefined ? {} : { revision: `${revision}${changes ? '-dirty' : ''}` }),
   };
 }
 

@@ -130,7 +130,7 @@ export function createAttester(
     async provenance(image, mode) {
       const { builderId = '', reproducible = false } = attest.provenance ?? {};
       const options = { mode, version: 'v1', builderId, reproducible, filename: '' } as const;
-      const { predicate } = makeProvenance(await factsOf(image, []), options);
+      const { predicate } = makeProvenance(await factsOf(image, mode === 'max' ? [] : undefined), options);
       return {
         platform: image.planned.platform,
         predicate: mode === 'max' ? predicate : withoutRun(predicate),

@@ -30,10 +30,13 @@ export interface BuildRecord {
   readonly signal: AbortSignal;
 }
 
-/** Gives the facts of each image of one build: they have one invocation and one repository. */
+/**
+ * Gives the facts of each image of one build: they have one invocation and one repository.
+ * @param layers undefined: nobody asks for layers, nor for the repository, which takes git a while
+ */
 export type FactsOf = (
   image: { readonly planned: PlannedImage; readonly stage: string | undefined },
-  layers: readonly (Descriptor | undefined)[],
+  layers: readonly (Descriptor | undefined)[] | undefined,
 ) => Promise<BuildFacts>;
 
 export function createFacts(record: BuildRecord): FactsOf {
@@ -42,7 +45,9 @@ export function createFacts(record: BuildRecord): FactsOf {
   let vcs: ReturnType<typeof readVcs> | undefined;
   return async ({ planned: { front, platform }, stage }, layers) => {
     const { definition, target } = front;
-    vcs ??= readVcs(main.source === undefined ? main.contextDir : '', options.env, signal);
+    if (layers !== undefined) {
+      vcs ??= readVcs(main.source === undefined ? main.contextDir : '', options.env, signal);
+    }
     const used = reachable(definition, target).map(({ digest }) => definition.meta.get(digest));
     return {
       ...{ definition, target, invocationId, startedMs },
@@ -52,8 +57,8 @@ export function createFacts(record: BuildRecord): FactsOf {
       locals: main.source === undefined ? ['context', 'dockerfile', ...Object.keys(options.contextDirs)] : [],
       dependencies: await dependenciesOf(record, front),
       sources: sourcesOf(main.files.dockerfile, used),
-      layers: layersAfter(definition, target, layers),
-      vcs: await vcs,
+      layers: layersAfter(definition, target, layers ?? []),
+      vcs: (await vcs) ?? {},
       toolVersion: VERSION,
       finishedMs: Date.now(),
     };

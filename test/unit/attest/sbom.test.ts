@@ -57,6 +57,7 @@ describe('licenceExpression()', () => {
     [['Apache-2.0 and Go or (MIT)'], 'Apache-2.0 AND LicenseRef-Go OR (MIT)'],
     [['Apache-2.0, and Go'], 'LicenseRef-Apache-2.0-and-Go'],
     [['!!'], 'LicenseRef-unknown'],
+    [['('.repeat(100_000)], 'LicenseRef-unknown'],
   ])('reads %j as %s', (texts, expression) => {
     expect(licenceExpression(texts)?.expression).toBe(expression);
   });
