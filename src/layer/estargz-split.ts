@@ -161,9 +161,9 @@ function entryOf({ name, linkName, flag, ...facts }: TarMember): TocEntry {
   };
 }
 
-/** RFC 3339 has years of four digits. */
+/** RFC 3339 has years of four digits. Readers take an absent time for an unknown one, so 1970 is written too. */
 function timeOf(seconds: number): string | undefined {
-  const isShort = seconds !== 0 && seconds > -62_167_219_200 && seconds < 253_402_300_800;
+  const isShort = seconds > -62_167_219_200 && seconds < 253_402_300_800;
   return isShort ? new Date(seconds * 1000).toISOString().replace('.000Z', 'Z') : undefined;
 }
 
