@@ -41,6 +41,8 @@ export function createContentOnlyStore(
 
   return {
     ...store,
+    // Nothing runs here.
+    willMount: () => undefined,
     snapshot(id, signal) {
       let snapshot = snapshots.get(id);
       if (snapshot === undefined) {

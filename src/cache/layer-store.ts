@@ -45,6 +45,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   const ignoreDevices = deps.onDevicesLeftOut !== undefined;
   const trees = new Map<LayerId, Promise<Tree>>();
   const flights = new Map<string, Promise<unknown>>();
+  const mounted = new Set<LayerId>();
   /** Blobs of layers by how they were asked for: a row knows one blob, and not its level. */
   const packings = new Map<string, LayerBlob>();
   const snapshotPath = (name: string): string => join(root.snapshotsDir, name, 'fs');
@@ -86,6 +87,10 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     }
     const listed = await deps.remoteTree?.(id, signal);
     if (listed !== undefined) return listed;
+    if (mounted.has(id)) {
+      await store.snapshot(id, signal);
+      return loadTree(id, signal);
+    }
     const { readTree } = await import('../layer/unpack-layer.ts');
     const read = await blobs.read(
       id,
@@ -222,6 +227,10 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
         ...(origin === undefined ? {} : { origin }),
       });
       return diffId;
+    },
+
+    willMount(ids) {
+      for (const id of ids) mounted.add(id);
     },
 
     available: (id) =>

@@ -266,6 +266,9 @@ export interface NewFilesLayer {
 export interface LayerStore {
   /** Makes a base image's layer known; moves nothing. */
   addBase(layer: BaseLayer): LayerId;
+  /** Steps are likely to run on these: who asks for the tree of one that is not here has it unpacked, for reading it
+   * alone would mean to decompress it twice. */
+  willMount(ids: readonly LayerId[]): void;
   /** True when at least one form is there or can be fetched. */
   available(id: LayerId): boolean;
   tree(id: LayerId, signal: AbortSignal): Promise<Tree>;

@@ -3,6 +3,7 @@ import type { Descriptor, Digest } from '../../image/types.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
 import type { Definition } from '../../llb/definition.ts';
 import type { EventSink } from '../../solver/types.ts';
+import { graphNeeds } from '../graph-needs.ts';
 import type { ImageSources } from './image-resolver.ts';
 
 /** digest → told how many bytes of a layer have come. */
@@ -31,9 +32,12 @@ export function createBaseLayers(deps: {
     });
   return {
     of,
-    know({ vertices }) {
-      for (const { digest, op } of vertices.values()) {
-        if (op.kind === 'source' && op.source.type === 'image') of(digest, op.source.diffIds);
+    know(definition) {
+      const needs = graphNeeds(definition, []);
+      for (const { digest, op } of definition.vertices.values()) {
+        if (op.kind !== 'source' || op.source.type !== 'image') continue;
+        const ids = of(digest, op.source.diffIds);
+        if (needs.isRoot(digest)) layers.willMount(ids);
       }
     },
   };

@@ -113,6 +113,19 @@ describe('createLayerStore() with a base layer', () => {
     expect(leftovers()).toEqual([]);
   });
 
+  it('unpacks for the first who asks for the tree when a step will run on it', async () => {
+    const { store, base, fetched, root } = await setUp();
+    const id = store.addBase(base);
+    store.willMount([id]);
+    expect((await store.tree(id, signal)).map(({ path }) => path)).toEqual(['d', 'd/f']);
+    expect(readdirSync(root.snapshotsDir)).toHaveLength(1);
+    expect(fetched).toHaveLength(1);
+    // The other way round a tree is nothing but a list.
+    const other = await setUp();
+    await other.store.tree(other.store.addBase(other.base), signal);
+    expect(readdirSync(other.root.snapshotsDir)).toEqual([]);
+  });
+
   it('makes a form again when it is gone from the disk', async () => {
     const { open, base, root } = await setUp();
     const id = open().addBase(base);
