@@ -27,6 +27,8 @@ export interface TreeBuilderOptions {
   readonly refuseEscapes?: boolean;
   /** Memory that the entries may take, about. @default 1 GiB */
   readonly maxBytes?: number;
+  /** Entries that may be looked at where members replace others. @default 1e9 */
+  readonly maxScanned?: number;
   /** Where a symlink of a lower layer at that path leads to; for directories the layer does not list. */
   readonly lowerLink?: (path: string) => string | undefined;
 }
@@ -44,6 +46,8 @@ const TYPES: Readonly<Record<string, EntryType>> = {
 const MAX_LINKS = 40;
 /** What the entries of one layer may hold: room for some four million files, far above any image. */
 const MAX_TREE_BYTES = 1 << 30;
+/** Entries looked at to find what is below a path or linked to it: some ten seconds. */
+const MAX_SCANNED = 1e9;
 /** An entry without its texts. */
 const ENTRY_BYTES = 256;
 const OPAQUE = '.wh..wh..opq';
@@ -54,9 +58,10 @@ export function createTreeBuilder(options: TreeBuilderOptions = {}): TreeBuilder
   const entries = new Map<string, TreeEntry>();
   const marks = new Map<string, TreeEntry>();
   const linked = new Set<string>();
-  const { maxBytes = MAX_TREE_BYTES } = options;
+  const { maxBytes = MAX_TREE_BYTES, maxScanned = MAX_SCANNED } = options;
   let symlinks = 0;
   let heldBytes = 0;
+  let scanned = 0;
 
   function place(member: TarMember): TreeEntry | undefined {
     const parts = splitPath(member.name);
@@ -141,8 +146,16 @@ export function createTreeBuilder(options: TreeBuilderOptions = {}): TreeBuilder
     if (entry.type === 'symlink') symlinks++;
   }
 
+  /** No layer that a tool makes replaces what it brought itself more than a few times. */
+  function countScan(): void {
+    scanned += entries.size;
+    if (scanned > maxScanned)
+      throw invalidLayer('it replaces its own directories and linked files too often');
+  }
+
   function removeBelow(path: string): void {
     if (!hasChildren.has(path)) return;
+    countScan();
     for (const [key, entry] of entries) {
       if (!key.startsWith(`${path}/`)) continue;
       if (linked.delete(key)) passInodeOn(entry);
@@ -154,6 +167,7 @@ export function createTreeBuilder(options: TreeBuilderOptions = {}): TreeBuilder
   /** The inode of a path that is replaced lives on at the first of its other paths. */
   function passInodeOn(inode: TreeEntry): void {
     let first: string | undefined;
+    countScan();
     for (const [path, entry] of entries) {
       if (entry.type !== 'hardlink' || entry.link !== inode.path) continue;
       if (first === undefined) {
@@ -212,6 +226,7 @@ function followLinks(
   linkAt: (path: string) => string | undefined,
 ): string {
   const rest = [...parts];
+  /** Paths from the root: each a component longer than the one before. */
   const done: string[] = [];
   for (let links = 0; rest.length > 0; ) {
     const part = rest.shift() as string;
@@ -222,17 +237,18 @@ function followLinks(
       }
       continue;
     }
-    const here = done.length === 0 ? part : `${done.join('/')}/${part}`;
+    const above = done.at(-1);
+    const here = above === undefined ? part : `${above}/${part}`;
     const target = linkAt(here);
     if (target === undefined) {
-      done.push(part);
+      done.push(here);
       continue;
     }
     if (++links > MAX_LINKS) throw invalidLayer(`"${parts.join('/')}" leads through too many symlinks`);
     if (target.startsWith('/')) done.length = 0;
     rest.unshift(...target.split('/'));
   }
-  return done.join('/');
+  return done.at(-1) ?? '';
 }
 
 /** Components of a name; `..` may shorten it but not leave the root. */

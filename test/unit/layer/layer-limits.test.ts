@@ -1,7 +1,7 @@
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { readLayerStream } from '../../../src/layer/layer-stream.ts';
-import { createTarParser } from '../../../src/layer/tar-parser.ts';
+import { createTarParser, type TarMember } from '../../../src/layer/tar-parser.ts';
 import { createTreeBuilder } from '../../../src/layer/tree-builder.ts';
 import { foreignTar, type Member, sealHeader, streamOf } from '../../support/layers.ts';
 
@@ -71,6 +71,28 @@ describe('readLayerStream()', () => {
         message: expect.stringMatching(/entries alone take more than 20000 B/),
       });
     }
+  });
+});
+
+describe('createTreeBuilder()', () => {
+  const file: TarMember = {
+    ...{ name: Buffer.from('f'), linkName: Buffer.of(), flag: '0', mode: 0o644, uid: 0, gid: 0 },
+    ...{ size: 0, mtimeSec: 0, devMajor: 0, devMinor: 0, xattrs: new Map() },
+  };
+  const named = (name: string, flag: string, link = ''): TarMember => ({
+    ...file,
+    ...{ name: Buffer.from(name), flag, linkName: Buffer.from(link) },
+  });
+
+  it.each<[string, readonly TarMember[]]>([
+    ['directories', [named('d/', '5'), named('d/x', '0'), named('d', '0')]],
+    ['linked files', [named('a', '0'), named('b', '1', 'a'), named('a', '0')]],
+  ])('gives up a layer that replaces its own %s for ever', (_, members) => {
+    const builder = createTreeBuilder({ maxScanned: 500 });
+    for (let i = 0; i < 50; i++) builder.place(named(`f${i}`, '0'));
+    const round = (): void => members.forEach((member) => void builder.place(member));
+    round();
+    expect(() => Array.from({ length: 50 }, round)).toThrow(/too often/);
   });
 });
 
