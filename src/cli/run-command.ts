@@ -117,7 +117,8 @@ async function prepare(
   const chosen = runtime === undefined ? {} : { runtime };
   await using engine = await openEngine({ root, env, signal, ...chosen });
   const image = await imageOf(engine, what, context);
-  return createContainer(engine, { image, request: what.request }, { signal, ...chosen });
+  // Awaited here: the engine closes when this returns.
+  return await createContainer(engine, { image, request: what.request }, { signal, ...chosen });
 }
 
 async function imageOf(

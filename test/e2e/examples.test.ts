@@ -1,16 +1,10 @@
-import { spawn, spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createNormalUser, whyNoNormalUser } from '../support/normal-user.ts';
+import { startRegistry } from '../support/registry.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const OCIBUILD = join(ROOT, 'bin/ocibuild');
@@ -68,19 +62,15 @@ function runContainer(bundle: string, id: string): string {
   }
 }
 
-interface RuntimeConfig {
-  readonly linux: { namespaces: { readonly type: string; readonly path?: string }[] };
+const PS = ['ps', '--format', 'json'];
+
+function publishedPort(list: string): number | undefined {
+  const [container] = JSON.parse(list) as { readonly ports: { readonly hostPort: number }[] }[];
+  return container?.ports[0]?.hostPort;
 }
 
-/** Takes the host's network instead of an empty one, so that a port can be reached. */
-function shareHostNetwork(bundle: string): void {
-  const path = join(bundle, 'config.json');
-  const config = JSON.parse(readFileSync(path, 'utf8')) as RuntimeConfig;
-  config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'network');
-  writeFileSync(path, JSON.stringify(config));
-}
-
-async function fetchText(url: string, tries: number): Promise<string> {
+/** A server needs a moment until it answers. */
+async function fetchText(url: string, tries = 150): Promise<string> {
   for (let left = tries; ; left -= 1) {
     try {
       return await (await fetch(url)).text();
@@ -159,21 +149,42 @@ describe('examples', () => {
     expect(runContainer(bundle, `ocibuild-e2e-node-${process.pid}`)).toContain('A day has 1440 minutes.');
   });
 
-  it('java-http answers on port 8000 when runc runs it', { timeout: TIMEOUT_MS }, async () => {
+  it('java-http answers on a published port when it was pushed, pulled and run', {
+    timeout: TIMEOUT_MS,
+  }, async () => {
     buildExample('java-http');
-    const rootfs = readWithOtherTools('java-http');
-    expect(existsSync(join(rootfs, 'app.jar'))).toBe(true);
-    expect(existsSync(join(rootfs, 'usr/bin/javac'))).toBe(false);
-    const bundle = unpack('java-http');
-    shareHostNetwork(bundle);
-    const id = `ocibuild-e2e-java-${process.pid}`;
-    const child = spawn('runc', ['run', '--bundle', bundle, id], { stdio: ['ignore', 'pipe', 'pipe'] });
-    const ended = new Promise((done) => child.on('close', done));
+    await using registry = await startRegistry();
+    const name = `${registry.host}/team/java-http:v1`;
+    run(OCIBUILD, ['push', '-q', 'java-http:local', name]);
+    const second = { OCIBUILD_ROOT: join(work, 'second') };
+    run(OCIBUILD, ['pull', '-q', name], second);
+    // Port 0 is any that is free: 8000 may be taken on this machine.
+    run(OCIBUILD, ['run', '-d', '--name', 'web', '-p', '0:8000', name], second);
     try {
-      expect(await fetchText('http://127.0.0.1:8000/hello', 150)).toBe('hello world');
+      expect(await fetchText(`http://127.0.0.1:${publishedPort(run(OCIBUILD, PS, second))}/hello`)).toBe(
+        'hello world',
+      );
+      const files = run(
+        OCIBUILD,
+        ['exec', '-w', '/', 'web', 'sh', '-c', 'ls app.jar usr/bin/javac || id -un'],
+        second,
+      );
+      expect(files).toBe('app.jar\nnobody\n');
     } finally {
-      spawnSync('runc', ['delete', '--force', id], { stdio: 'ignore' });
-      await ended;
+      run(OCIBUILD, ['rm', '-f', 'web'], second);
+    }
+
+    if (whyNoNormalUser() !== undefined) return;
+    using user = createNormalUser('ocibuild-java');
+    const asUser = (...args: readonly string[]): string => {
+      const [file, words] = user.command([join(user.checkout, 'bin/ocibuild'), ...args]);
+      return run(file, words, { HOME: user.home, OCIBUILD_ROOT: join(user.home, 'store') });
+    };
+    asUser('run', '-q', '-d', '--name', 'web', '-p', '0:8000', name);
+    try {
+      expect(await fetchText(`http://127.0.0.1:${publishedPort(asUser(...PS))}/hello`)).toBe('hello world');
+    } finally {
+      asUser('rm', '-f', 'web');
     }
   });
 });

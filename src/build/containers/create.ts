@@ -6,6 +6,7 @@ import { currentOwner } from '../../cache/owner.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import type { SandboxMount } from '../../executor/types.ts';
 import type { Descriptor } from '../../image/types.ts';
+import type { LayerId } from '../../layer/layer-id.ts';
 import { errnoOf } from '../../util/atomic-fs.ts';
 import type { Engine } from '../engine.ts';
 import type { ImageDetails } from '../images/stored-image.ts';
@@ -35,7 +36,7 @@ export async function createContainer(
   const layers = image.layers.map(({ diffId }, i) =>
     engine.layers.addBase({ diffId, descriptor: image.manifest.layers[i] as Descriptor, origin: undefined }),
   );
-  const lower = await Promise.all(layers.map((layer) => engine.layers.snapshot(layer, signal)));
+  const lower = await snapshotsOf(engine, layers, signal);
   const id = newContainerId();
   const name = request.name ?? newContainerName();
   const root = engine.root.dir;
@@ -62,6 +63,20 @@ export async function createContainer(
     return { plan, dir, state: { status: 'creating' } };
   } catch (error) {
     removeRecord(root, { dir, plan: { name, id } });
+    throw error;
+  }
+}
+
+async function snapshotsOf(
+  { layers }: Engine,
+  ids: readonly LayerId[],
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  try {
+    return await Promise.all(ids.map((id) => layers.snapshot(id, signal)));
+  } catch (error) {
+    // The others still write to the store.
+    await layers.settled();
     throw error;
   }
 }
