@@ -68,6 +68,10 @@ function splitName(
 ): [string | undefined, string] {
   if (type === 'deb') return [distribution?.id ?? 'debian', name];
   if (type === 'apk') return [distribution?.id ?? 'alpine', name];
+  if (type === 'golang') {
+    const last = name.lastIndexOf('/');
+    return last < 0 ? [undefined, name] : [name.slice(0, last), name.slice(last + 1)];
+  }
   const slash = name.indexOf('/');
   if (type === 'npm' && slash > 0) return [name.slice(0, slash), name.slice(slash + 1)];
   return [undefined, name];

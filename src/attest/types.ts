@@ -74,7 +74,7 @@ export interface BuildFacts {
 
 /** A piece of software that an image holds, as a database in the image tells of it. */
 export interface Package {
-  readonly type: 'deb' | 'apk' | 'npm' | 'pypi';
+  readonly type: 'deb' | 'apk' | 'npm' | 'pypi' | 'golang';
   readonly name: string;
   readonly version: string;
   readonly architecture?: string;
@@ -105,6 +105,10 @@ export interface Distribution {
 export interface ImageFiles {
   /** Every path of a regular file, in canonical order. */
   readonly paths: readonly string[];
+  /** Those that may be run. */
+  readonly executables: readonly string[];
+  /** Bytes of a regular file; undefined where it has not as many there. */
+  readPart(path: string, offset: number, length: number): Buffer | undefined;
   /** Content as text; undefined where there is no such file, or it is too large. Symbolic links are followed. */
   read(path: string): string | undefined;
   /** The layer that a path is from: its diffID. */

@@ -106,7 +106,7 @@ export type Attestation =
       readonly disabled?: boolean;
     }
   | {
-      /** What is in the image, by the databases of dpkg, apk, npm and Python that it holds. */
+      /** What is in the image, by the databases of dpkg, apk, npm and Python that it holds, and by its Go programs. */
       readonly type: 'sbom';
       /** SPDX 2.3 or CycloneDX 1.6, as JSON. Both may be asked for. @default spdx */
       readonly format?: 'spdx' | 'cyclonedx';

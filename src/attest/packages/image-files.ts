@@ -21,25 +21,39 @@ export function imageFiles({ tree, content, layerOf }: ImageFilesParts): ImageFi
   const view = { get: (path: string): TreeEntry | undefined => entries.get(path) };
   return {
     paths: tree.filter(({ type }) => type === 'file' || type === 'hardlink').map(({ path }) => path),
+    executables: tree
+      .filter(({ type, mode }) => type === 'file' && (mode & 0o111) !== 0)
+      .map(({ path }) => path),
     layerOf,
+    readPart(path, offset, length) {
+      const entry = entries.get(path);
+      if (entry?.type !== 'file' || !(offset >= 0 && length > 0 && offset + length <= entry.size))
+        return undefined;
+      return readBytes(entry, content(path), { offset, length });
+    },
     read(path) {
       const found = resolvePath(view, path, { followLast: true })?.entry;
       const inode = found?.type === 'hardlink' ? entries.get(found.link ?? '') : found;
       if (found === undefined || inode?.type !== 'file' || inode.size > MAX_BYTES) return undefined;
-      return readText(inode, content(found.path));
+      if (inode.size === 0) return '';
+      return readBytes(inode, content(found.path), { offset: 0, length: inode.size }).toString('utf8');
     },
   };
 }
 
-function readText(entry: TreeEntry, path: string | Buffer): string {
-  const bytes = Buffer.alloc(entry.size);
+function readBytes(
+  entry: TreeEntry,
+  path: string | Buffer,
+  { offset, length }: { readonly offset: number; readonly length: number },
+): Buffer {
+  const bytes = Buffer.alloc(length);
   const reader = openContent(entry, { path });
   try {
-    reader.read(bytes, { at: 0, length: entry.size, position: 0 });
+    reader.read(bytes, { at: 0, length, position: offset });
   } catch (error) {
     reader.abandon();
     throw error;
   }
   reader.finish();
-  return bytes.toString('utf8');
+  return bytes;
 }

@@ -2,11 +2,12 @@ import { throwIfAborted } from '../../errors/error.ts';
 import type { ImageFiles, Inventory, Package } from '../types.ts';
 import { readApk } from './apk.ts';
 import { readDpkg } from './dpkg.ts';
+import { readGo } from './go.ts';
 import { readNpm } from './npm.ts';
 import { readDistribution } from './os-release.ts';
 import { readPython } from './python.ts';
 
-const READERS = [readDpkg, readApk, readNpm, readPython];
+const READERS = [readDpkg, readApk, readNpm, readPython, readGo];
 
 /** What the databases in an image say is in it. Nothing of the image is run, and nothing is asked elsewhere. */
 export function takeInventory(files: ImageFiles, signal: AbortSignal): Inventory {

@@ -11,6 +11,8 @@ const filesOf = (files: Readonly<Record<string, string>>): ImageFiles => ({
   paths: Object.keys(files).sort(),
   read: (path) => files[path],
   layerOf: () => undefined,
+  executables: [],
+  readPart: () => undefined,
 });
 
 const STATUS = `Package: libc6
