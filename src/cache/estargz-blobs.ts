@@ -24,7 +24,7 @@ export function createEstargzBlobs(root: StoreRoot, content: ContentStore): Esta
   return async (plain, { level, signal }) => {
     const from = plain.descriptor.digest;
     if (plain.descriptor.annotations?.[ANNOTATION.tocDigest] !== undefined) return plain;
-    const codec = `${level ?? ''}-${process.versions.zlib}-${process.arch}-2`;
+    const codec = `${level ?? ''}-${process.versions.zlib}-${process.arch}-1`;
     const note = join(root.treesDir, `${from.replace(':', '-')}.estargz.json`);
     const known = readNote(note);
     if (known !== undefined && known.from === from && known.codec === codec && isHere(known.descriptor)) {

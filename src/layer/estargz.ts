@@ -70,8 +70,10 @@ export async function writeEstargz(
 
 function addLandmark(out: Members, entries: TocEntry[]): void {
   const chunkDigest = digestBytes(LANDMARK);
-  const entry: TocEntry = { name: NO_PREFETCH, type: 'reg', size: 1, mode: 0o444, uid: 0, gid: 0 };
-  Object.assign(entry, { digest: chunkDigest, chunkDigest });
+  const entry: TocEntry = {
+    ...{ name: NO_PREFETCH, type: 'reg', size: LANDMARK.length, modtime: '1970-01-01T00:00:00Z' },
+    ...{ mode: 0o444, uid: 0, gid: 0, digest: chunkDigest, chunkDigest },
+  };
   entries.push(entry);
   out.add(headerOf(NO_PREFETCH, LANDMARK.length));
   out.cut(entry);

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { ANNOTATION, type Descriptor, MEDIA_TYPE } from '../../../src/image/types.ts';
+import { writeEstargz } from '../../../src/layer/estargz.ts';
 import { decodeFooter, encodeFooter, readTocTree, type Toc } from '../../../src/layer/estargz-toc.ts';
 import { recompressAsEstargz } from '../../../src/layer/recompress.ts';
 import type { Tree } from '../../../src/layer/types.ts';
@@ -14,6 +15,7 @@ import {
   type Member,
   type Scratch,
   sha256,
+  streamOf,
 } from '../../support/layers.ts';
 
 const signal = new AbortController().signal;
@@ -147,6 +149,21 @@ describe('recompressAsEstargz()', () => {
     const from = { mediaType: MEDIA_TYPE.layerGzip, digest: sha256('other'), size: 5 };
     const convert = recompressAsEstargz(scratch.path('source'), scratch.path('dest'), { from, signal });
     await expect(convert).rejects.toMatchObject({ code: 'BLOB_DIGEST_MISMATCH' });
+  });
+});
+
+describe('writeEstargz()', () => {
+  it('gives the same bytes however the tar comes, and drops what follows its end', async () => {
+    const tar = await sampleTar();
+    const written = async (data: Buffer, pieceSize: number): Promise<string> => {
+      const members: Buffer[] = [];
+      const write = (member: Buffer): void => void members.push(member);
+      await writeEstargz(streamOf(data, pieceSize), { level: 1, write });
+      return sha256(Buffer.concat(members));
+    };
+    const whole = await written(tar, tar.length);
+    for (const size of [7, 511, 512, 513]) expect(await written(tar, size)).toBe(whole);
+    expect(await written(Buffer.concat([tar, Buffer.alloc(5000, 'x')]), 1000)).toBe(whole);
   });
 });
 
