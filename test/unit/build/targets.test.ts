@@ -33,6 +33,24 @@ describe('resultOfAll()', () => {
     });
   });
 
+  it('has the provenance in its metadata, by platform where there are several', () => {
+    const about = (architecture: string, variant?: string) => ({
+      platform: { os: 'linux', architecture, ...(variant === undefined ? {} : { variant }) },
+      predicate: { for: architecture },
+    });
+    const built = target('app', (dir) => single(imageOf(dir, ['one'])));
+    const keysOf = (...provenance: ReturnType<typeof about>[]): string[] =>
+      Object.keys(metadataOf(resultOfAll([{ ...built, provenance }], COUNTS))).filter((key) =>
+        key.startsWith('buildx.'),
+      );
+    expect(keysOf()).toEqual([]);
+    expect(keysOf(about('arm64'))).toEqual(['buildx.build.provenance']);
+    expect(keysOf(about('amd64'), about('arm', 'v7'))).toEqual([
+      'buildx.build.provenance/linux/amd64',
+      'buildx.build.provenance/linux/arm/v7',
+    ]);
+  });
+
   it('is the index of several platforms, which has no config', () => {
     const built = target('app', (dir) => assembleIndex([imageOf(dir, ['one']), imageOf(dir, ['two'])]));
     const result = resultOfAll([built], COUNTS);
