@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { defaultSeccomp } from '../../../src/executor/seccomp.ts';
 import { runtimeSpec, type SpecInput, type SpecMachine, type SpecMount } from '../../../src/executor/spec.ts';
-import type { ProcessSpec } from '../../../src/executor/types.ts';
+import type { ContainerSettings, ProcessSpec } from '../../../src/executor/types.ts';
 
 interface Spec {
   process: {
@@ -237,5 +237,60 @@ describe('defaultSeccomp', () => {
   );
   it('defaultSeccomp() gives nothing when the machine is not known', () => {
     expect(defaultSeccomp('vax')).toBeUndefined();
+  });
+
+  describe('of a container', () => {
+    const SETTINGS: ContainerSettings = {
+      stdin: 'none',
+      readonlyRoot: false,
+      annotations: {},
+      addCapabilities: [],
+      dropCapabilities: [],
+      limits: {},
+    };
+    const container = (settings: Partial<ContainerSettings>, machine: Partial<SpecMachine> = {}): Spec =>
+      make({ container: { ...SETTINGS, ...settings } }, machine);
+
+    it('runtimeSpec() carries terminal, annotations, limits and a read-only root when they are asked for', () => {
+      const limits = { memoryBytes: 1024, cpus: 0.5, pids: 7 };
+      expect(
+        container({ terminal: 'own', readonlyRoot: true, annotations: { a: 'b' }, limits }),
+      ).toMatchObject({
+        root: { readonly: true },
+        annotations: { a: 'b' },
+        process: { terminal: true },
+        linux: {
+          resources: { memory: { limit: 1024 }, cpu: { quota: 50_000, period: 100_000 }, pids: { limit: 7 } },
+        },
+      });
+    });
+
+    it.each([
+      ['one is added', { addCapabilities: ['CAP_SYS_ADMIN'] }, ['CAP_CHOWN', 'CAP_SYS_ADMIN'], []],
+      ['one is dropped', { dropCapabilities: ['CAP_CHOWN'] }, [], ['CAP_CHOWN', 'CAP_SYS_ADMIN']],
+      [
+        'all are added but one',
+        { addCapabilities: ['ALL'], dropCapabilities: ['CAP_CHOWN'] },
+        ['CAP_SYS_ADMIN'],
+        ['CAP_CHOWN', 'CAP_KILL'],
+      ],
+      [
+        'all are dropped but one',
+        { addCapabilities: ['CAP_KILL'], dropCapabilities: ['ALL'] },
+        ['CAP_KILL'],
+        ['CAP_CHOWN'],
+      ],
+    ])('runtimeSpec() has the capabilities that are left when %s', (_, settings, present, absent) => {
+      const { bounding = [], effective } = container(settings).process.capabilities;
+      expect(effective).toEqual(bounding);
+      expect(bounding).toEqual(expect.arrayContaining([...present]));
+      for (const name of absent) expect(bounding).not.toContain(name);
+    });
+
+    it('runtimeSpec() joins a network namespace when there is one, and may then mount sysfs of it without root', () => {
+      const spec = container({ networkNamespace: '/proc/1/ns/net' }, { rootless: true });
+      expect(spec.linux.namespaces).toContainEqual({ type: 'network', path: '/proc/1/ns/net' });
+      expect(at(spec, '/sys')).toMatchObject([{ type: 'sysfs' }]);
+    });
   });
 });

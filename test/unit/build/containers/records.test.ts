@@ -1,0 +1,89 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  createRecord,
+  findContainer,
+  listContainers,
+  removeRecord,
+  writePlan,
+  writeState,
+} from '../../../../src/build/containers/records.ts';
+import { sweepDeadContainers } from '../../../../src/build/containers/sweep.ts';
+import type { ContainerPlan, ContainerState } from '../../../../src/build/containers/types.ts';
+import { currentOwner } from '../../../../src/cache/owner.ts';
+
+/** A process number above every one that Linux gives. */
+const DEAD = { pid: 2 ** 22 + 1, startTime: '1' };
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'ocibuild-records-'));
+});
+afterEach(() => rmSync(root, { recursive: true }));
+
+function put(
+  id: string,
+  plan: Partial<ContainerPlan> = {},
+  state: ContainerState = { status: 'running' },
+): void {
+  const name = plan.name ?? `name-${id}`;
+  const dir = createRecord(root, { id, name });
+  const whole = {
+    version: 1,
+    id,
+    name,
+    created: `2026-01-01T00:00:00.${id.slice(0, 3)}Z`,
+    creator: currentOwner(),
+    ...plan,
+  };
+  writePlan(dir, whole as unknown as ContainerPlan);
+  writeState(dir, state);
+}
+
+describe('records of containers', () => {
+  it('findContainer() takes a name, an id or the start of one when that is clear', () => {
+    put('1230');
+    put('1240');
+    expect(listContainers(root).map(({ plan }) => plan.id)).toEqual(['1230', '1240']);
+    for (const wanted of ['name-1240', '1240', '124'])
+      expect(findContainer(root, wanted).plan.id).toBe('1240');
+    const notFound = expect.objectContaining({ code: 'CONTAINER_NOT_FOUND' });
+    for (const wanted of ['12', '5', '', '../x']) expect(() => findContainer(root, wanted)).toThrow(notFound);
+  });
+
+  it('createRecord() refuses a name when a container has it, and takes it when that is gone', () => {
+    put('1230', { name: 'web' });
+    expect(() => put('1240', { name: 'web' })).toThrow(
+      expect.objectContaining({ code: 'CONTAINER_NAME_TAKEN' }),
+    );
+    expect(existsSync(join(root, 'containers/1240'))).toBe(false);
+    removeRecord(root, findContainer(root, 'web'));
+    put('1240', { name: 'web' });
+    // A process that died after it took the name.
+    rmSync(join(root, 'containers/1240'), { recursive: true });
+    put('1250', { name: 'web' });
+    expect(findContainer(root, 'web').plan.id).toBe('1250');
+  });
+
+  it('readContainer() says "stopped" when the process that holds the container is dead', () => {
+    put('1230', {}, { status: 'running', monitor: DEAD });
+    put('1240', {}, { status: 'running', monitor: currentOwner() });
+    put('1250', { creator: DEAD }, { status: 'creating' });
+    expect(listContainers(root).map(({ state }) => state.status)).toEqual(['stopped', 'running', 'stopped']);
+  });
+
+  it('sweepDeadContainers() writes down what died and removes what was to be removed', async () => {
+    put('1230', {}, { status: 'running', monitor: DEAD });
+    put('1240', { remove: true }, { status: 'running', monitor: DEAD });
+    put('1250', { remove: true }, { status: 'stopped', monitor: currentOwner(), finished: 'x' });
+    await sweepDeadContainers(root);
+    expect(
+      listContainers(root).map(({ plan, state }) => [plan.id, state.status, state.finished !== undefined]),
+    ).toEqual([
+      ['1230', 'stopped', true],
+      // Its monitor lives, and is about to remove it.
+      ['1250', 'stopped', true],
+    ]);
+  });
+});

@@ -1,0 +1,143 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { RunRequest } from '../../../src/build/containers/types.ts';
+import { RUN_FLAGS } from '../../../src/cli/container-flags.ts';
+import { readRunRequest } from '../../../src/cli/container-options.ts';
+import { parseMount, parseTmpfs, parseVolume } from '../../../src/cli/mount-flags.ts';
+import { parseArgs } from '../../../src/cli/parse-args.ts';
+
+const read = (args: readonly string[], where = { env: { KEPT: 'k' }, cwd: '/cwd' }): RunRequest => {
+  const parsed = parseArgs(args, RUN_FLAGS, 1);
+  return readRunRequest(parsed, parsed.positional.slice(1), where);
+};
+const usage = expect.objectContaining({ code: 'USAGE_INVALID' });
+
+describe('readRunRequest()', () => {
+  it('readRunRequest() fills every field when every flag is given', () => {
+    const dir = mkdtempSync(join(tmpdir(), 'ocibuild-env-'));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    writeFileSync(join(dir, 'vars'), '# comment\n\nF=1 2\r\nKEPT\nNOT_THERE\n');
+    const flags = [
+      ...['--rm', '-it', '--name', 'web', '-e', 'A=b=c', '-eKEPT', '-e', 'NOT_THERE', '--env-file', 'vars'],
+      ...['-v', './h:/h:ro', '--mount', 'type=tmpfs,dst=/t', '--tmpfs', '/u', '-p', '8000:80', '-P'],
+      ...['--network', 'pasta', '--add-host', 'a:1.2.3.4', '-h', 'box', '-w', '/w', '-u', '1:2'],
+      ...[
+        '--entrypoint',
+        'sh',
+        '-l',
+        'k=v',
+        '-l',
+        'bare',
+        '--read-only',
+        '--privileged',
+        '--cap-add',
+        'net_admin',
+      ],
+      ...['--cap-drop', 'ALL', '-m', '1g', '--cpus', '1.5', '--pids-limit', '9', '--ulimit', 'nofile=1:2'],
+      ...['--shm-size', '1k', '--stop-signal', 'INT', '--stop-timeout', '3'],
+    ];
+    expect(read([...flags, 'image', 'ls', '-l', '--rm=x', '--'], { env: { KEPT: 'k' }, cwd: dir })).toEqual({
+      args: ['ls', '-l', '--rm=x', '--'],
+      entrypoint: ['sh'],
+      env: ['F=1 2', 'KEPT=k', 'A=b=c', 'KEPT=k'],
+      cwd: '/w',
+      user: '1:2',
+      name: 'web',
+      hostname: 'box',
+      mounts: [
+        { type: 'bind', source: join(dir, 'h'), target: '/h', readonly: true, create: true },
+        { type: 'tmpfs', target: '/t', readonly: false, options: ['nodev'] },
+        { type: 'tmpfs', target: '/u', readonly: false, options: ['nodev', 'noexec'] },
+      ],
+      ports: [{ hostPort: 8000, containerPort: 80, protocol: 'tcp' }],
+      publishAll: true,
+      network: 'pasta',
+      extraHosts: ['a:1.2.3.4'],
+      readonlyRoot: true,
+      privileged: true,
+      addCapabilities: ['CAP_NET_ADMIN'],
+      dropCapabilities: ['ALL'],
+      limits: { memoryBytes: 2 ** 30, cpus: 1.5, pids: 9 },
+      ulimits: [{ name: 'nofile', soft: 1, hard: 2 }],
+      shmSize: 1024,
+      labels: { k: 'v', bare: '' },
+      stopSignal: 'INT',
+      stopTimeoutSec: 3,
+      remove: true,
+      interactive: true,
+      tty: true,
+    } satisfies RunRequest);
+  });
+
+  it.each([
+    ['--name', 'a/b'],
+    ['-e', '=x'],
+    ['-w', 'relative'],
+    ['--network', 'bridg'],
+    ['--cpus', 'many'],
+    ['--stop-timeout', '-1'],
+    ['--env-file', '/nothing/there'],
+    ['-p', 'x'],
+  ])('readRunRequest() refuses when %s is %s', (flag, value) => {
+    expect(() => read([flag, value, 'image'])).toThrow(usage);
+  });
+
+  it.each(['--watch', '--restart=always', '--init'])('readRunRequest() says why when %s is given', (flag) => {
+    expect(() => read([flag, 'image'])).toThrow(expect.objectContaining({ code: 'USAGE_UNSUPPORTED' }));
+  });
+
+  it('readRunRequest() sets no limit when its value means none', () => {
+    expect(read(['-m', '0', '--pids-limit', '-1', 'image']).limits).toEqual({});
+  });
+});
+
+describe('mounts', () => {
+  it.each([
+    ['/c', { type: 'volume', target: '/c', readonly: false }],
+    ['name:/c', { type: 'volume', name: 'name', target: '/c', readonly: false }],
+    ['name:/c:ro,z', { type: 'volume', name: 'name', target: '/c', readonly: true }],
+    ['/h:/c/../d/', { type: 'bind', source: '/h', target: '/d', readonly: false, create: true }],
+    ['.:/c', { type: 'bind', source: '/cwd', target: '/c', readonly: false, create: true }],
+    ['a/b:/c:rw', { type: 'bind', source: '/cwd/a/b', target: '/c', readonly: false, create: true }],
+  ])('parseVolume() gives the mount when the text is %s', (text, mount) => {
+    expect(parseVolume(text, '/cwd')).toEqual(mount);
+  });
+
+  it.each(['', ':/c', 'a:b', 'a:/', '/h:/c:rw:x', '/h:/c:what', '~x:/c'])(
+    'parseVolume() refuses when the text is "%s"',
+    (text) => {
+      expect(() => parseVolume(text, '/cwd')).toThrow(usage);
+    },
+  );
+
+  it.each([
+    [
+      'type=bind,src=h,dst=/c,ro',
+      { type: 'bind', source: '/cwd/h', target: '/c', readonly: true, create: false },
+    ],
+    ['target=/c', { type: 'volume', target: '/c', readonly: false }],
+    ['source=v,destination=/c,readonly=false', { type: 'volume', name: 'v', target: '/c', readonly: false }],
+    [
+      'type=tmpfs,dst=/c,tmpfs-size=1m,tmpfs-mode=700',
+      { type: 'tmpfs', target: '/c', readonly: false, options: ['nodev', 'size=1m', 'mode=700'] },
+    ],
+  ])('parseMount() gives the mount when the text is %s', (text, mount) => {
+    expect(parseMount(text, '/cwd')).toEqual(mount);
+  });
+
+  it.each(['type=bind,dst=/c', 'type=nfs,dst=/c', 'type=tmpfs,src=/h,dst=/c', 'src=/h', 'dst=/c,what=1'])(
+    'parseMount() refuses when the text is %s',
+    (text) => {
+      expect(() => parseMount(text, '/cwd')).toThrow(usage);
+    },
+  );
+
+  it('parseTmpfs() hands the options on when there are some', () => {
+    expect(parseTmpfs('/t:ro,size=1m,exec')).toEqual({
+      ...{ type: 'tmpfs', target: '/t', readonly: true },
+      options: ['nodev', 'noexec', 'size=1m', 'exec'],
+    });
+  });
+});
