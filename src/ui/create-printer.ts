@@ -1,3 +1,4 @@
+import { safeText } from './format.ts';
 import { createPlainPrinter } from './plain.ts';
 import { createRawJsonPrinter } from './rawjson.ts';
 import type { Printer, PrinterStream, ProgressMode } from './types.ts';
@@ -10,11 +11,16 @@ export interface PrinterOptions {
   /** Text of the `#0` line in `plain`. */
   readonly title: string;
   readonly secrets?: readonly string[];
+  /** Why there is this build, e.g. `src/a.ts changed`: beside the header, or the end of the `#0` line. */
+  readonly note?: string;
+  /** `tty` leaves one line when all went well, in place of rows and a summary. @default false */
+  readonly brief?: boolean;
 }
 
 /** The printer of a mode. Loads only what that mode needs. */
 export async function createPrinter(mode: ProgressMode, options: PrinterOptions): Promise<Printer> {
-  const { stream, terminal, color, title, secrets = [] } = options;
+  const { stream, terminal, color, note, secrets = [] } = options;
+  const title = note === undefined ? options.title : `${options.title}: ${safeText(note, secrets)}`;
   const deps = {
     secrets,
     now: Date.now,

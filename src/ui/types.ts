@@ -1,10 +1,20 @@
+import type { BuildResult } from '../build/options.ts';
 import type { ProgressEvent } from '../solver/types.ts';
 
 /** Shows a build's events. */
 export interface Printer {
   event(event: ProgressEvent): void;
-  /** Shows what is held back and the last state; nothing is written afterwards. */
-  finish(): Promise<void>;
+  /** Shows what is held back and the last state, on a terminal with a summary of the result; nothing is written
+   * afterwards. */
+  finish(result?: BuildResult): Promise<void>;
+}
+
+/** One line about what goes on between builds: `watching 12 files; last build 0.12s`. */
+export interface StatusLine {
+  /** On a terminal the text takes the place of the last one; elsewhere it is a line of its own. */
+  show(text: string): void;
+  /** Takes it away, so that something else may be written. */
+  clear(): void;
 }
 
 /** `plain` and `tty` are for people, `grouped` and the folds of CI systems for reading afterwards, `rawjson` for
