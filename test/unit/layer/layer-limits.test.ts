@@ -1,4 +1,5 @@
-import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { buffer } from 'node:stream/consumers';
+import { constants, createZstdCompress, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { readLayerStream } from '../../../src/layer/layer-stream.ts';
 import { createTarParser, type TarMember } from '../../../src/layer/tar-parser.ts';
@@ -12,6 +13,21 @@ function read(blob: Buffer, options: { foreign?: boolean; maxBytes?: number } = 
   const builder = createTreeBuilder(maxBytes === undefined ? {} : { maxBytes });
   const expected = { size: blob.length };
   return readLayerStream(streamOf(blob, 1 << 16), { expected, builder, foreign, plentyBytes: MIB });
+}
+
+function flip(bytes: Buffer, at: number): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[copy.length + at] = (copy.at(at) ?? 0) ^ 1;
+  return copy;
+}
+
+/** As `zstd --ultra --long=30` does it: who reads it must hold so much. */
+async function hugeWindow(tar: Buffer): Promise<Buffer> {
+  const pack = createZstdCompress({ params: { [constants.ZSTD_c_windowLog]: 30 } });
+  // In two pieces: of one the frame knows the size, and needs no more.
+  pack.write(tar.subarray(0, 600));
+  pack.end(tar.subarray(600));
+  return buffer(pack);
 }
 
 function parse(tar: Buffer): void {
@@ -37,6 +53,21 @@ describe('readLayerStream()', () => {
       expect((await read(fine)).tree).toHaveLength(1);
     },
   );
+
+  it.each<[string, (tar: Buffer) => Buffer | Promise<Buffer>, RegExp | undefined]>([
+    ['what follows the last member', (tar) => Buffer.concat([gzipSync(tar), Buffer.alloc(600)]), undefined],
+    ['a wrong CRC', (tar) => flip(gzipSync(tar), -6), /incorrect data check/],
+    ['a cut trailer', (tar) => gzipSync(tar).subarray(0, -3), /unexpected end of file/],
+    ['a window of 1 GiB', (tar) => hugeWindow(tar), /requires too much memory/],
+  ])('knows compressed data with %s', async (_, pack, message) => {
+    const blob = await pack(await foreignTar([{ name: 'a', data: 'hello' }]));
+    if (message === undefined) expect((await read(blob)).tree).toHaveLength(1);
+    else
+      await expect(read(blob)).rejects.toMatchObject({
+        code: 'LAYER_INVALID',
+        message: expect.stringMatching(message),
+      });
+  });
 
   it('ends a bomb of empty files', async () => {
     const header = (await foreignTar([{ name: 'a' }])).subarray(0, 512);
