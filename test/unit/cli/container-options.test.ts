@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -90,6 +90,14 @@ describe('readRunRequest()', () => {
 
   it('readRunRequest() sets no limit when its value means none', () => {
     expect(read(['-m', '0', '--pids-limit', '-1', 'image']).limits).toEqual({});
+  });
+});
+
+describe('docs/run.md', () => {
+  const text = readFileSync(join(import.meta.dirname, '../../../docs/run.md'), 'utf8');
+
+  it.each(RUN_FLAGS.map(({ name }) => name).filter((name) => name !== 'net'))('tells of --%s', (name) => {
+    expect(text).toMatch(new RegExp(`--${name}\\b`));
   });
 });
 
