@@ -1,9 +1,15 @@
 import type { CacheMounts } from '../../cache/types.ts';
 import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
-import type { Digest } from '../../image/types.ts';
+import { documentKind } from '../../image/manifest.ts';
+import type { Descriptor, Digest } from '../../image/types.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
 import type { Definition } from '../../llb/definition.ts';
-import type { CacheConfig, CachedRecord, CacheExporter } from '../../remotecache/types.ts';
+import {
+  CACHE_CONFIG_TYPE,
+  type CacheConfig,
+  type CachedRecord,
+  type CacheExporter,
+} from '../../remotecache/types.ts';
 import type { CacheStore, EventSink } from '../../solver/types.ts';
 import type { Engine } from '../engine.ts';
 import { storeContent } from '../images/store-content.ts';
@@ -84,20 +90,21 @@ async function exportCache(
   try {
     const config = await makeConfig(records, { ...deps, option, mounts: mounts.mounts });
     step.done('preparing build cache for export');
-    const shown = new Map<string, string>([
-      ...[...config.layers, ...mounts.mounts].map(
-        ({ descriptor: { digest } }) => [digest, `writing layer ${digest}`] as const,
-      ),
-    ]);
     await exporter.write(config, {
       from: storeContent(engine, mounts.origins),
       signal,
-      onProgress: ({ digest, size }, bytes) =>
-        step.status(shown.get(digest) ?? `writing ${digest}`, bytes, size),
+      onProgress(descriptor, bytes) {
+        step.status(`writing ${whatIs(descriptor)} ${descriptor.digest}`, bytes, descriptor.size);
+      },
     });
   } finally {
     mounts.discard();
   }
+}
+
+function whatIs({ mediaType }: Descriptor): string {
+  if (mediaType === CACHE_CONFIG_TYPE) return 'config';
+  return documentKind(mediaType) === undefined ? 'layer' : 'cache manifest';
 }
 
 async function makeConfig(
