@@ -41,7 +41,7 @@ export const RUN_FLAGS: readonly Flag[] = [
   { name: 'shm-size', kind: 'string', value: 'SIZE' },
   { name: 'stop-signal', kind: 'string', value: 'NAME', help: 'what `stop` sends' },
   { name: 'stop-timeout', kind: 'string', value: 'SEC' },
-  { name: 'pull', kind: 'optional', bare: 'always', value: 'WHEN', help: 'missing, always, newer or never' },
+  { name: 'pull', kind: 'string', value: 'WHEN', help: 'missing, always, newer or never' },
   { name: 'platform', kind: 'string', value: 'OS/ARCH', help: 'platform of the image' },
   { name: 'file', short: 'f', kind: 'string', value: 'PATH', help: 'Dockerfile of a CONTEXT' },
   { name: 'build-arg', kind: 'list', value: 'K[=V]', help: 'value of an ARG of a CONTEXT' },

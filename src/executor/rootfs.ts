@@ -296,9 +296,12 @@ function kindOf(mount: SpecMount): StubKind {
   try {
     return statSync(mount.source).isDirectory() ? 'dir' : 'file';
   } catch (cause) {
-    throw new OcibuildError('MOUNT_INVALID', `Cannot mount "${mount.source}" on "${mount.destination}"`, {
-      cause,
-    });
+    const why = syscallErrno(cause) === 'ENOENT' ? 'it is not there' : syscallErrno(cause);
+    throw new OcibuildError(
+      'MOUNT_INVALID',
+      `Cannot mount "${mount.source}" on "${mount.destination}": ${why}`,
+      { cause },
+    );
   }
 }
 
