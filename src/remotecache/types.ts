@@ -1,7 +1,6 @@
 import type { LayerOrigin } from '../cache/types.ts';
 import type { Descriptor, Digest } from '../image/types.ts';
 import type { LayerId } from '../layer/layer-id.ts';
-import type { OpenPart } from '../registry/types.ts';
 import type { Ingredient } from '../solver/types.ts';
 import type { ContentSource } from '../transfer/types.ts';
 
@@ -83,9 +82,6 @@ export interface CacheWriteOptions {
   readonly signal: AbortSignal;
   readonly onProgress: (descriptor: Descriptor, bytes: number) => void;
 }
-
-/** Reads blobs of one kind of origin. */
-export type OriginReader = (origin: LayerOrigin, descriptor: Descriptor, signal: AbortSignal) => OpenPart;
 
 /** A cache in a bucket of S3, or of a service that speaks its protocol. */
 export interface S3CacheOptions {

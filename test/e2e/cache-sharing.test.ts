@@ -187,6 +187,14 @@ COPY --from=build /made ${dest}
     expect(outcome.result?.config.rootfs.diff_ids).toHaveLength(4);
     const again = await run(store, { context: here, outputs: [{ type: 'store' }], tags: ['gone'] });
     expect(again.ran).toEqual([]);
+    // A push asks for the bytes only after the registry has said that it lacks them.
+    const pushed = await run(newStore(), {
+      ...push('elsewhere:1'),
+      context: here,
+      cacheFrom: [{ type: 'registry', ref }],
+    });
+    expect(pushed.error).toBeUndefined();
+    expect((await manifestOf('elsewhere', '1')).layers).toHaveLength(4);
   });
 
   it('is a warning where it is missing, damaged, of another tool or out of reach', async () => {

@@ -99,11 +99,37 @@ function solve(
   const result = all.then(([first]) => first as Result);
   // A test looks at one of the two.
   for (const each of [all, result]) each.catch(() => undefined);
-  return { result, all, ran, events };
+  const keys = () => solver.keys([target].flat(), new AbortController().signal);
+  return { result, all, ran, events, keys };
 }
 
 describe('createSolver()', () => {
   const chain = { a: [], b: ['a'], c: ['b'] };
+
+  it('keys() names every step also when the last one was cached, each record with its result', async () => {
+    const { definition, digest } = graphOf(chain);
+    const memory = memoryCache();
+    await solve(definition, digest('c'), memory).result;
+    const again = solve(definition, digest('c'), memory);
+    await again.result;
+    expect(again.ran).toEqual([]);
+    const records = (await again.keys()).map((key) => memory.records.get(key));
+    expect(records.map((record) => record?.name).sort()).toEqual(['a', 'b', 'c']);
+    for (const record of records) {
+      const result = record?.ingredients.find(({ name }) => name === 'result')?.value as Digest;
+      expect(memory.records.get(result)).toMatchObject({ kind: 'result', name: record?.name });
+    }
+  });
+
+  it('keys() names the steps that were finished when another one has failed', async () => {
+    const { definition, digest } = graphOf({ ...chain, d: ['a'], e: ['c', 'd'] });
+    const memory = memoryCache();
+    const failing = solve(definition, digest('e'), memory, { fail: 'c', jobs: 1 });
+    await expect(failing.result).rejects.toMatchObject({ code: 'RUN_EXIT_NONZERO' });
+    const finished = (await failing.keys()).flatMap((key) => memory.records.get(key)?.name ?? []);
+    expect(finished).toEqual(expect.arrayContaining(['a', 'b']));
+    expect(finished).not.toContain('c');
+  });
 
   it('shows no step of its own for a merge, whether its inputs run or are cached', async () => {
     const graph = createGraph();
