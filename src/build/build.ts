@@ -52,7 +52,7 @@ export function startBuild(options: BuildOptions): {
     queue?.push(event);
     wake?.();
   };
-  const run = (async () => runBuild(normaliseOptions(options), emit, signal))();
+  const run = (async () => runBuild(normaliseOptions(options), { emit, signal }))();
   const end = (): void => {
     ended = true;
     wake?.();

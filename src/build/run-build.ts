@@ -5,13 +5,13 @@ import type { Digest } from '../image/types.ts';
 import type { EventSink } from '../solver/types.ts';
 import { isLostLayer } from './cache/lost-layers.ts';
 import type { SharedCache, SharedCacheDeps } from './cache/shared-cache.ts';
-import { type Engine, openEngine } from './engine.ts';
+import { type Engine, type EngineOptions, openEngine } from './engine.ts';
 import { createFrontendContext } from './frontend-context.ts';
 import { createBuildGraph, distinct } from './graph.ts';
 import { createBaseLayers, type FetchReports } from './inputs/base-layers.ts';
 import { type DefinitionFiles, readDefinition } from './inputs/definition-files.ts';
 import { createImageSources } from './inputs/image-resolver.ts';
-import type { LocalSources } from './inputs/local-files.ts';
+import { type LocalSources, localTrees } from './inputs/local-files.ts';
 import { isLocalDefinition, loadMainContext } from './inputs/main-context.ts';
 import { createRemoteSources, isPinnedBuild } from './inputs/remote-sources.ts';
 import { createInternalSteps } from './internal-steps.ts';
@@ -22,7 +22,8 @@ import type { BuildResult } from './options.ts';
 import { carriesAttestations } from './outputs/attest-options.ts';
 import type { Attester } from './outputs/attester.ts';
 import type { BuildRecord } from './outputs/build-facts.ts';
-import { type SolveContext, solveAndExport } from './solve-build.ts';
+import type { Held } from './session/types.ts';
+import { contextDirsOf, type SolveContext, solveAndExport } from './solve-build.ts';
 import { readEpoch } from './source-epoch.ts';
 import { type BuiltTarget, resultOfAll } from './targets.ts';
 
@@ -50,8 +51,16 @@ export interface BuildTrace {
 /** One build from texts to outputs. Everything that was started has stopped when it returns. */
 export async function runBuild(
   given: NormalOptions,
-  emit: EventSink,
-  signal: AbortSignal,
+  {
+    emit,
+    signal,
+    held,
+  }: {
+    readonly emit: EventSink;
+    readonly signal: AbortSignal;
+    /** What earlier builds of a session left. */
+    readonly held?: Held;
+  },
 ): Promise<BuildRun> {
   const startedMs = Date.now();
   const steps = createInternalSteps(emit, Date.now);
@@ -59,9 +68,10 @@ export async function runBuild(
   const early = isLocalDefinition(given)
     ? await steps.run('[internal] load build definition from Dockerfile', () => readDefinition(given))
     : undefined;
+  if (early !== undefined) held?.onFiles(early.looked);
   const fetches: FetchReports = new Map();
   let shared: SharedCache | undefined;
-  await using engine = await openEngine({
+  const how: EngineOptions = {
     root: given.root,
     ...(given.runtime === undefined ? {} : { runtime: given.runtime }),
     env: given.env,
@@ -70,7 +80,9 @@ export async function runBuild(
     onFetch: ({ digest }, bytes) => fetches.get(digest)?.(bytes),
     onLost: (digest, origin) => shared?.forget(digest, origin),
     onDevicesLeftOut: (paths) => emit({ kind: 'warning', time: Date.now(), message: devicesLeftOut(paths) }),
-  });
+  };
+  await using own = held === undefined ? await openEngine(how) : undefined;
+  const engine = own ?? (await (held as Held).open(how));
   shared = await openShared(given, { engine, steps, emit, signal });
   await using _shared = shared;
   using remote = createRemoteSources(engine, given);
@@ -99,11 +111,13 @@ export async function runBuild(
     ...frontendContext,
     onFailedWarnings: (warnings) => failed.push(...warnings),
   }).finally(() => emitWarnings(distinct(failed), emit));
+  held?.onTrees(localTrees(graph.definition, { dirs: contextDirsOf(options), storeDir: engine.root.dir }));
   const baseLayers = createBaseLayers({ images, layers: engine.layers, fetches, emit });
   baseLayers.know(graph.definition);
   emitWarnings(graph.warnings, emit);
   const context: SolveContext = {
     ...{ options, engine, emit, steps, baseLayers, shared, signal },
+    ...(held === undefined ? {} : { memory: held.contexts }),
     recover: createRecovery(engine.layers, shared),
     remote: locked === undefined ? remote : { ...remote, files: lockedFiles(locked, remote.files) },
     nowMs: startedMs,
@@ -112,7 +126,7 @@ export async function runBuild(
   warnOfDocker(options, emit);
   const { targets, local, counts } = await solveAndExport(context, graph);
   return {
-    result: resultOfAll(targets, counts),
+    result: resultOfAll(targets, { ...counts, startedMs }),
     trace: {
       ...{ startedMs, local, targets, options },
       files: main.files,

@@ -8,7 +8,7 @@ import type { Engine } from './engine.ts';
 import type { BuildGraph } from './graph.ts';
 import { createArchiveReader } from './inputs/archives.ts';
 import type { BaseLayers } from './inputs/base-layers.ts';
-import { createLocalSources, type LocalSources } from './inputs/local-files.ts';
+import { type ContextMemory, createLocalSources, type LocalSources } from './inputs/local-files.ts';
 import type { RemoteSources } from './inputs/remote-sources.ts';
 import type { InternalSteps } from './internal-steps.ts';
 import { createLazyExecutor } from './lazy-executor.ts';
@@ -35,6 +35,8 @@ export interface SolveContext {
   /** When the build began, ms since the epoch. */
   readonly nowMs: number;
   readonly attester: Attester | undefined;
+  /** What earlier builds saw of contexts. */
+  readonly memory?: ContextMemory;
 }
 
 export interface Solved {
@@ -130,15 +132,21 @@ async function tryOnce(context: SolveContext, graph: BuildGraph): Promise<Solved
   }
 }
 
+/** The directory of each local source. */
+export function contextDirsOf({ contextDirs, contextDir }: NormalOptions): Readonly<Record<string, string>> {
+  return { ...contextDirs, context: contextDir };
+}
+
 function localSources(
-  { engine, options, steps, signal }: SolveContext,
+  { engine, options, steps, signal, memory }: SolveContext,
   { definition }: BuildGraph,
 ): LocalSources {
   return createLocalSources({
     root: engine.root,
-    dirs: { ...options.contextDirs, context: options.contextDir },
+    dirs: contextDirsOf(options),
     definition,
     signal,
+    ...(memory === undefined ? {} : { memory }),
     onScan: ({ name }, read) =>
       steps.runSync(
         name === 'context' ? '[internal] load build context' : `[context ${name}] load`,

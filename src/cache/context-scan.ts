@@ -4,6 +4,7 @@ import { hashEntries } from './context-hash.ts';
 import { keptRows, mergedTable } from './context-table.ts';
 import type { ContextEntry, ContextScan, ScanOptions, StatRow } from './context-types.ts';
 import { type OpenEntry, type Walk, walkContext } from './context-walk.ts';
+import { keptEntries } from './kept-entries.ts';
 import { currentOwner, ownedName } from './owner.ts';
 import { emptyTable, readStatTable, writeStatTable } from './stat-cache.ts';
 import { createTableCursor, type TableCursor } from './table-cursor.ts';
@@ -15,7 +16,7 @@ import { createTableCursor, type TableCursor } from './table-cursor.ts';
  */
 export function scanContext(options: ScanOptions): ContextScan {
   const startedMs = Date.now();
-  const { dir, statCacheFile } = options;
+  const { statCacheFile } = options;
   const table = statCacheFile === undefined ? emptyTable() : readStatTable(statCacheFile);
   const digestHex = table.digests.toString('latin1');
   let cursor: TableCursor | undefined;
@@ -23,14 +24,8 @@ export function scanContext(options: ScanOptions): ContextScan {
     cursor = createTableCursor(table, digestHex);
     return cursor;
   });
-  const pathOf = (entry: ContextEntry): string => (entry.path === '' ? dir : `${dir}/${entry.path}`);
-  readXattrs(walk, (entry) => fsPath(pathOf(entry)));
-  return {
-    dir,
-    entries: walk.entries,
+  return scanOf(walk, options, {
     startedMs,
-    filePath: (entry) => fsPath(pathOf(entry)),
-    digestAll: (entries, { signal }) => hashEntries(entries as readonly OpenEntry[], pathOf, { signal }),
     save() {
       if (statCacheFile === undefined) return false;
       const kept = keptRows(table, cursor?.skipped() ?? [], options.select);
@@ -40,6 +35,19 @@ export function scanContext(options: ScanOptions): ContextScan {
       writeStatTable(statCacheFile, merged, temp);
       return true;
     },
+  });
+}
+
+function scanOf(walk: Walk, options: ScanOptions, how: Pick<ContextScan, 'startedMs' | 'save'>): ContextScan {
+  const { dir } = options;
+  const pathOf = (entry: ContextEntry): string => (entry.path === '' ? dir : `${dir}/${entry.path}`);
+  readXattrs(walk, (entry) => fsPath(pathOf(entry)));
+  return {
+    ...how,
+    dir,
+    entries: walk.entries,
+    filePath: (entry) => fsPath(pathOf(entry)),
+    digestAll: (entries, { signal }) => hashEntries(entries as readonly OpenEntry[], pathOf, { signal }),
     statRows: () => [
       ...walk.otherRows,
       ...walk.entries.map((entry, i): StatRow => {
@@ -47,18 +55,52 @@ export function scanContext(options: ScanOptions): ContextScan {
         return [pathOf(entry), mtimeMs, ctimeMs, size, ino, walk.modes[i] ?? 0];
       }),
     ],
+    again(changed) {
+      // A link that leads out of what is selected makes the selection grow, so it must be met again.
+      const grows = options.select[0] !== '' && walk.entries.some(({ type }) => type === 'symlink');
+      if (grows || changed.has('')) return scanContext(options);
+      // What changed since the table was written is hashed by the next build that reads it.
+      const startedMs = Date.now();
+      const now = walkContext(options, emptyCursor, keptEntries(walk, changed));
+      return scanOf(now, options, { startedMs, save: () => false });
+    },
+    differences: () => differences(walk, walkContext(options, emptyCursor)),
   };
+}
+
+function emptyCursor(): TableCursor {
+  return createTableCursor(emptyTable(), '');
+}
+
+/** Paths that only one of two walks saw, or saw in another state. */
+function differences(before: Walk, now: Walk): string[] {
+  const known = new Map(before.entries.map((entry, i) => [entry.path, i]));
+  const changed = now.entries.flatMap((entry, i) => {
+    const at = known.get(entry.path);
+    known.delete(entry.path);
+    return at !== undefined && sameFacts(before, at, entry, now.modes[i]) ? [] : [entry.path];
+  });
+  return [...changed, ...known.keys()];
+}
+
+function sameFacts(before: Walk, at: number, now: OpenEntry, mode: number | undefined): boolean {
+  const then = before.entries[at] as OpenEntry;
+  return (
+    then.mtimeMs === now.mtimeMs &&
+    then.ctimeMs === now.ctimeMs &&
+    then.size === now.size &&
+    then.ino === now.ino &&
+    before.modes[at] === mode
+  );
 }
 
 /** Attributes that go into an image: the user's own, and file capabilities. */
 const XATTR_KEPT = /^(?:user\.|security\.capability$)/;
 
 /** Setting an attribute changes ctime, so only entries without a trusted row are asked. */
-function readXattrs({ entries, matched }: Walk, pathOf: (entry: OpenEntry) => string | Buffer): void {
+function readXattrs({ fresh }: Walk, pathOf: (entry: OpenEntry) => string | Buffer): void {
   if (process.platform !== 'linux') return;
-  const unknown = entries.filter(
-    (entry, i) => matched[i] === -1 && (entry.type === 'dir' || entry.type === 'file'),
-  );
+  const unknown = fresh.filter(({ type }) => type === 'dir' || type === 'file');
   if (unknown.length === 0) return;
   const { llistxattr, lgetxattr } = sys();
   for (const entry of unknown) {

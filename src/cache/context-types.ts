@@ -46,6 +46,14 @@ export interface ContextScan {
   save(): boolean;
   /** All that the scan saw, for a last-build record. */
   statRows(): readonly StatRow[];
+  /**
+   * The same scan later, when only these paths, relative to the context, have changed: nothing else is looked at.
+   * A directory stands for all that is below it.
+   * @throws what `scanContext` throws
+   */
+  again(changed: ReadonlySet<string>): ContextScan;
+  /** Walks the context anew and gives the paths that are not as this scan saw them. */
+  differences(): readonly string[];
   /** When the scan began, ms since the epoch: times at or after it prove nothing. */
   readonly startedMs: number;
 }

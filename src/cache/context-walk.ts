@@ -6,6 +6,7 @@ import { decodeName, fsPath } from '../layer/path-bytes.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
 import { createSelection, linkTarget, type SelectNode, wantedBelow } from './context-select.ts';
 import type { ContextEntry, ScanOptions, StatRow } from './context-types.ts';
+import type { KeptEntries, KeptRange } from './kept-entries.ts';
 import type { TableCursor } from './table-cursor.ts';
 
 /** An entry while its facts are gathered. */
@@ -18,6 +19,8 @@ export interface Walk {
   /** For each entry: mode with type bits, and its row in the stat table or -1. */
   readonly modes: readonly number[];
   readonly matched: readonly number[];
+  /** Entries that were looked at now and have no row in the table: nothing else is known of them. */
+  readonly fresh: readonly OpenEntry[];
   /** Directories that are no entries, and paths that were looked for in vain. */
   readonly otherRows: readonly StatRow[];
 }
@@ -40,12 +43,12 @@ const MAX_LINK_ROUNDS = 40;
  * long. Looks each entry up in the stat table on the way.
  * @throws CONTEXT_NOT_FOUND, CONTEXT_UNREADABLE, CONTEXT_CHANGED, CANCELLED
  */
-export function walkContext(options: ScanOptions, cursor: () => TableCursor): Walk {
+export function walkContext(options: ScanOptions, cursor: () => TableCursor, kept?: KeptEntries): Walk {
   const root = rootStat(options.dir);
   const selection = createSelection(options.select);
   for (let round = 1; ; round++) {
     const outside: string[] = [];
-    const walk = walkOnce({ ...options, root, node: selection.root(), cursor: cursor(), outside });
+    const walk = walkOnce({ ...options, root, node: selection.root(), cursor: cursor(), outside, kept });
     // Links that lead out of what was selected make the selection grow: COPY follows them.
     let grew = false;
     for (const path of outside) grew = selection.add(path) || grew;
@@ -59,12 +62,14 @@ interface WalkOptions extends ScanOptions {
   readonly cursor: TableCursor;
   /** Receives the targets of symlinks. */
   readonly outside: string[];
+  readonly kept: KeptEntries | undefined;
 }
 
-function walkOnce({ dir, root, node: rootNode, ignore, cursor, outside, signal }: WalkOptions): Walk {
+function walkOnce({ dir, root, node: rootNode, ignore, cursor, outside, signal, kept }: WalkOptions): Walk {
   const entries: OpenEntry[] = [];
   const modes: number[] = [];
   const matched: number[] = [];
+  const fresh: OpenEntry[] = [];
   const otherRows: StatRow[] = [];
   /** Excluded directories above, which become entries with the first included thing below them. */
   const pending: { path: string; stat: Stats }[] = [];
@@ -74,12 +79,21 @@ function walkOnce({ dir, root, node: rootNode, ignore, cursor, outside, signal }
     const entry = toEntry(path, stat);
     const row = cursor.find(path, entry, stat.mode);
     if (row >= 0) cursor.fill(entry, row);
+    else fresh.push(entry);
     entries.push(entry);
     modes.push(stat.mode);
     matched.push(row);
     return entry;
   };
-  const visit = (path: string, abs: string, node: SelectNode): void => {
+  const keep = ({ walk, from, to }: KeptRange): void => {
+    for (const above of pending.splice(0)) add(above.path, above.stat);
+    for (let i = from; i < to; i++) {
+      entries.push(walk.entries[i] as OpenEntry);
+      modes.push(walk.modes[i] ?? 0);
+      matched.push(walk.matched[i] ?? -1);
+    }
+  };
+  const visit = (path: string, abs: string, node: SelectNode, known: KeptEntries | undefined): void => {
     throwIfAborted(signal);
     const odd = !abs.isWellFormed();
     const prefix = path === '' ? '' : `${path}/`;
@@ -87,6 +101,11 @@ function walkOnce({ dir, root, node: rootNode, ignore, cursor, outside, signal }
     for (const name of names) {
       const childPath = prefix + name;
       const childAbs = `${abs}/${name}`;
+      const range = known?.at(childPath);
+      if (range !== undefined) {
+        keep(range);
+        continue;
+      }
       const onDisk = odd || !name.isWellFormed() ? fsPath(childAbs) : childAbs;
       const stat = lstat(onDisk);
       if (stat === undefined) {
@@ -95,18 +114,19 @@ function walkOnce({ dir, root, node: rootNode, ignore, cursor, outside, signal }
       }
       const isDir = (stat.mode & S_IFMT) === S_IFDIR;
       const childNode = node.children?.get(name) ?? node;
+      const below = known?.changed.has(childPath) ? undefined : known;
       if (ignore?.excluded(childPath, isDir)) {
         if (!isDir || !ignore.mayContainIncluded(childPath)) continue;
         otherRows.push(toRow(childAbs, stat));
         pending.push({ path: childPath, stat });
-        visit(childPath, childAbs, childNode);
+        visit(childPath, childAbs, childNode, below);
         if (pending.at(-1)?.path === childPath) pending.pop();
         continue;
       }
       for (const above of pending.splice(0)) add(above.path, above.stat);
       const entry = add(childPath, stat);
       if (isDir) {
-        visit(childPath, childAbs, childNode);
+        visit(childPath, childAbs, childNode, below);
       } else if (entry.type === 'symlink') {
         entry.link = readLink(onDisk, childAbs);
         if (selective) {
@@ -117,8 +137,8 @@ function walkOnce({ dir, root, node: rootNode, ignore, cursor, outside, signal }
     }
   };
   add('', root);
-  visit('', dir, rootNode);
-  return { entries, modes, matched, otherRows };
+  visit('', dir, rootNode, kept);
+  return { entries, modes, matched, fresh, otherRows };
 }
 
 function toEntry(path: string, stat: Stats): OpenEntry {

@@ -281,6 +281,10 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       });
     },
 
+    forgetTrees() {
+      for (const id of trees.keys()) if (!isBase(id)) trees.delete(id);
+    },
+
     async settled() {
       while (flights.size > 0) await Promise.allSettled(flights.values());
       await blobs.settled();

@@ -26,6 +26,22 @@ export interface LocalSourcesOptions {
   readonly signal: AbortSignal;
   /** Told when a directory is being read, and when that is done, with the number of entries. */
   readonly onScan: (source: LocalSource, read: () => ContextScan) => ContextScan;
+  /** Knows the scans of earlier builds of this process. */
+  readonly memory?: ContextMemory;
+}
+
+/** Scans that outlive a build. */
+export interface ContextMemory {
+  /** The scan of that name, brought up to date; `scan` makes it where it is not known. */
+  scan(name: string, scan: () => ContextScan): ContextScan;
+}
+
+/** What some instruction of a graph selects of a directory. */
+export interface LocalTree {
+  readonly dir: string;
+  /** Without those inside others; `''` is everything. */
+  readonly select: readonly string[];
+  readonly ignore?: IgnoreRules;
 }
 
 /** Build contexts: each is walked once, and only where a reachable instruction selects something. */
@@ -34,21 +50,16 @@ export function createLocalSources(options: LocalSourcesOptions): LocalSources {
   const scans: ContextScan[] = [];
 
   async function open(source: LocalSource): Promise<LocalFiles> {
-    const { root, definition, signal, dirs } = options;
-    const dir = dirs[source.name];
-    if (dir === undefined)
-      throw new TypeError(`Cannot read the local source "${source.name}": it has no directory`);
-    const select = prefixesOf(definition, source);
+    const { root, signal } = options;
+    const tree = localTree(source, { ...options, storeDir: root.dir });
+    const { dir, select } = tree;
     const name = digestOf({ dir, select, ignore: source.ignore }).slice(7, 39);
+    // A scan that is kept outlives the signal of this build.
+    const { memory = { scan: (_: string, make: () => ContextScan) => make() } } = options;
+    const cancel = options.memory === undefined ? { signal } : {};
+    const statCacheFile = join(root.treesDir, `context-${name}.stat`);
     const scan = options.onScan(source, () =>
-      scanContext({
-        dir,
-        select,
-        ...ignoreRules(source, relative(dir, root.dir)),
-        statCacheFile: join(root.treesDir, `context-${name}.stat`),
-        tempPath: root.tempPath,
-        signal,
-      }),
+      memory.scan(name, () => scanContext({ ...tree, statCacheFile, tempPath: root.tempPath, ...cancel })),
     );
     scans.push(scan);
     return filesOfScan(scan);
@@ -69,6 +80,32 @@ export function createLocalSources(options: LocalSourcesOptions): LocalSources {
       for (const scan of scans) scan.save();
     },
   };
+}
+
+/** What the local sources of a graph read, each once. */
+export function localTrees(
+  definition: Definition,
+  where: { readonly dirs: LocalSourcesOptions['dirs']; readonly storeDir: string },
+): readonly LocalTree[] {
+  const sources = new Map<string, LocalSource>();
+  for (const { op } of definition.vertices.values()) {
+    if (op.kind === 'source' && op.source.type === 'local') sources.set(digestOf(op.source), op.source);
+  }
+  return [...sources.values()].map((source) => localTree(source, { definition, ...where }));
+}
+
+function localTree(
+  source: LocalSource,
+  {
+    definition,
+    dirs,
+    storeDir,
+  }: Pick<LocalSourcesOptions, 'definition' | 'dirs'> & { readonly storeDir: string },
+): LocalTree {
+  const dir = dirs[source.name];
+  if (dir === undefined)
+    throw new TypeError(`Cannot read the local source "${source.name}": it has no directory`);
+  return { dir, select: prefixesOf(definition, source), ...ignoreRules(source, relative(dir, storeDir)) };
 }
 
 /** The store changes while it is used, so a context that it lies in does not have it. */

@@ -1,0 +1,141 @@
+import { lstatSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { OcibuildError } from '../../errors/error.ts';
+import { type Engine, type EngineOptions, openEngine } from '../engine.ts';
+import { DOCKERFILES } from '../inputs/definition-files.ts';
+import type { LocalTree } from '../inputs/local-files.ts';
+import { type NormalOptions, normaliseOptions } from '../normalise.ts';
+import type { BuildOptions } from '../options.ts';
+import { runBuild } from '../run-build.ts';
+import { createSessionContexts } from './context-memory.ts';
+import type { BuildInputs, BuildSession } from './types.ts';
+
+/**
+ * Keeps between builds of the same options what costs time: the open store, trees of base images, what was seen of
+ * contexts.
+ * @throws USAGE_INVALID where the context is no directory: what comes from elsewhere cannot be watched
+ */
+export function createBuildSession(options: BuildOptions): BuildSession {
+  const normal = normaliseOptions(options);
+  refuseUnwatchable(normal);
+  const contexts = createSessionContexts();
+  const store = createHeldEngine();
+  let files: readonly string[] = [];
+  let trees: readonly LocalTree[] | undefined;
+  let rows = new Map<string, string>();
+
+  const inputs = (): BuildInputs => ({
+    files: [...new Set([...files, ...namedFiles(normal)])],
+    trees,
+  });
+
+  return {
+    async build({ signal, onEvent = () => undefined, onInputs }) {
+      files = [];
+      rows = new Map(inputs().files.map((path) => [path, rowOf(path)]));
+      const held = {
+        contexts,
+        open: store.open,
+        onFiles(looked: readonly string[]) {
+          files = looked;
+        },
+        onTrees(found: readonly LocalTree[]) {
+          trees = found;
+          for (const path of inputs().files) if (!rows.has(path)) rows.set(path, rowOf(path));
+          onInputs?.(inputs());
+        },
+      };
+      try {
+        const { result } = await runBuild(normal, { emit: onEvent, signal, held });
+        contexts.trim();
+        return result;
+      } catch (error) {
+        if (!signal.aborted) {
+          // What failed may have been what is remembered.
+          contexts.note(undefined);
+          await store.close();
+        }
+        throw error;
+      } finally {
+        await store.rest();
+      }
+    },
+    note: contexts.note,
+    inputs,
+    differences() {
+      const texts = [...rows].filter(([path, row]) => rowOf(path) !== row).map(([path]) => path);
+      return [...texts, ...contexts.differences()];
+    },
+    [Symbol.asyncDispose]: store.close,
+  };
+}
+
+function refuseUnwatchable({ context, dockerfile, outputs }: NormalOptions): void {
+  if (context.type !== 'directory') {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      'Cannot watch a context that is not a directory of this machine',
+    );
+  }
+  if (dockerfile !== undefined && /^https?:\/\//.test(dockerfile)) {
+    throw new OcibuildError('USAGE_INVALID', `Cannot watch the Dockerfile "${dockerfile}": it is not a file`);
+  }
+  if (outputs.some((output) => 'dest' in output && output.dest === '-')) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot watch and write an output to stdout: name a file');
+  }
+}
+
+/** Texts that a build would read if they were there. */
+function namedFiles({ contextDir, contextDirs, cwd, dockerfile, dockerfileText }: NormalOptions): string[] {
+  const dockerfiles =
+    dockerfileText !== undefined
+      ? []
+      : dockerfile === undefined
+        ? DOCKERFILES.map((name) => join(contextDir, name))
+        : [resolve(cwd, dockerfile)];
+  return [
+    ...dockerfiles,
+    ...[contextDir, ...Object.values(contextDirs)].map((dir) => join(dir, '.dockerignore')),
+  ];
+}
+
+function rowOf(path: string): string {
+  try {
+    const { mtimeMs, ctimeMs, size, ino } = lstatSync(path);
+    return [mtimeMs, ctimeMs, size, ino].join(' ');
+  } catch {
+    return '';
+  }
+}
+
+/** One store for all builds of a session; what it reports goes to the build that runs. */
+function createHeldEngine() {
+  let engine: Engine | undefined;
+  let current: EngineOptions | undefined;
+  const close = async (): Promise<void> => {
+    const closing = engine;
+    engine = undefined;
+    await closing?.[Symbol.asyncDispose]();
+  };
+  return {
+    async open(options: EngineOptions): Promise<Engine> {
+      current = options;
+      engine ??= await openEngine({
+        ...options,
+        // The store outlives this build.
+        signal: new AbortController().signal,
+        onFetch: (...args) => current?.onFetch?.(...args),
+        onLost: (...args) => current?.onLost?.(...args),
+        onDevicesLeftOut: (...args) => current?.onDevicesLeftOut?.(...args),
+      });
+      return engine;
+    },
+    /** Between builds: nothing is kept that only the last one needed. */
+    async rest(): Promise<void> {
+      current = undefined;
+      engine?.layers.forgetTrees();
+      await engine?.root.emptyTrash();
+    },
+    close,
+  };
+}
