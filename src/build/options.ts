@@ -204,6 +204,17 @@ export interface PlatformResult {
   /** Descriptor of its manifest. */
   readonly descriptor: Descriptor;
   readonly configDigest: Digest;
+  /** Base first. */
+  readonly layers: readonly ImageLayer[];
+}
+
+/** A layer of an image that was built. */
+export interface ImageLayer {
+  readonly digest: Digest;
+  /** Bytes of its blob. */
+  readonly size: number;
+  /** It was in the store before the build began; others were made or fetched by it. */
+  readonly reused: boolean;
 }
 
 /** How the image of one platform was built. */

@@ -1,6 +1,7 @@
-import type { ExportSet } from '../exporter/types.ts';
+import { statSync } from 'node:fs';
+import type { ExportLayer, ExportSet } from '../exporter/types.ts';
 import type { ImageConfig } from '../image/types.ts';
-import type { BuildResult, PlatformProvenance } from './options.ts';
+import type { BuildResult, ImageLayer, PlatformProvenance } from './options.ts';
 import type { NormalTarget } from './outputs/image-options.ts';
 
 /** What one target gave. */
@@ -14,11 +15,17 @@ export interface BuiltTarget {
   readonly provenance?: readonly PlatformProvenance[];
 }
 
+/** What a build as a whole can tell. */
+export interface BuildFacts {
+  /** Steps found in the cache, and steps in all. */
+  readonly cached: number;
+  readonly total: number;
+  /** Ms since the epoch. */
+  readonly startedMs: number;
+}
+
 /** The result of one target, as `build()` gives it. */
-export function resultOf(
-  { target, config, set, provenance }: BuiltTarget,
-  counts: { readonly cached: number; readonly total: number },
-): BuildResult {
+export function resultOf({ target, config, set, provenance }: BuiltTarget, facts: BuildFacts): BuildResult {
   const [first] = set?.images ?? [];
   return {
     ...(set === undefined
@@ -29,26 +36,29 @@ export function resultOf(
           ...(set.index === undefined && first !== undefined
             ? { configDigest: first.configDescriptor.digest }
             : {}),
-          platforms: set.images.map(({ platform, manifest, configDescriptor }) => ({
+          platforms: set.images.map(({ platform, manifest, configDescriptor, layers }) => ({
             platform,
             descriptor: manifest,
             configDigest: configDescriptor.digest,
+            layers: layers.map((layer) => layerOf(layer, facts.startedMs)),
           })),
         }),
     config: first?.config ?? config,
     names: target.names.map(({ normal }) => normal),
     ...(provenance === undefined ? {} : { provenance }),
-    cachedSteps: counts.cached,
-    totalSteps: counts.total,
+    cachedSteps: facts.cached,
+    totalSteps: facts.total,
   };
 }
 
+function layerOf({ descriptor: { digest, size }, blobPath }: ExportLayer, startedMs: number): ImageLayer {
+  const madeMs = statSync(blobPath, { throwIfNoEntry: false })?.mtimeMs;
+  return { digest, size, reused: madeMs !== undefined && madeMs < startedMs };
+}
+
 /** The result of a whole build: that of its target, or of the last of several, with all of them beside it. */
-export function resultOfAll(
-  targets: readonly BuiltTarget[],
-  counts: { readonly cached: number; readonly total: number },
-): BuildResult {
-  const results = targets.map((target) => resultOf(target, counts));
+export function resultOfAll(targets: readonly BuiltTarget[], facts: BuildFacts): BuildResult {
+  const results = targets.map((target) => resultOf(target, facts));
   const last = results.at(-1) as BuildResult;
   if (results.length === 1) return last;
   const { config, cachedSteps, totalSteps } = last;

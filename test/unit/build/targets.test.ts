@@ -5,7 +5,7 @@ import { assembleIndex } from '../../../src/exporter/image-writer.ts';
 import type { ExportSet } from '../../../src/exporter/types.ts';
 import { imageOf, single, tempDir } from '../exporter/fixture.ts';
 
-const COUNTS = { cached: 1, total: 3 };
+const COUNTS = { cached: 1, total: 3, startedMs: 0 };
 
 function target(stage: string, makeSet: (dir: string) => ExportSet | undefined): BuiltTarget {
   const dir = tempDir();
