@@ -43,8 +43,8 @@ export function keptEntries(walk: Walk, changed: ReadonlySet<string>): KeptEntri
       const from = lowerBound(path, 0);
       const first = entries[from];
       if (first?.path !== path) return undefined;
-      // No name begins with NUL, so this is where the siblings go on.
-      const to = first.type === 'dir' ? lowerBound(`${path}\0`, from) : from + 1;
+      // The separator sorts below every character, 1 is the next: this is where the siblings go on.
+      const to = first.type === 'dir' ? lowerBound(`${path}\u0001`, from) : from + 1;
       return { walk, from, to };
     },
   };

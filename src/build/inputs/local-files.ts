@@ -42,6 +42,8 @@ export interface LocalTree {
   /** Without those inside others; `''` is everything. */
   readonly select: readonly string[];
   readonly ignore?: IgnoreRules;
+  /** The lines that `ignore` comes from. */
+  readonly rules: readonly string[];
 }
 
 /** Build contexts: each is walked once, and only where a reachable instruction selects something. */
@@ -105,7 +107,8 @@ function localTree(
   const dir = dirs[source.name];
   if (dir === undefined)
     throw new TypeError(`Cannot read the local source "${source.name}": it has no directory`);
-  return { dir, select: prefixesOf(definition, source), ...ignoreRules(source, relative(dir, storeDir)) };
+  const select = prefixesOf(definition, source);
+  return { dir, select, rules: source.ignore, ...ignoreRules(source, relative(dir, storeDir)) };
 }
 
 /** The store changes while it is used, so a context that it lies in does not have it. */

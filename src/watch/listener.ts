@@ -1,0 +1,85 @@
+import type { BuildInputs } from '../build/session/types.ts';
+import { type FileWatcher, type FileWatcherEvents, watchFiles } from './file-watcher.ts';
+import { planWatch, sameInputs, type WatchPlan } from './plan.ts';
+
+/** Listens to what the latest build reads. */
+export interface Listener {
+  /** From now on these inputs count; without a change nothing is set up anew, unless `anew`. */
+  follow(inputs: BuildInputs, anew?: boolean): void;
+  plan(): WatchPlan | undefined;
+  /** Resolves when everything is listened to that can be. */
+  ready(): Promise<void>;
+  /** False once changes have to be looked for. */
+  hears(): boolean;
+  close(): Promise<void>;
+}
+
+export interface ListenerOptions extends FileWatcherEvents {
+  readonly more: readonly string[];
+  readonly written: readonly string[];
+  readonly open?: (plan: WatchPlan, events: FileWatcherEvents) => FileWatcher;
+}
+
+/** Watchers that a tree needs more of than the system gives fail together: the first error is told, then none is tried. */
+export function createListener({ more, written, open = watchFiles, ...events }: ListenerOptions): Listener {
+  let inputs: BuildInputs | undefined;
+  let plan: WatchPlan | undefined;
+  let watcher: FileWatcher | undefined;
+  let isDeaf = false;
+  const closing = new Set<Promise<void>>();
+
+  function drop(): void {
+    const closed = watcher?.close();
+    watcher = undefined;
+    if (closed === undefined) return;
+    closing.add(closed);
+    closed.finally(() => closing.delete(closed)).catch(() => undefined);
+  }
+
+  return {
+    follow(now, anew = false) {
+      if (!anew && inputs !== undefined && sameInputs(inputs, now)) return;
+      inputs = now;
+      plan = planWatch({ ...now, more, written });
+      if (isDeaf) return;
+      const before = watcher;
+      watcher = undefined;
+      const opened = open(plan, {
+        onChange: events.onChange,
+        onError(error) {
+          if (isDeaf) return;
+          isDeaf = true;
+          drop();
+          events.onError(error);
+        },
+      });
+      // It may have failed already.
+      watcher = opened;
+      if (isDeaf) drop();
+      // The old one goes when the new one listens, so that nothing falls in between.
+      if (before !== undefined) {
+        const closed = Promise.race([opened.ready, delay(READY_MS)]).then(() => before.close());
+        closing.add(closed);
+        closed.finally(() => closing.delete(closed)).catch(() => undefined);
+      }
+    },
+    plan: () => plan,
+    ready: async () => {
+      const current = watcher;
+      if (current !== undefined) await Promise.race([current.ready, delay(READY_MS)]);
+    },
+    hears: () => !isDeaf,
+    async close() {
+      isDeaf = true;
+      drop();
+      await Promise.allSettled(closing);
+    },
+  };
+}
+
+/** A directory that is being written to all the time may never be ready. */
+const READY_MS = 10_000;
+
+function delay(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms).unref());
+}

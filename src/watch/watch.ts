@@ -1,0 +1,68 @@
+import type { BuildOptions } from '../build/options.ts';
+import { createBuildSession } from '../build/session/session.ts';
+import type { WatchCycle } from './types.ts';
+import { watchBuilds } from './watch-builds.ts';
+
+/** A watch that runs: iterate it for its builds. It ends with `close()`, with the signal, or with the loop. */
+export interface Watch extends AsyncIterable<WatchCycle> {
+  close(): Promise<void>;
+}
+
+/**
+ * Builds, and builds again when a file that the image depends on is saved. A build that is stale is given up; one that
+ * fails leaves the last good image as it is.
+ *
+ * @throws OcibuildError from the loop: what stops the first build before it has read anything
+ * @example
+ * for await (const { result, error } of watch({ context: '.', tags: ['app:dev'] })) {
+ *   console.log(result?.digest ?? error);
+ * }
+ */
+export function watch(options: BuildOptions): Watch {
+  const ending = new AbortController();
+  const signal =
+    options.signal === undefined ? ending.signal : AbortSignal.any([options.signal, ending.signal]);
+  const cycles: WatchCycle[] = [];
+  let wake = (): void => undefined;
+  let isOver = false;
+  const run = (async () => {
+    await using session = createBuildSession(options);
+    await watchBuilds(session, {
+      signal,
+      onBuild: async () => (event) => options.onEvent?.(event),
+      async onEnd(cycle) {
+        if (cycle !== undefined) cycles.push(cycle);
+        wake();
+      },
+      onNotice: () => undefined,
+    });
+  })().finally(() => {
+    isOver = true;
+    wake();
+  });
+  run.catch(() => undefined);
+  const close = async (): Promise<void> => {
+    ending.abort();
+    await run.catch(() => undefined);
+  };
+  return {
+    close,
+    async *[Symbol.asyncIterator]() {
+      try {
+        for (;;) {
+          yield* cycles.splice(0);
+          if (cycles.length > 0) continue;
+          if (isOver) {
+            await run;
+            return;
+          }
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+      } finally {
+        await close();
+      }
+    },
+  };
+}
