@@ -23,6 +23,8 @@ export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers' | 'cach
   readonly remote: RemoteSources;
   readonly archives: ArchiveStore;
   readonly inline: InlineFiles;
+  /** A step has asked for a secret. */
+  readonly onSecret: (value: Uint8Array) => void;
 }
 
 /** What the steps of one build work with. */
@@ -30,6 +32,7 @@ export function createOpDeps(parts: OpParts): OpDeps {
   const { options, engine, graph, signal, local, remote, archives, inline } = parts;
   const needs = graphNeeds(graph.definition, graph.roots);
   const wanted = options.outputs.find(isPackedOutput);
+  const secrets = createSecrets(options.secrets ?? {}, options);
   return {
     layers: engine.layers,
     executor: parts.executor,
@@ -48,7 +51,11 @@ export function createOpDeps(parts: OpParts): OpDeps {
       return hashTree(tree, source.content, { signal });
     },
     cacheMounts: parts.cacheMounts,
-    secret: createSecrets(options.secrets ?? {}, options).get,
+    secret(id) {
+      const value = secrets.get(id);
+      if (value !== undefined) parts.onSecret(value);
+      return value;
+    },
     async sshAgent(id, owner) {
       const { createSshAgents } = await import('./inputs/ssh-agent.ts');
       return createSshAgents(options.ssh ?? {}, { cwd: options.cwd, tempPath: engine.root.tempPath }).open(

@@ -8,6 +8,7 @@ import type { SharedCache, SharedCacheDeps } from './cache/shared-cache.ts';
 import { type Engine, type EngineOptions, openEngine } from './engine.ts';
 import { createFrontendContext } from './frontend-context.ts';
 import { createBuildGraph, distinct } from './graph.ts';
+import { createRecorder, type Recorder } from './history/recorder.ts';
 import { createBaseLayers, type FetchReports } from './inputs/base-layers.ts';
 import { type DefinitionFiles, readDefinition } from './inputs/definition-files.ts';
 import { createImageSources } from './inputs/image-resolver.ts';
@@ -48,21 +49,41 @@ export interface BuildTrace {
   readonly layoutDirs: readonly string[];
 }
 
+export interface RunOptions {
+  readonly emit: EventSink;
+  readonly signal: AbortSignal;
+  /** What earlier builds of a session left. */
+  readonly held?: Held;
+}
+
 /** One build from texts to outputs. Everything that was started has stopped when it returns. */
-export async function runBuild(
+export async function runBuild(given: NormalOptions, options: RunOptions): Promise<BuildRun> {
+  const startedMs = Date.now();
+  const recorder = createRecorder(given, startedMs);
+  const emit: EventSink = (event) => {
+    recorder.event(event);
+    options.emit(event);
+  };
+  try {
+    const run = await runRecorded(given, { ...options, emit, recorder, startedMs });
+    recorder.end({ result: run.result });
+    return run;
+  } catch (error) {
+    recorder.end({ error });
+    throw error;
+  }
+}
+
+async function runRecorded(
   given: NormalOptions,
   {
     emit,
     signal,
     held,
-  }: {
-    readonly emit: EventSink;
-    readonly signal: AbortSignal;
-    /** What earlier builds of a session left. */
-    readonly held?: Held;
-  },
+    recorder,
+    startedMs,
+  }: RunOptions & { readonly recorder: Recorder; readonly startedMs: number },
 ): Promise<BuildRun> {
-  const startedMs = Date.now();
   const steps = createInternalSteps(emit, Date.now);
   // Before the store is made: a wrong directory leaves no trace.
   const early = isLocalDefinition(given)
@@ -83,6 +104,7 @@ export async function runBuild(
   };
   await using own = held === undefined ? await openEngine(how) : undefined;
   const engine = own ?? (await (held as Held).open(how));
+  recorder.open(engine.root.dir);
   shared = await openShared(given, { engine, steps, emit, signal });
   await using _shared = shared;
   using remote = createRemoteSources(engine, given);
@@ -116,7 +138,7 @@ export async function runBuild(
   baseLayers.know(graph.definition);
   emitWarnings(graph.warnings, emit);
   const context: SolveContext = {
-    ...{ options, engine, emit, steps, baseLayers, shared, signal },
+    ...{ options, engine, emit, steps, baseLayers, shared, signal, recorder },
     ...(held === undefined ? {} : { memory: held.contexts }),
     recover: createRecovery(engine.layers, shared),
     remote: locked === undefined ? remote : { ...remote, files: lockedFiles(locked, remote.files) },

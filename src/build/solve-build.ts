@@ -6,6 +6,7 @@ import type { EventSink } from '../solver/types.ts';
 import type { SharedCache, SolvedGraph } from './cache/shared-cache.ts';
 import type { Engine } from './engine.ts';
 import type { BuildGraph } from './graph.ts';
+import type { Recorder } from './history/recorder.ts';
 import { createArchiveReader } from './inputs/archives.ts';
 import type { BaseLayers } from './inputs/base-layers.ts';
 import { type ContextMemory, createLocalSources, type LocalSources } from './inputs/local-files.ts';
@@ -35,6 +36,7 @@ export interface SolveContext {
   /** When the build began, ms since the epoch. */
   readonly nowMs: number;
   readonly attester: Attester | undefined;
+  readonly recorder: Recorder;
   /** What earlier builds saw of contexts. */
   readonly memory?: ContextMemory;
 }
@@ -77,6 +79,7 @@ async function tryOnce(context: SolveContext, graph: BuildGraph): Promise<Solved
   const cacheMounts = createCacheMounts(engine.root, engine.db);
   const deps = createOpDeps({
     ...{ options, engine, graph, signal, local, remote, archives, inline },
+    onSecret: context.recorder.hide,
     cacheMounts: shared?.mounts(cacheMounts) ?? cacheMounts,
     executor: executor.get,
     imageLayers: baseLayers.of,

@@ -1,3 +1,4 @@
+import { BUILDS_FLAGS } from './builds-flags.ts';
 import {
   EXEC_FLAGS,
   KILL_FLAGS,
@@ -17,6 +18,7 @@ export type CommandName =
   | 'images'
   | 'inspect'
   | 'history'
+  | 'builds'
   | 'diff'
   | 'tag'
   | 'rmi'
@@ -79,10 +81,16 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
     examples: ['ocibuild inspect --config app:v0'],
   },
   history: {
-    usage: 'ocibuild history [flags] REF',
-    summary: 'show how an image of the store was made',
+    usage: 'ocibuild history [flags] [REF]',
+    summary: 'show how an image of the store was made; without REF the builds',
     flags: HISTORY_FLAGS,
     examples: ['ocibuild history app:v0'],
+  },
+  builds: {
+    usage: 'ocibuild builds [flags] [rm ID…]',
+    summary: 'list the builds that the store remembers, or forget some',
+    flags: BUILDS_FLAGS,
+    examples: ['ocibuild builds', 'ocibuild builds rm --all'],
   },
   diff: {
     usage: 'ocibuild diff [flags] A B',
@@ -167,10 +175,14 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
     examples: ['ocibuild exec -it web sh'],
   },
   logs: {
-    usage: 'ocibuild logs [flags] CONTAINER',
-    summary: 'show what a container has printed',
+    usage: 'ocibuild logs [flags] CONTAINER | --build ID [STEP]',
+    summary: 'show what a container or the steps of a build printed',
     flags: LOGS_FLAGS,
-    examples: ['ocibuild logs -f --tail 20 web'],
+    examples: [
+      'ocibuild logs -f --tail 20 web',
+      'ocibuild logs --build latest',
+      'ocibuild logs --build latest "RUN npm test"',
+    ],
   },
   stop: {
     usage: 'ocibuild stop [flags] CONTAINER…',

@@ -116,11 +116,14 @@ export async function execCommand(args: readonly string[], context: CliContext):
   );
 }
 
-/** `ocibuild logs CONTAINER` */
+/** `ocibuild logs CONTAINER`, `ocibuild logs --build ID [STEP]` */
 export async function logsCommand(args: readonly string[], context: CliContext): Promise<number> {
   const parsed = parseArgs(args, [...LOGS_FLAGS, ...GLOBAL_FLAGS]);
-  const [wanted = ''] = takePositional(parsed, ['CONTAINER']);
   const { bool, text } = flagReader(parsed);
+  if (text('build') !== undefined) {
+    return (await import('./builds-command.ts')).buildLogsCommand(parsed, context);
+  }
+  const [wanted = ''] = takePositional(parsed, ['CONTAINER']);
   const [tail, since] = [text('tail'), text('since')];
   const root = await openContainers(parsed, context);
   const [{ findContainer }, { parseSince, showLogs }] = await Promise.all([

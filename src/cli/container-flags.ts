@@ -83,6 +83,7 @@ export const LOGS_FLAGS: readonly Flag[] = [
   { name: 'tail', short: 'n', kind: 'string', value: 'N', help: 'only the last N lines' },
   { name: 'since', kind: 'string', value: 'TIME', help: 'a time, or how long ago: 10m' },
   { name: 'timestamps', short: 't', kind: 'bool', help: 'when each line came' },
+  { name: 'build', kind: 'string', value: 'ID', help: 'of a build: an id of `builds`, or latest' },
 ];
 
 export const STOP_FLAGS: readonly Flag[] = [

@@ -104,6 +104,8 @@ const MAX_TEXT = 60;
 /** `ocibuild history REF`: newest first. */
 export async function historyCommand(args: readonly string[], context: CliContext): Promise<string> {
   const parsed = parseArgs(args, [...HISTORY_FLAGS, ...GLOBAL_FLAGS]);
+  if (parsed.positional.length === 0)
+    return (await import('./builds-command.ts')).buildsTable(parsed, context);
   const [name = ''] = takePositional(parsed, ['REF']);
   const { bool, text } = flagReader(parsed);
   const format = text('format') ?? 'table';

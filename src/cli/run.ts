@@ -56,6 +56,8 @@ async function dispatch(argv: readonly string[], context: CliContext): Promise<n
       return print(await (await import('./store-commands.ts')).inspectCommand(args, context), context);
     case 'history':
       return print(await (await import('./image-commands.ts')).historyCommand(args, context), context);
+    case 'builds':
+      return print(await (await import('./builds-command.ts')).buildsCommand(args, context), context);
     case 'diff':
       return (await import('./diff-command.ts')).diffCommand(args, context);
     case 'tag':

@@ -61,6 +61,8 @@ const CODES = {
   EXPORT_FAILED: 'build',
   EXPORT_TARGET_INVALID: 'build',
   LOAD_FAILED: 'build',
+  BUILD_NOT_FOUND: 'build',
+  BUILD_STEP_NOT_FOUND: 'build',
   CONTAINER_NOT_FOUND: 'build',
   CONTAINER_STATE_INVALID: 'build',
   CONTAINER_NAME_TAKEN: 'build',
