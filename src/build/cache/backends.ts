@@ -38,11 +38,11 @@ const IMPORTERS: Importers = {
     return createLocalImporter(option, { cwd });
   },
   async s3(option, { env }) {
-    const { createS3Importer } = await import('../../remotecache/s3-cache.ts');
+    const { createS3Importer } = await import('../../remotecache/s3/s3-cache.ts');
     return createS3Importer(option, { env });
   },
   async gha(option, { env }) {
-    const { createGhaImporter } = await import('../../remotecache/gha-cache.ts');
+    const { createGhaImporter } = await import('../../remotecache/gha/gha-cache.ts');
     return createGhaImporter(option, { env });
   },
 };
@@ -57,11 +57,11 @@ const EXPORTERS: Exporters = {
     return createLocalExporter(option, { cwd });
   },
   async s3(option, { env }) {
-    const { createS3Exporter } = await import('../../remotecache/s3-cache.ts');
+    const { createS3Exporter } = await import('../../remotecache/s3/s3-cache.ts');
     return createS3Exporter(option, { env });
   },
   async gha(option, { env }) {
-    const { createGhaExporter } = await import('../../remotecache/gha-cache.ts');
+    const { createGhaExporter } = await import('../../remotecache/gha/gha-cache.ts');
     return createGhaExporter(option, { env });
   },
 };

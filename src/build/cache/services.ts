@@ -1,5 +1,5 @@
-import type { createGhaReader } from '../../remotecache/gha-cache.ts';
-import type { createS3Reader } from '../../remotecache/s3-cache.ts';
+import type { createGhaReader } from '../../remotecache/gha/gha-cache.ts';
+import type { createS3Reader } from '../../remotecache/s3/s3-cache.ts';
 import type { CacheFrom, CacheTo } from './types.ts';
 
 /** Services that keep blobs of shared caches; one for a build, so that connections and credentials are kept. */
@@ -25,11 +25,11 @@ export function createCacheServices({ env, caches }: CacheServicesDeps): CacheSe
   };
   return {
     s3: once(async () => {
-      const { createS3Reader: create } = await import('../../remotecache/s3-cache.ts');
+      const { createS3Reader: create } = await import('../../remotecache/s3/s3-cache.ts');
       return create({ env, given: caches.filter((cache) => cache.type === 's3') });
     }),
     gha: once(async () => {
-      const { createGhaReader: create } = await import('../../remotecache/gha-cache.ts');
+      const { createGhaReader: create } = await import('../../remotecache/gha/gha-cache.ts');
       return create({ env, given: caches.filter((cache) => cache.type === 'gha') });
     }),
   };

@@ -7,10 +7,10 @@ import {
   createS3Importer,
   createS3Reader,
   type S3Origin,
-} from '../../../src/remotecache/s3-cache.ts';
-import type { S3CacheOptions } from '../../../src/remotecache/types.ts';
-import { BUCKET, refuse, type S3Server, startS3Server } from '../../support/s3-server.ts';
-import { firstBlob, makeCache, readWhole, someBytes } from '../../support/shared-cache.ts';
+} from '../../../../src/remotecache/s3/s3-cache.ts';
+import type { S3CacheOptions } from '../../../../src/remotecache/types.ts';
+import { BUCKET, refuse, type S3Server, startS3Server } from '../../../support/s3-server.ts';
+import { firstBlob, makeCache, readWhole, someBytes } from '../../../support/shared-cache.ts';
 
 const signal = new AbortController().signal;
 const PART = 64 << 10;

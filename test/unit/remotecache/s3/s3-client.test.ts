@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { HttpRequest } from '../../../src/http/transport.ts';
-import { createS3Client, type S3Bucket, type S3Call } from '../../../src/remotecache/s3-client.ts';
+import type { HttpRequest } from '../../../../src/http/transport.ts';
+import { createS3Client, type S3Bucket, type S3Call } from '../../../../src/remotecache/s3/s3-client.ts';
 
 const signal = new AbortController().signal;
 

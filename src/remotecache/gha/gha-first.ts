@@ -1,4 +1,4 @@
-import type { HttpResponse } from '../http/transport.ts';
+import type { HttpResponse } from '../../http/transport.ts';
 import { GHA_VERSION, type GhaPlace } from './gha-place.ts';
 import {
   entryOf,

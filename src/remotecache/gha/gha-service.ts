@@ -1,8 +1,8 @@
-import { OcibuildError } from '../errors/error.ts';
-import { isBusy, RetriableFailure, retryAfterMs, withRetry } from '../http/retry.ts';
-import type { HttpRequest, HttpResponse, Transport } from '../http/transport.ts';
-import type { BlobPart } from './blob-parts.ts';
-import { cacheConnectionError, cacheResponseError, readText } from './service-error.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { isBusy, RetriableFailure, retryAfterMs, withRetry } from '../../http/retry.ts';
+import type { HttpRequest, HttpResponse, Transport } from '../../http/transport.ts';
+import type { BlobPart } from '../blob-parts.ts';
+import { cacheConnectionError, cacheResponseError, readText } from '../service-error.ts';
 
 /** One entry of the service: it never changes. */
 export interface GhaEntry {

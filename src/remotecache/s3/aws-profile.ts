@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { errnoOf } from '../util/atomic-fs.ts';
+import { errnoOf } from '../../util/atomic-fs.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 /** Settings of one section of a file. */

@@ -1,15 +1,17 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cancelledError, OcibuildError } from '../errors/error.ts';
-import { openResumedBody, rangeFrom } from '../http/resumed-body.ts';
-import { createTransport, type HttpResponse } from '../http/transport.ts';
-import { digestBytes } from '../image/digest.ts';
-import type { Descriptor } from '../image/types.ts';
-import type { OpenPart } from '../registry/types.ts';
-import { openBytes } from '../transfer/file-part.ts';
-import { createSlots, type Slots } from '../util/slots.ts';
-import { type PutBlobOptions, putBlobs, sendParts } from './blob-parts.ts';
-import { encodeCacheConfig, MAX_CONFIG_BYTES, parseCacheConfig } from './cache-config.ts';
+import { cancelledError, OcibuildError } from '../../errors/error.ts';
+import { openResumedBody, rangeFrom } from '../../http/resumed-body.ts';
+import { createTransport, type HttpResponse } from '../../http/transport.ts';
+import { digestBytes } from '../../image/digest.ts';
+import type { Descriptor } from '../../image/types.ts';
+import type { OpenPart } from '../../registry/types.ts';
+import { openBytes } from '../../transfer/file-part.ts';
+import { createSlots, type Slots } from '../../util/slots.ts';
+import { type PutBlobOptions, putBlobs, sendParts } from '../blob-parts.ts';
+import { encodeCacheConfig, MAX_CONFIG_BYTES, parseCacheConfig } from '../cache-config.ts';
+import { cacheConnectionError, readText } from '../service-error.ts';
+import type { CacheExporter, CacheImporter, GhaCacheOptions, LoadedCache } from '../types.ts';
 import { createGhaFirst } from './gha-first.ts';
 import { blobKey, type GhaPlace, ghaSettings, indexKey } from './gha-place.ts';
 import { createGhaSecond } from './gha-second.ts';
@@ -20,8 +22,6 @@ import {
   type GhaService,
   type GhaUpload,
 } from './gha-service.ts';
-import { cacheConnectionError, readText } from './service-error.ts';
-import type { CacheExporter, CacheImporter, GhaCacheOptions, LoadedCache } from './types.ts';
 
 export interface GhaCacheDeps {
   readonly env: Readonly<Record<string, string | undefined>>;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { OcibuildError } from '../errors/error.ts';
-import { parseDuration } from '../frontend/go-text.ts';
-import type { GhaCacheOptions } from './types.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { parseDuration } from '../../frontend/go-text.ts';
+import type { GhaCacheOptions } from '../types.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 

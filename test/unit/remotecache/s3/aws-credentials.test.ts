@@ -3,9 +3,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createTransport } from '../../../src/http/transport.ts';
-import { createAwsCredentials } from '../../../src/remotecache/aws-credentials.ts';
-import { type Listening, listenOnLoopback } from '../../support/loopback.ts';
+import { createTransport } from '../../../../src/http/transport.ts';
+import { createAwsCredentials } from '../../../../src/remotecache/s3/aws-credentials.ts';
+import { type Listening, listenOnLoopback } from '../../../support/loopback.ts';
 
 const signal = new AbortController().signal;
 const KEYS = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'secret' };

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import { OcibuildError } from '../errors/error.ts';
-import { openResumedBody, rangeFrom } from '../http/resumed-body.ts';
-import { isBusy, RetriableFailure, retryAfterMs, withRetry } from '../http/retry.ts';
-import type { HttpRequest, HttpResponse, Transport } from '../http/transport.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { openResumedBody, rangeFrom } from '../../http/resumed-body.ts';
+import { isBusy, RetriableFailure, retryAfterMs, withRetry } from '../../http/retry.ts';
+import type { HttpRequest, HttpResponse, Transport } from '../../http/transport.ts';
+import { cacheConnectionError, cacheResponseError, readText, tagText } from '../service-error.ts';
 import type { AwsCredentials } from './aws-credentials.ts';
-import { cacheConnectionError, cacheResponseError, readText, tagText } from './service-error.ts';
 
 /** Where a bucket is. */
 export interface S3Bucket {

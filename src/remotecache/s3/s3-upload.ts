@@ -1,9 +1,9 @@
-import type { Descriptor } from '../image/types.ts';
-import type { OpenPart } from '../registry/types.ts';
-import type { Slots } from '../util/slots.ts';
-import { type PutBlobOptions, sendParts } from './blob-parts.ts';
+import type { Descriptor } from '../../image/types.ts';
+import type { OpenPart } from '../../registry/types.ts';
+import type { Slots } from '../../util/slots.ts';
+import { type PutBlobOptions, sendParts } from '../blob-parts.ts';
+import { tagText } from '../service-error.ts';
 import { encodeKey, readS3Xml, type S3Client } from './s3-client.ts';
-import { tagText } from './service-error.ts';
 
 export interface S3UploadDeps {
   readonly client: S3Client;

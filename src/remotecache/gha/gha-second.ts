@@ -1,5 +1,6 @@
-import type { HttpResponse } from '../http/transport.ts';
-import type { BlobPart } from './blob-parts.ts';
+import type { HttpResponse } from '../../http/transport.ts';
+import type { BlobPart } from '../blob-parts.ts';
+import { readText, toldBy } from '../service-error.ts';
 import { GHA_VERSION, type GhaPlace } from './gha-place.ts';
 import {
   entryOf,
@@ -10,7 +11,6 @@ import {
   jsonBody,
   readJson,
 } from './gha-service.ts';
-import { readText, toldBy } from './service-error.ts';
 
 /** The protocol since 2025: Twirp calls, and Azure's storage behind signed addresses. @see actions/toolkit, packages/cache */
 export function createGhaSecond({ url: base, token }: GhaPlace, send: GhaSend): GhaService {

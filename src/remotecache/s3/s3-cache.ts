@@ -1,20 +1,20 @@
 import type { Readable } from 'node:stream';
-import type { LayerOrigin } from '../cache/types.ts';
-import { OcibuildError } from '../errors/error.ts';
-import { parseDuration } from '../frontend/go-text.ts';
-import { createTransport } from '../http/transport.ts';
-import { digestBytes } from '../image/digest.ts';
-import type { Descriptor } from '../image/types.ts';
-import { openBytes } from '../transfer/file-part.ts';
-import { createSlots } from '../util/slots.ts';
+import type { LayerOrigin } from '../../cache/types.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { parseDuration } from '../../frontend/go-text.ts';
+import { createTransport } from '../../http/transport.ts';
+import { digestBytes } from '../../image/digest.ts';
+import type { Descriptor } from '../../image/types.ts';
+import { openBytes } from '../../transfer/file-part.ts';
+import { createSlots } from '../../util/slots.ts';
+import { putBlobs } from '../blob-parts.ts';
+import { encodeCacheConfig, MAX_CONFIG_BYTES, parseCacheConfig } from '../cache-config.ts';
+import { readText } from '../service-error.ts';
+import type { CacheExporter, CacheImporter, LoadedCache, S3CacheOptions } from '../types.ts';
 import { createAwsCredentials } from './aws-credentials.ts';
 import { readProfile } from './aws-profile.ts';
-import { putBlobs } from './blob-parts.ts';
-import { encodeCacheConfig, MAX_CONFIG_BYTES, parseCacheConfig } from './cache-config.ts';
 import { createS3Client, type S3Bucket, type S3Client } from './s3-client.ts';
 import { putS3Object, type S3UploadDeps, touchS3Object } from './s3-upload.ts';
-import { readText } from './service-error.ts';
-import type { CacheExporter, CacheImporter, LoadedCache, S3CacheOptions } from './types.ts';
 
 /** Where blobs of a bucket are; no credentials. */
 export type S3Origin = Extract<LayerOrigin, { readonly type: 's3' }>;

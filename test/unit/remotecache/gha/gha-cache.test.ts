@@ -1,7 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createGhaExporter, createGhaImporter, createGhaReader } from '../../../src/remotecache/gha-cache.ts';
-import { type GhaServer, makeToken, startGhaServer } from '../../support/gha-server.ts';
-import { firstBlob, makeCache, readWhole, someBytes } from '../../support/shared-cache.ts';
+import {
+  createGhaExporter,
+  createGhaImporter,
+  createGhaReader,
+} from '../../../../src/remotecache/gha/gha-cache.ts';
+import { type GhaServer, makeToken, startGhaServer } from '../../../support/gha-server.ts';
+import { firstBlob, makeCache, readWhole, someBytes } from '../../../support/shared-cache.ts';
 
 const signal = new AbortController().signal;
 const PART = 64 << 10;

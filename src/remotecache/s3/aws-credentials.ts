@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { OcibuildError } from '../errors/error.ts';
-import { isBusy, RetriableFailure, withRetry } from '../http/retry.ts';
-import type { HttpRequest, Transport } from '../http/transport.ts';
-import { errnoOf } from '../util/atomic-fs.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { isBusy, RetriableFailure, withRetry } from '../../http/retry.ts';
+import type { HttpRequest, Transport } from '../../http/transport.ts';
+import { errnoOf } from '../../util/atomic-fs.ts';
+import { cacheConnectionError, cacheResponseError, readText, tagText } from '../service-error.ts';
 import { profileName, readProfile } from './aws-profile.ts';
-import { cacheConnectionError, cacheResponseError, readText, tagText } from './service-error.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
