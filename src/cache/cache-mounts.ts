@@ -2,7 +2,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cancelledError, throwIfAborted } from '../errors/error.ts';
-import { currentOwner, isAlive, ownedName } from './owner.ts';
+import { currentOwner, isAlive, ownedName } from '../util/owner.ts';
 import type {
   CacheMountLease,
   CacheMountOptions,

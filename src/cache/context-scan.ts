@@ -1,11 +1,11 @@
 import { fsPath } from '../layer/path-bytes.ts';
 import { sys } from '../layer/sys.ts';
+import { currentOwner, ownedName } from '../util/owner.ts';
 import { hashEntries } from './context-hash.ts';
 import { keptRows, mergedTable } from './context-table.ts';
 import type { ContextEntry, ContextScan, ScanOptions, StatRow } from './context-types.ts';
 import { type OpenEntry, type Walk, walkContext } from './context-walk.ts';
 import { keptEntries } from './kept-entries.ts';
-import { currentOwner, ownedName } from './owner.ts';
 import { emptyTable, readStatTable, writeStatTable } from './stat-cache.ts';
 import { createTableCursor, type TableCursor } from './table-cursor.ts';
 

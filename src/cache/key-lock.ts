@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cancelledError, throwIfAborted } from '../errors/error.ts';
-import { currentOwner, isAlive, ownedName } from './owner.ts';
+import { currentOwner, isAlive, ownedName } from '../util/owner.ts';
 import type { Database } from './types.ts';
 
 const FIRST_POLL_MS = 20;

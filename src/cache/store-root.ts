@@ -14,7 +14,7 @@ import {
 import { dirname, join, resolve } from 'node:path';
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
-import { currentOwner, isAlive, type Owner, ownedName, ownerOf } from './owner.ts';
+import { currentOwner, isAlive, type Owner, ownedName, ownerOf } from '../util/owner.ts';
 import { storeError } from './store-error.ts';
 import type { LeftBundle, StoreRoot } from './types.ts';
 

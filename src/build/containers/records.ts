@@ -1,10 +1,10 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive } from '../../cache/owner.ts';
 import { storeError } from '../../cache/store-error.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
 import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
+import { isAlive } from '../../util/owner.ts';
 import type { Container, ContainerPlan, ContainerState } from './types.ts';
 
 const PLAN = 'container.json';

@@ -1,6 +1,5 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { currentOwner, startTimeOf } from '../../cache/owner.ts';
 import { openStore } from '../../cache/store-root.ts';
 import { isOcibuildError } from '../../errors/error.ts';
 import { createRuncExecutor, defaultStateDir } from '../../executor/runc.ts';
@@ -12,6 +11,7 @@ import type {
   ProcessSpec,
   RunningContainer,
 } from '../../executor/types.ts';
+import { currentOwner, startTimeOf } from '../../util/owner.ts';
 import { inUserNamespace } from '../engine.ts';
 import { CONTAINER_FILES } from './create.ts';
 import { createLogWriter, type LogStream } from './log-file.ts';

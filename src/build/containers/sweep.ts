@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive } from '../../cache/owner.ts';
+import { isAlive } from '../../util/owner.ts';
 import { CONTAINER_FILES } from './create.ts';
 import { listContainers, removeRecord, writeState } from './records.ts';
 import type { Container } from './types.ts';

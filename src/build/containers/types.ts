@@ -1,4 +1,3 @@
-import type { Owner } from '../../cache/owner.ts';
 import type { Runtime } from '../../executor/runtime.ts';
 import type {
   ContainerLimits,
@@ -10,6 +9,7 @@ import type {
 } from '../../executor/types.ts';
 import type { Digest } from '../../image/types.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
+import type { Owner } from '../../util/owner.ts';
 
 /** A mount that was asked for. */
 export type MountRequest =

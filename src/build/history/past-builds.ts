@@ -1,9 +1,9 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive } from '../../cache/owner.ts';
 import { storeError } from '../../cache/store-error.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
+import { isAlive } from '../../util/owner.ts';
 import type { PastBuild } from './types.ts';
 
 const RECORD = 'build.json';

@@ -1,8 +1,8 @@
-import { currentOwner } from '../../cache/owner.ts';
 import { isOcibuildError } from '../../errors/error.ts';
 import { redactCredentials } from '../../errors/redact.ts';
 import { formatPlatform } from '../../image/platform.ts';
 import type { ProgressEvent } from '../../solver/types.ts';
+import { currentOwner } from '../../util/owner.ts';
 import type { NormalOptions } from '../normalise.ts';
 import type { BuildResult } from '../options.ts';
 import { type LogWriter, openLogWriter } from './log-writer.ts';

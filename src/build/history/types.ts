@@ -1,4 +1,4 @@
-import type { Owner } from '../../cache/owner.ts';
+import type { Owner } from '../../util/owner.ts';
 
 /** How a build or a step ended. `killed`: its process ended without a word. */
 export type Outcome = 'done' | 'failed' | 'cancelled' | 'killed';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createKeyStore } from '../../../src/cache/key-store.ts';
-import { currentOwner } from '../../../src/cache/owner.ts';
 import type { CacheRecord } from '../../../src/solver/types.ts';
+import { currentOwner } from '../../../src/util/owner.ts';
 import { digestOf, tempStore } from './temp-store.ts';
 
 const record = (letter: string, change: Partial<CacheRecord> = {}): CacheRecord => ({

@@ -11,8 +11,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { currentOwner, isAlive, ownedName, ownerOf } from '../../../src/cache/owner.ts';
 import { openStore } from '../../../src/cache/store-root.ts';
+import { currentOwner, isAlive, ownedName, ownerOf } from '../../../src/util/owner.ts';
 import { tempDir } from './temp-store.ts';
 
 const mode = (path: string): number => statSync(path).mode & 0o777;

@@ -12,7 +12,7 @@ import {
 } from '../../../../src/build/containers/records.ts';
 import { sweepDeadContainers } from '../../../../src/build/containers/sweep.ts';
 import type { ContainerPlan, ContainerState } from '../../../../src/build/containers/types.ts';
-import { currentOwner } from '../../../../src/cache/owner.ts';
+import { currentOwner } from '../../../../src/util/owner.ts';
 
 /** A process number above every one that Linux gives. */
 const DEAD = { pid: 2 ** 22 + 1, startTime: '1' };
