@@ -1,11 +1,12 @@
 import { isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
+import { currentOwner, isAlive, startTimeOf } from '../util/owner.ts';
 import { readText } from '../util/read-text.ts';
 import { attachToBridge, detachFromBridge, findBridge } from './net/bridge.ts';
 import { addressOf } from './net/cni.ts';
 import { type NetNamespace, openNetNamespace } from './net/namespace.ts';
 import { findPasta, PASTA_DNS, startPasta } from './net/pasta.ts';
 import { findSlirp4netns, SLIRP_ADDRESS, SLIRP_DNS, startSlirp4netns } from './net/slirp4netns.ts';
-import { isRunning, markOf, networkRecords } from './net/state.ts';
+import { networkRecords } from './net/state.ts';
 import { resolvConf } from './network.ts';
 import type { ContainerNetwork, ContainerNetworkMode, ContainerNetworkRequest } from './types.ts';
 
@@ -53,7 +54,7 @@ export async function sweepContainerNetwork(stateDir: string): Promise<void> {
   for (const { id, bridge, helper } of records.stale()) {
     // An error leaves the record for the next sweep.
     try {
-      if (helper !== undefined && isRunning(helper)) process.kill(helper.pid, 'SIGKILL');
+      if (helper !== undefined && isAlive(helper)) process.kill(helper.pid, 'SIGKILL');
       if (bridge !== undefined) await detachFromBridge(bridge, undefined);
       records.remove(id);
     } catch {}
@@ -109,7 +110,7 @@ async function openBridge(request: ContainerNetworkRequest): Promise<ContainerNe
   }
   const means = await findBridge(env);
   const records = networkRecords(request.stateDir);
-  const owner = markOf(process.pid);
+  const owner = currentOwner();
   const namespace = await openNetNamespace({ ports: request.ports, forward: ['tcp', 'udp'] });
   try {
     const attachment = await attachToBridge(
@@ -188,11 +189,11 @@ async function withHelper(
   { start, facts }: HelperNetwork,
 ): Promise<ContainerNetwork> {
   const records = networkRecords(stateDir);
-  const owner = markOf(process.pid);
+  const owner = currentOwner();
   records.write({ id, owner });
   try {
     const helper = await start();
-    records.write({ id, owner, helper: markOf(helper.pid) });
+    records.write({ id, owner, helper: { pid: helper.pid, startTime: startTimeOf(helper.pid) ?? '0' } });
     return {
       ...facts,
       namespacePath: namespace.path,

@@ -1,22 +1,15 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../util/atomic-fs.ts';
-import { readText } from '../../util/read-text.ts';
+import { isAlive, type Owner } from '../../util/owner.ts';
 import type { CniAttachment, CniResult } from './cni.ts';
 
 /** What a network has outside of its process; a file for each, as long as the network is there. */
 export interface NetworkRecord {
   readonly id: string;
-  readonly owner: ProcessMark;
+  readonly owner: Owner;
   readonly bridge?: CniAttachment & { readonly result?: CniResult };
-  readonly helper?: ProcessMark;
-}
-
-/** A process, told apart from a later one of the same number. */
-export interface ProcessMark {
-  readonly pid: number;
-  /** Clock ticks since boot. */
-  readonly startTime: string;
+  readonly helper?: Owner;
 }
 
 export interface NetworkRecords {
@@ -42,28 +35,13 @@ export function networkRecords(dir: string): NetworkRecords {
         const path = join(dir, name);
         try {
           const record = JSON.parse(readFileSync(path, 'utf8')) as NetworkRecord;
-          return isRunning(record.owner) ? [] : [record];
+          return isAlive(record.owner) ? [] : [record];
         } catch {
           return [];
         }
       });
     },
   };
-}
-
-export function markOf(pid: number): ProcessMark {
-  return { pid, startTime: startTimeOf(pid) ?? '' };
-}
-
-export function isRunning({ pid, startTime }: ProcessMark): boolean {
-  return startTime !== '' && startTimeOf(pid) === startTime;
-}
-
-/** Field 22 of proc(5) stat, counted from the end of the name, which may have spaces; a zombie has ended. */
-function startTimeOf(pid: number): string | undefined {
-  const text = readText(`/proc/${pid}/stat`);
-  const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ');
-  return fields === undefined || /^[ZX]$/.test(fields[0] ?? '') ? undefined : fields[19];
 }
 
 function names(dir: string): string[] {
