@@ -30,6 +30,8 @@ export interface BuildRequest {
   /** About flags that have no effect. */
   readonly warnings: readonly string[];
   readonly debug: boolean;
+  /** Stay, and build again what a saved file affects. */
+  readonly watches: boolean;
   /** Asked for instead of a build. */
   readonly call?: CallRequest;
 }
@@ -115,6 +117,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     progress,
     printsDigest: quiet,
     warnings,
+    watches: bool('watch'),
     debug: bool('debug') || isSet(env.OCIBUILD_DEBUG),
     ...(call === undefined ? {} : { call }),
     ...(iidFile ? { iidFile } : {}),

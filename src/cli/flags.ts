@@ -157,6 +157,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
   },
   { name: 'jobs', kind: 'string', value: 'N', help: 'RUN steps at a time (default: cores)' },
   { name: 'locked', kind: 'bool', help: 'hold images, URLs and git refs to Dockerfile.lock' },
+  { name: 'watch', kind: 'bool', help: 'stay, build again what a saved file affects' },
   { name: 'explain', kind: 'bool', help: 'say for each step that ran why it was not cached' },
   { name: 'check', kind: 'bool', help: 'only check the Dockerfile: --call check' },
   {
@@ -178,7 +179,6 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
   { name: 'force-rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
   { name: 'isolation', kind: 'string', refused: 'there is one kind of isolation', accepts: ['default'] },
-  { name: 'watch', kind: 'bool', refused: 'this version does not watch files', accepts: ['false'] },
   { name: 'debug-shell', kind: 'bool', refused: 'this version opens no shell in a step', accepts: ['false'] },
   { name: 'policy', kind: 'list', refused: 'this version evaluates no source policies' },
   {

@@ -39,15 +39,16 @@ export function createChangeCollector({ quietMs, maxWaitMs }: CollectorOptions):
           resolve();
         };
         const look = (): void => {
-          if (signal.aborted) return end();
-          if (paths.size === 0 || timer !== undefined) return;
+          if (!signal.aborted && (paths.size === 0 || timer !== undefined)) return;
           const now = performance.now();
           const due = Math.min(lastAt + quietMs, firstAt + maxWaitMs);
-          if (now >= due) return end();
-          timer = setTimeout(() => {
-            timer = undefined;
-            look();
-          }, due - now);
+          if (signal.aborted || now >= due) end();
+          else {
+            timer = setTimeout(() => {
+              timer = undefined;
+              look();
+            }, due - now);
+          }
         };
         waiting.add(look);
         signal.addEventListener('abort', end, { once: true });

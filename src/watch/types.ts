@@ -18,7 +18,8 @@ export interface WatchCycle {
 
 /** What is told of a watch beside its builds. */
 export type WatchNotice =
-  | { readonly kind: 'waiting'; readonly roots: readonly string[]; readonly failed: boolean }
+  /** Context directories, or the Dockerfile where nothing is copied; absolute paths. */
+  | { readonly kind: 'waiting'; readonly places: readonly string[] }
   /** A build was given up: what it reads has changed. */
   | { readonly kind: 'stale'; readonly changed: readonly string[] }
   /** Files are looked at every now and then, because they cannot be listened to. */

@@ -171,7 +171,9 @@ function createStepLog(): { take: EventSink; rebuilt(): readonly string[] } {
 /** Waits for a change that needs a build; gives none when the watch ends. */
 async function nextChanges(parts: Parts, failed: boolean): Promise<readonly string[]> {
   const { session, hooks, changes, listener } = parts;
-  hooks.onNotice({ kind: 'waiting', roots: listener.plan()?.roots ?? [], failed });
+  const { trees = [], files } = session.inputs();
+  const places = trees.length > 0 ? trees.map(({ dir }) => dir) : files.slice(0, 1);
+  hooks.onNotice({ kind: 'waiting', places: [...new Set([...places, ...(hooks.more ?? [])])] });
   let compareInMs: number | undefined = COMPARE_AFTER_MS;
   for (;;) {
     await settledOrTime(changes, hooks.signal, compareInMs);
