@@ -19,8 +19,16 @@ export interface Invocation {
 /** Variables that change what a build does or prints, beside those named on the command line. */
 const VARIABLES = [
   'BUILDKIT_PROGRESS',
+  'CI',
+  'CLICOLOR',
+  'CLICOLOR_FORCE',
   'DOCKER_DEFAULT_PLATFORM',
+  'FORCE_COLOR',
   'HOME',
+  'INK_SCREEN_READER',
+  'LANG',
+  'LC_ALL',
+  'LC_CTYPE',
   'NO_COLOR',
   'OCIBUILD_DEBUG',
   'OCIBUILD_ROOT',

@@ -1,14 +1,15 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
-import type { BuildResult } from '../build/options.ts';
+import type { BuildResult, ImageLayer } from '../build/options.ts';
 import type { BuildTrace } from '../build/run-build.ts';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import type { Platform } from '../image/types.ts';
 import type { ProgressEvent } from '../solver/types.ts';
+import type { PrinterOptions } from '../ui/create-printer.ts';
 import type { Printer, PrinterStream, ProgressMode } from '../ui/types.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
-import { type BuildRequest, isSet, readBuildRequest } from './build-options.ts';
+import { type BuildRequest, readBuildRequest } from './build-options.ts';
 import { BUILD_FLAGS, GLOBAL_FLAGS } from './flags.ts';
 import { parseArgs } from './parse-args.ts';
 import { reportError } from './report.ts';
@@ -20,7 +21,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   const { cwd, env, signal, stdout } = context;
   const parsed = parseArgs(args, [...BUILD_FLAGS, ...GLOBAL_FLAGS]);
   const request = readBuildRequest(parsed, env);
-  if (request.call !== undefined) {
+  if (request.call !== undefined && !request.watches) {
     return (await import('./check-command.ts')).callCommand(request, request.call, context);
   }
   const toStdout =
@@ -31,9 +32,22 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     });
   }
   const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
-  await enterNamespaceIfNeeded({ ...request.options, env, cwd }, request.readsStdin ? 'try' : 'look');
+  // What is watched may have a RUN later.
+  const when = request.readsStdin || request.watches ? 'try' : 'look';
+  await enterNamespaceIfNeeded({ ...request.options, env, cwd }, when);
   const dockerfileText = request.dockerfileOnStdin ? await readText(context.stdin) : undefined;
   if (request.iidFile !== undefined) rmSync(resolve(cwd, request.iidFile), { force: true });
+  if (request.watches) {
+    const { watchCommand } = await import('./watch-command.ts');
+    return watchCommand(request, context, {
+      ...(dockerfileText === undefined ? {} : { dockerfileText }),
+      openPrinter: () => openPrinter(request, context, context.stderr),
+      onResult(result) {
+        writeResultFiles(request, result, cwd);
+        if (request.printsDigest) stdout.write(digestLines(result));
+      },
+    });
+  }
 
   const printer = await openPrinter(request, context, context.stderr);
   const steps: Seen['steps'][number][] = [];
@@ -60,11 +74,11 @@ export async function buildCommand(args: readonly string[], context: CliContext)
       },
     });
     const { result, trace } = await run;
-    await printer.finish();
+    await printer.finish(result);
     writeResultFiles(request, result, cwd);
     const digest = request.printsDigest ? digestLines(result) : '';
     stdout.write(digest);
-    await remember(request, context, { trace, steps, warnings, stdout: digest });
+    await remember(request, context, { result, trace, steps, warnings, stdout: digest });
     return 0;
   } catch (error) {
     await printer.finish();
@@ -85,28 +99,30 @@ export async function openPrinter(
   request: Pick<BuildRequest, 'progress'>,
   { env, stderr }: CliContext,
   stream: PrinterStream,
+  more: Pick<PrinterOptions, 'note' | 'brief'> = {},
 ): Promise<Printer> {
-  const [{ createPrinter }, { VERSION }] = await Promise.all([
+  const [{ createPrinter }, { capabilitiesOf }, { VERSION }] = await Promise.all([
     import('../ui/create-printer.ts'),
+    import('../ui/capabilities.ts'),
     import('../build/version.ts'),
   ]);
-  const canDraw = stderr.isTTY && env.TERM !== 'dumb';
+  const { canDraw, likesDrawing, color, unicode } = capabilitiesOf(env, stderr.isTTY === true);
   // A screen cannot be drawn into a file, whatever was asked for.
-  const mode: ProgressMode =
-    request.progress === 'auto' || (request.progress === 'tty' && !stderr.isTTY)
-      ? canDraw
-        ? 'tty'
-        : 'plain'
-      : request.progress;
+  const draws = request.progress === 'auto' ? likesDrawing : canDraw;
+  const asked = request.progress === 'auto' ? 'tty' : request.progress;
+  const mode: ProgressMode = asked === 'tty' && !draws ? 'plain' : asked;
   return createPrinter(mode, {
     stream,
     ...(stream === stderr ? { terminal: stderr } : {}),
-    color: !isSet(env.NO_COLOR),
+    color,
+    unicode,
     title: `building with ocibuild ${VERSION}`,
+    ...more,
   });
 }
 
 interface Seen {
+  readonly result: BuildResult;
   readonly trace: BuildTrace;
   readonly steps: readonly (ProgressEvent & { kind: 'vertex' })[];
   readonly warnings: readonly ProgressEvent[];
@@ -139,8 +155,27 @@ async function remember(request: BuildRequest, context: CliContext, seen: Seen):
     printer.event({ kind: 'completed', ...about });
   }
   for (const warning of seen.warnings) printer.event(warning);
-  await printer.finish();
+  await printer.finish(repeated(seen.result));
   rememberBuild(seen.trace, invocation, { stdout: [seen.stdout], stderr: text });
+}
+
+/** The result of the same build when nothing is left to do. */
+function repeated(result: BuildResult): BuildResult {
+  const { platforms, targets, totalSteps } = result;
+  const found = (layers: readonly ImageLayer[]): ImageLayer[] =>
+    layers.map((layer) => ({ ...layer, reused: true }));
+  return {
+    ...result,
+    cachedSteps: totalSteps,
+    ...(platforms === undefined
+      ? {}
+      : { platforms: platforms.map((each) => ({ ...each, layers: found(each.layers) })) }),
+    ...(targets === undefined
+      ? {}
+      : {
+          targets: Object.fromEntries(Object.entries(targets).map(([name, each]) => [name, repeated(each)])),
+        }),
+  };
 }
 
 /** One line for each image. */

@@ -1,6 +1,7 @@
 import { safeText } from './format.ts';
 import { createPlainPrinter } from './plain.ts';
 import { createRawJsonPrinter } from './rawjson.ts';
+import { watchSuspension } from './suspend.ts';
 import type { Printer, PrinterStream, ProgressMode } from './types.ts';
 
 export interface PrinterOptions {
@@ -8,6 +9,8 @@ export interface PrinterOptions {
   /** The terminal that `tty` draws on while steps run; without it only the last state is shown. */
   readonly terminal?: NodeJS.WriteStream;
   readonly color: boolean;
+  /** Whether the terminal shows more than ASCII. @default true */
+  readonly unicode?: boolean;
   /** Text of the `#0` line in `plain`. */
   readonly title: string;
   readonly secrets?: readonly string[];
@@ -51,16 +54,23 @@ export async function createPrinter(mode: ProgressMode, options: PrinterOptions)
       return createGroupedPrinter(deps, style[mode](), title);
     }
     case 'tty': {
-      const { createTtyPrinter } = await import('./tty.ts');
+      const [{ createTtyPrinter }, { createTheme }] = await Promise.all([
+        import('./tty.ts'),
+        import('./theme.ts'),
+      ]);
       return createTtyPrinter({
         ...deps,
-        color,
-        size: () => ({ columns: stream.columns ?? 80, rows: stream.rows ?? 24 }),
-        openScreen: async (lines) => {
+        ...(note === undefined ? {} : { note }),
+        brief: options.brief === true,
+        theme: createTheme({ color, unicode: options.unicode !== false }),
+        elapsed: () => performance.now(),
+        size: () => ({ columns: stream.columns || 80, rows: stream.rows || 24 }),
+        openScreen: async (screen, redraw) => {
           if (terminal === undefined) throw new TypeError('Cannot draw without a terminal');
           const { openScreen } = await import('./app.tsx');
-          return openScreen(terminal, { lines, color });
+          return openScreen(terminal, { screen, redraw });
         },
+        onSuspend: (suspend, resume) => watchSuspension(process, suspend, resume),
       });
     }
   }

@@ -1,174 +1,197 @@
-import { stripVTControlCharacters } from 'node:util';
-import { formatAmount, formatSeconds } from './format.ts';
-import type { StepView, ViewState } from './view-model.ts';
+import { type Block, fillRoom } from './fill-room.ts';
+import { formatSeconds } from './format.ts';
+import { isInternalName } from './step-name.ts';
+import {
+  detailLines,
+  foldedRow,
+  placeColumnsOf,
+  type RowContext,
+  reasonLines,
+  stepRow,
+} from './step-rows.ts';
+import { clip } from './text-width.ts';
+import type { Theme } from './theme.ts';
+import type { BuildView, StepView } from './view-model.ts';
 
-export type LineStyle = 'header' | 'running' | 'done' | 'cached' | 'failed' | 'output';
+/** A column holds a step's row and its output without cutting most of it. */
+const MIN_COLUMN = 50;
+const GAP = 2;
+/** Fewer lines for a stage would show no output of it. */
+const MIN_GROUP_ROWS = 4;
 
-/** One line of the screen, no wider than asked for. */
-export interface ScreenLine {
-  readonly text: string;
-  readonly style: LineStyle;
+/** What is drawn: lines over the whole width, and below them columns side by side. */
+export interface Screen {
+  readonly lines: readonly string[];
+  readonly columns: readonly { readonly width: number; readonly lines: readonly string[] }[];
 }
 
-export interface ScreenSize {
+export interface ScreenOptions {
   readonly columns: number;
-  /** Lines that may be used; undefined: as many as needed. */
-  readonly rows?: number;
+  /** Lines that may be used. */
+  readonly rows: number;
+  readonly nowMs: number;
+  readonly theme: Theme;
+  /** Stands beside the header. */
+  readonly note?: string;
 }
 
-/** Finished transfers are of no interest while others run. */
-const MAX_STATUSES = 5;
+/** The state of a running build. Steps that only prepare it and cached ones take a row each; stages that run at the same
+ * time stand side by side where there is room. */
+export function drawScreen(view: BuildView, options: ScreenOptions): Screen {
+  const { columns, rows, theme } = options;
+  const groups = groupsOf(view);
+  const active = groups.filter(({ steps }) => steps.some(isOpen));
+  const header = headerLine(view, 'Building', options);
+  const room = Math.max(rows - 1, 1);
+  const count = Math.min(active.length, Math.floor((columns + GAP) / (MIN_COLUMN + GAP)));
+  const isFlat = room < MIN_GROUP_ROWS * Math.ceil(active.length / Math.max(count, 1));
+  if (count < 2 || isFlat) {
+    const context = contextFor(groups, { ...options, view });
+    const blocks = [
+      ...foldedBlocks(view, context),
+      ...groups.flatMap(({ steps }) => blocksOf(steps, context)),
+    ];
+    return { lines: [header, ...fillRoom(blocks, room, moreLine(columns, theme))], columns: [] };
+  }
+  const others = groups.filter((group) => !active.includes(group));
+  const context = contextFor(others, { ...options, view });
+  const above = [...foldedBlocks(view, context), ...others.flatMap(({ steps }) => blocksOf(steps, context))];
+  const top = fillRoom(above, Math.max(Math.floor(room / 3), 1), moreLine(columns, theme));
+  const width = Math.floor((columns - GAP * (count - 1)) / count);
+  return {
+    lines: [header, ...top],
+    columns: Array.from({ length: count }, (_, place) => {
+      const stacked = active.filter((_group, i) => i % count === place);
+      const share = Math.floor((room - top.length) / stacked.length);
+      return {
+        width,
+        lines: stacked.flatMap((group) =>
+          groupLines(group, { ...options, view, columns: width, rows: share }),
+        ),
+      };
+    }),
+  };
+}
 
-/** The state as lines: a header, a row for each step with its time, and below running or failed steps their
- * transfers and last output. Neighbouring cached steps are folded into one row; where rows are short, finished
- * steps are, and then output gives way. */
-export function screenLines(
-  state: ViewState,
-  { columns, rows }: ScreenSize,
-  { nowMs, finished = false }: { nowMs: number; finished?: boolean },
-): ScreenLine[] {
-  const all = Object.values(state.steps);
-  const begun = all.filter((step) => step.order >= 0).sort((a, b) => a.order - b.order);
+/** The state that stays when a build has ended: a row for each step that ran. */
+export function lastState(
+  view: BuildView,
+  options: Omit<ScreenOptions, 'rows'> & { readonly title: string },
+): string[] {
+  const groups = groupsOf(view);
+  const context = contextFor(groups, { ...options, view });
+  return [
+    headerLine(view, options.title, options),
+    ...foldedBlocks(view, context).map(({ line }) => line),
+    ...groups.flatMap(({ steps }) =>
+      steps.flatMap((step) => [stepRow(step, context), ...reasonLines(step, context)]),
+    ),
+  ];
+}
+
+interface Group {
+  readonly name: string;
+  readonly steps: readonly StepView[];
+}
+
+const isOpen = ({ state }: StepView): boolean => state === 'running' || state === 'failed';
+
+/** Steps that have a row of their own, by stage. */
+function groupsOf(view: BuildView): Group[] {
+  const begun = [...view.steps.values()].filter((step) => step.order >= 0).sort((a, b) => a.order - b.order);
+  const groups = new Map<string, StepView[]>();
+  for (const step of begun) {
+    if (step.state === 'cached' || (isInternalName(step.name) && !isOpen(step))) continue;
+    const key = step.name.number === undefined ? step.id : (step.name.group ?? '');
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [step]);
+    else group.push(step);
+  }
+  return [...groups.values()].map((steps) => ({ name: steps[0]?.name.group ?? '', steps }));
+}
+
+type ContextOptions = Omit<ScreenOptions, 'rows'> & { readonly view: BuildView };
+
+function contextFor(groups: readonly Group[], { view, columns, nowMs, theme }: ContextOptions): RowContext {
+  const steps = groups.flatMap((group) => group.steps);
+  return {
+    ...{ columns, nowMs, theme, showsGroup: true },
+    secrets: view.secrets,
+    placeColumns: placeColumnsOf(steps, columns, true),
+  };
+}
+
+/** The stage in a column: its name, then its steps. */
+function groupLines({ name, steps }: Group, options: ContextOptions & { readonly rows: number }): string[] {
+  const { columns, nowMs, rows, theme, view } = options;
+  const context: RowContext = {
+    ...{ columns, nowMs, theme, showsGroup: false },
+    secrets: view.secrets,
+    placeColumns: placeColumnsOf(steps, columns, false),
+  };
+  const [step] = steps;
+  const title = name === '' ? (step?.name.text ?? '') : name;
+  const heading = theme.paint('stage', clip(title, columns, theme));
+  return [heading, ...fillRoom(blocksOf(steps, context), Math.max(rows - 1, 1), moreLine(columns, theme))];
+}
+
+function blocksOf(steps: readonly StepView[], context: RowContext): Block[] {
+  return steps.map((step) => ({
+    line: stepRow(step, context),
+    isOpen: isOpen(step),
+    details: (max) =>
+      [...reasonLines(step, context).slice(0, max), ...detailLines(step, max, context)].slice(0, max),
+  }));
+}
+
+function foldedBlocks(view: BuildView, context: RowContext): Block[] {
+  const all = [...view.steps.values()];
+  const prepared = all.filter(
+    (step) => isInternalName(step.name) && step.endedMs !== undefined && step.state === 'done',
+  );
+  const cached = all.filter(({ state }) => state === 'cached');
+  const tookMs = prepared.reduce((sum, { startedMs = 0, endedMs = 0 }) => sum + endedMs - startedMs, 0);
+  const fold = (steps: readonly StepView[], text: string, end: string): Block[] => {
+    const state = steps === cached ? 'cached' : 'done';
+    return steps.length === 0
+      ? []
+      : [{ line: foldedRow(steps, { text, end, state }, context), isOpen: false }];
+  };
+  return [
+    ...fold(prepared, `${prepared.length} steps of preparation`, formatSeconds(tookMs)),
+    ...fold(cached, `${cached.length} steps cached`, ''),
+  ];
+}
+
+function moreLine(columns: number, theme: Theme): (count: number, what: 'finished' | 'running') => string {
+  return (count, what) =>
+    theme.paint('quiet', clip(`${theme.ellipsis} ${count} more ${what}`, columns, theme));
+}
+
+function headerLine(
+  view: BuildView,
+  title: string,
+  { columns, nowMs, theme, note }: Omit<ScreenOptions, 'rows'>,
+): string {
+  const all = [...view.steps.values()];
   const ended = all.filter((step) => step.endedMs !== undefined).length;
-  const took = formatSeconds(nowMs - (state.startedMs ?? nowMs));
-  const header: ScreenLine = {
-    text: clip(`[+] Building ${took} (${ended}/${all.length})${finished ? ' FINISHED' : ''}`, columns),
-    style: 'header',
-  };
-  const blocks = begun.map((step) => ({ step, lines: stepLines(step, columns, { nowMs, finished }) }));
-  const room = rows === undefined ? Number.POSITIVE_INFINITY : Math.max(rows - 1, 1);
-  return [header, ...fold(blocks, columns, room)];
+  const took = formatSeconds(nowMs - (view.startedMs ?? nowMs));
+  const count = `(${ended}/${title === 'Building' ? totalOf(all) : all.length})`;
+  const texts = [`[+] ${title} ${took} ${count}`, `${title} ${took} ${count}`, `${took} ${count}`];
+  const left = texts.find((text) => text.length <= columns) ?? clip(took, columns, theme);
+  const room = columns - left.length - 2;
+  const aside = note === undefined || room < 12 ? '' : `  ${clip(note, room, theme)}`;
+  return `${theme.paint('header', left)}${theme.paint('quiet', aside)}`;
 }
 
-interface Block {
-  readonly step: StepView;
-  readonly lines: readonly ScreenLine[];
-}
-
-function fold(blocks: readonly Block[], columns: number, room: number): ScreenLine[] {
-  const folded = foldCached(blocks, columns);
-  const count = (list: readonly Block[]): number => list.reduce((sum, block) => sum + block.lines.length, 0);
-  if (count(folded) <= room) return folded.flatMap((block) => block.lines);
-  const open = folded.filter(({ step }) => step.state === 'running' || step.state === 'failed');
-  const hidden = folded.length - open.length;
-  const first: ScreenLine[] =
-    hidden === 0 ? [] : [{ text: clip(` => ${hidden} rows of finished steps`, columns), style: 'done' }];
-  if (first.length + count(open) <= room) return [...first, ...open.flatMap((block) => block.lines)];
-  const perStep = Math.max(1, Math.floor((room - first.length) / Math.max(open.length, 1)));
-  const short = open.flatMap(({ lines }) => [
-    ...lines.slice(0, 1),
-    ...(perStep > 1 ? lines.slice(1).slice(1 - perStep) : []),
-  ]);
-  return [...first, ...short].slice(0, room);
-}
-
-function foldCached(blocks: readonly Block[], columns: number): Block[] {
-  const result: Block[] = [];
-  let run: Block[] = [];
-  const close = (): void => {
-    const [first] = run;
-    if (first !== undefined && run.length > 1) {
-      const text = row(`CACHED ${run.length} steps`, '0.0s', columns);
-      result.push({ step: first.step, lines: [{ text, style: 'cached' }] });
-    } else result.push(...run);
-    run = [];
-  };
-  for (const block of blocks) {
-    if (block.step.state === 'cached') run.push(block);
-    else {
-      close();
-      result.push(block);
-    }
+/** Steps that are known of, and those that the numbers of their stages promise. */
+function totalOf(steps: readonly StepView[]): number {
+  const stages = new Map<string, number>();
+  let others = 0;
+  for (const { name } of steps) {
+    if (name.steps === 0) others++;
+    else stages.set(name.group ?? '', name.steps);
   }
-  close();
-  return result;
-}
-
-function stepLines(
-  step: StepView,
-  columns: number,
-  { nowMs, finished }: { nowMs: number; finished: boolean },
-): ScreenLine[] {
-  const took = formatSeconds((step.endedMs ?? nowMs) - (step.startedMs ?? nowMs));
-  const style = styleOf(step);
-  const mark = {
-    waiting: '',
-    running: '',
-    cached: 'CACHED ',
-    done: '',
-    failed: 'ERROR ',
-    cancelled: 'CANCELED ',
-  };
-  const lines: ScreenLine[] = [{ text: row(`${mark[step.state]}${step.name}`, took, columns), style }];
-  // The report of a failed step has its output, so the last screen need not.
-  const showsDetails = step.state === 'running' || (step.state === 'failed' && !finished);
-  if (!showsDetails) return lines;
-  const statuses = Object.entries(step.statuses).filter(([, status]) => !status.done);
-  for (const [id, { current, total }] of statuses.slice(-MAX_STATUSES)) {
-    lines.push({ text: clip(` => => ${id} ${formatAmount(id, current, total)}`, columns), style: 'running' });
-  }
-  for (const line of step.logs) {
-    lines.push({ text: clip(` => => # ${stripVTControlCharacters(line)}`, columns), style: 'output' });
-  }
-  return lines;
-}
-
-function styleOf({ state }: StepView): LineStyle {
-  switch (state) {
-    case 'cached':
-      return 'cached';
-    case 'failed':
-    case 'cancelled':
-      return 'failed';
-    case 'done':
-      return 'done';
-    case 'waiting':
-    case 'running':
-      return 'running';
-  }
-}
-
-/** Name on the left, time on the right; the name gives way. */
-function row(name: string, time: string, columns: number): string {
-  const left = clip(` => ${name}`, Math.max(columns - time.length - 1, 8));
-  return clip(`${left}${' '.repeat(Math.max(columns - widthOf(left) - time.length, 1))}${time}`, columns);
-}
-
-/** Cuts to a width in columns, with an ellipsis in the last one. */
-function clip(text: string, columns: number): string {
-  const clean = text.replaceAll('\t', ' ');
-  if (widthOf(clean) <= columns) return clean;
-  let result = '';
-  let width = 0;
-  for (const character of clean) {
-    const next = characterWidth(character);
-    if (width + next > columns - 1) break;
-    result += character;
-    width += next;
-  }
-  return `${result}…`;
-}
-
-function widthOf(text: string): number {
-  let width = 0;
-  for (const character of text) width += characterWidth(character);
-  return width;
-}
-
-/** Columns of a character: East Asian wide ones and emoji take two, combining marks none. */
-function characterWidth(character: string): number {
-  const code = character.codePointAt(0) ?? 0;
-  if (code < 0x300) return 1;
-  if (/^(?:\p{Mn}|\p{Me}|\p{Cf})$/u.test(character)) return 0;
-  const isWide =
-    (code >= 0x1100 && code <= 0x115f) ||
-    (code >= 0x2e80 && code <= 0xa4cf) ||
-    (code >= 0xac00 && code <= 0xd7a3) ||
-    (code >= 0xf900 && code <= 0xfaff) ||
-    (code >= 0xfe30 && code <= 0xfe6f) ||
-    (code >= 0xff00 && code <= 0xff60) ||
-    (code >= 0xffe0 && code <= 0xffe6) ||
-    (code >= 0x1f300 && code <= 0x1faff) ||
-    (code >= 0x20000 && code <= 0x3fffd);
-  return isWide ? 2 : 1;
+  const promised = [...stages.values()].reduce((sum, count) => sum + count, others);
+  return Math.max(promised, steps.length);
 }

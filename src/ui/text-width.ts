@@ -45,7 +45,7 @@ export function clip(text: string, columns: number, { ellipsis = '…' }: ClipOp
 }
 
 /** Cuts or fills to exactly that many columns. */
-export function fit(text: string, columns: number, options: ClipOptions = {}): string {
+export function fitTo(text: string, columns: number, options: ClipOptions = {}): string {
   const clipped = clip(text, columns, options);
   return `${clipped}${' '.repeat(Math.max(columns - widthOf(clipped), 0))}`;
 }

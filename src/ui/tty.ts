@@ -1,47 +1,60 @@
 import type { LiveScreen } from './app.tsx';
 import { warningSummary } from './format.ts';
-import { type ScreenLine, screenLines } from './screen.ts';
+import { drawScreen, lastState, type Screen } from './screen.ts';
+import { briefLine, summaryLines } from './summary.ts';
+import { clip } from './text-width.ts';
+import type { Theme } from './theme.ts';
 import type { Printer, PrinterDeps } from './types.ts';
-import { emptyView, isWorking, reduceView } from './view-model.ts';
+import { createView } from './view-model.ts';
 
 /** A build that ends sooner needs no live screen; loading Ink takes 180 ms of the main thread. */
 const PATIENCE_MS = 250;
 const REDRAW_MS = 100;
-const MIN_COLUMNS = 20;
+/** Drawing takes no more than one part in so many of the time. */
+const DRAW_SHARE = 25;
+const MIN_COLUMNS = 10;
 
 export interface TtyDeps extends PrinterDeps {
-  readonly color: boolean;
+  readonly theme: Theme;
+  readonly note?: string;
+  /** Leaves one line when all went well. */
+  readonly brief: boolean;
   /** Size of the terminal now. */
   readonly size: () => { columns: number; rows: number };
+  /** Ms on a clock that does not jump. */
+  readonly elapsed: () => number;
   /** Loads Ink and starts drawing. */
-  readonly openScreen: (lines: readonly ScreenLine[]) => Promise<LiveScreen>;
+  readonly openScreen: (screen: Screen, redraw: () => Screen) => Promise<LiveScreen>;
+  /** Calls back when the process is about to be stopped and when it goes on; gives a function that ends that. */
+  readonly onSuspend: (suspend: () => void, resume: () => void) => () => void;
 }
-
-const COLOURS = { header: '1', running: '', done: '34', cached: '2;34', failed: '31', output: '2' } as const;
 
 /** Draws the build's state over and over while steps run, and leaves its last state as ordinary lines. */
 export function createTtyPrinter(deps: TtyDeps): Printer {
-  let state = emptyView();
+  const { brief, note, theme } = deps;
+  const view = createView(deps.secrets);
   let screen: LiveScreen | undefined;
   let opening: Promise<void> | undefined;
   let cancelTimer: (() => void) | undefined;
+  let stopWatching: (() => void) | undefined;
   let finished = false;
 
-  const lines = (last: boolean): ScreenLine[] => {
-    const { columns, rows } = deps.size();
-    const width = Math.max(columns, MIN_COLUMNS);
-    // Ink clears the whole terminal when what it draws fills it, so one row stays free.
-    return screenLines(state, last ? { columns: width } : { columns: width, rows: Math.max(rows - 2, 2) }, {
-      nowMs: deps.now(),
-      finished: last,
-    });
-  };
+  const options = (): { columns: number; theme: Theme; note?: string } => ({
+    columns: Math.max(deps.size().columns, MIN_COLUMNS),
+    theme,
+    ...(note === undefined ? {} : { note }),
+  });
+
+  // Ink clears the whole terminal when what it draws does not fit with the cursor below it.
+  const draw = (): Screen =>
+    drawScreen(view, { ...options(), rows: Math.max(deps.size().rows - 1, 2), nowMs: deps.now() });
 
   const open = async (): Promise<void> => {
     try {
-      const opened = await deps.openScreen(lines(false));
-      if (finished) opened.close();
-      else screen = opened;
+      const opened = await deps.openScreen(draw(), draw);
+      if (finished) return opened.close();
+      screen = opened;
+      stopWatching = deps.onSuspend(opened.suspend, () => opened.update(draw()));
     } catch {
       // Without Ink (sources run unbundled) the last state still comes.
     }
@@ -50,35 +63,52 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
   const tick = (): void => {
     cancelTimer = undefined;
     if (finished) return;
-    if (screen !== undefined) screen.update(lines(false));
-    else if (opening === undefined && isWorking(state)) opening = open();
-    plan(REDRAW_MS);
+    const before = deps.elapsed();
+    if (screen !== undefined) screen.update(draw());
+    else if (opening === undefined && view.isWorking(deps.now())) opening = open();
+    plan(Math.max(REDRAW_MS, (deps.elapsed() - before) * DRAW_SHARE));
   };
 
   const plan = (ms: number): void => {
     cancelTimer ??= deps.schedule(tick, ms);
   };
 
+  const ending = (result: Parameters<Printer['finish']>[0]): string[] => {
+    if (view.steps.size === 0) return [];
+    const nowMs = view.lastMs ?? deps.now();
+    const { columns } = options();
+    if (brief && result !== undefined) {
+      return [clip(briefLine(view, result, nowMs - (view.startedMs ?? nowMs)), columns, theme)];
+    }
+    const states = [...view.steps.values()].map(({ state }) => state);
+    const isCancelled = states.includes('cancelled') && !states.includes('failed');
+    const title =
+      result !== undefined
+        ? 'Built'
+        : isCancelled
+          ? 'Cancelled'
+          : states.includes('failed')
+            ? 'Failed'
+            : 'Finished';
+    const lines = lastState(view, { ...options(), nowMs, title });
+    return result === undefined ? lines : [...lines, ...summaryLines(view, result, { columns, theme })];
+  };
+
   return {
     event(event) {
       if (finished) return;
-      state = reduceView(state, event, deps.secrets);
-      if (isWorking(state)) plan(PATIENCE_MS);
+      view.apply(event);
+      if (cancelTimer === undefined && view.isRunning()) plan(PATIENCE_MS);
     },
-    async finish() {
+    async finish(result) {
       if (finished) return;
       finished = true;
       cancelTimer?.();
       await opening;
+      stopWatching?.();
       screen?.close();
-      const shown = Object.keys(state.steps).length === 0 ? [] : lines(true);
-      const warnings = warningSummary(state.warnings).map((text) => ({ text, style: 'output' as const }));
-      deps.write([...shown, ...warnings].map((line) => `${paint(line, deps.color)}\n`).join(''));
+      const lines = [...ending(result), ...warningSummary(view.warnings)];
+      deps.write(lines.map((line) => `${line}\n`).join(''));
     },
   };
-}
-
-function paint({ text, style }: ScreenLine, color: boolean): string {
-  const code = COLOURS[style];
-  return color && code !== '' ? `\u001b[${code}m${text}\u001b[0m` : text;
 }

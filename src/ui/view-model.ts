@@ -1,123 +1,173 @@
 import type { ProgressEvent } from '../solver/types.ts';
-import { safeLine, safeText, warningText } from './format.ts';
-import { lastLine, splitLines } from './log-lines.ts';
+import { safeText, warningText } from './format.ts';
+import { createLogTail, type LogTail } from './log-tail.ts';
+import { isInternalName, parseStepName, type StepName } from './step-name.ts';
 
-/** Last output lines that are kept for each step. */
-const LOG_LINES = 6;
-const EMPTY: Uint8Array = new Uint8Array(0);
+/** Over this time a rate is measured. */
+const RATE_MS = 1000;
+/** Preparing a build that finds all in the cache is seldom longer, */
+const PREPARING_MS = 1500;
+/** nor is writing its result. */
+const OTHER_MS = 250;
 
 export interface StepView {
   readonly id: string;
-  readonly name: string;
-  readonly state: 'waiting' | 'running' | 'cached' | 'done' | 'failed' | 'cancelled';
-  readonly startedMs?: number;
-  readonly endedMs?: number;
-  /** Last lines of output, oldest first. */
-  readonly logs: readonly string[];
-  /** Current and total of its transfers, by id. */
-  readonly statuses: Readonly<Record<string, { current: number; total?: number; done: boolean }>>;
-  readonly rest: { readonly stdout: Uint8Array; readonly stderr: Uint8Array };
+  name: StepName;
+  state: 'waiting' | 'running' | 'cached' | 'done' | 'failed' | 'cancelled';
+  startedMs?: number;
+  endedMs?: number;
+  /** The end of its output; let go when all went well. */
+  tail?: LogTail;
+  /** Why it was not cached. */
+  readonly reasons: string[];
+  readonly transfers: Map<string, Transfer>;
   /** Place among the steps that have begun; -1 before. */
-  readonly order: number;
+  order: number;
 }
 
-/** What the screen shows; a value that is never changed. */
-export interface ViewState {
-  /** Steps in the order in which they became known. */
-  readonly steps: Readonly<Record<string, StepView>>;
+/** Bytes, or things, that move. */
+export interface Transfer {
+  readonly id: string;
+  current: number;
+  total?: number;
+  done: boolean;
+  /** Per second; undefined until it was measured. */
+  rate?: number;
+  mark: { readonly timeMs: number; readonly current: number };
+}
+
+/** What the screen shows. Events change it in place: at thousands of lines a second copies would cost more than drawing. */
+export interface BuildView {
+  readonly steps: ReadonlyMap<string, StepView>;
   readonly warnings: readonly string[];
-  readonly startedMs?: number;
-  /** Steps that have begun, or were found in the cache. */
-  readonly begun: number;
+  readonly secrets: readonly string[];
+  readonly startedMs: number | undefined;
+  /** Time of the last event. */
+  readonly lastMs: number | undefined;
+  apply(event: ProgressEvent): void;
+  /** Whether a step runs now. */
+  isRunning(): boolean;
+  /** Whether there is more to see than a build that finds all in the cache: a step of a stage has run, or something else
+   * takes its time. */
+  isWorking(nowMs: number): boolean;
 }
 
-export function emptyView(): ViewState {
-  return { steps: {}, warnings: [], begun: 0 };
-}
+export function createView(secrets: readonly string[] = []): BuildView {
+  const steps = new Map<string, StepView>();
+  const running = new Set<StepView>();
+  const warnings: string[] = [];
+  let startedMs: number | undefined;
+  let lastMs: number | undefined;
+  let begun = 0;
+  let hasRun = false;
 
-/** The state after an event. */
-export function reduceView(
-  state: ViewState,
-  event: ProgressEvent,
-  secrets: readonly string[] = [],
-): ViewState {
-  const startedMs = state.startedMs ?? event.time;
-  if (event.kind === 'warning') {
-    return { ...state, startedMs, warnings: [...state.warnings, warningText(event, secrets)] };
-  }
-  const before = state.steps[event.vertex] ?? newStep(event.vertex);
-  const changed = reduceStep(before, event, secrets);
-  const begins = before.order < 0 && changed.state !== 'waiting';
-  const step = begins ? { ...changed, order: state.begun } : changed;
+  const stepOf = (id: string): StepView => {
+    const known = steps.get(id);
+    if (known !== undefined) return known;
+    const step: StepView = {
+      id,
+      name: parseStepName(safeText(id, secrets)),
+      state: 'waiting',
+      reasons: [],
+      transfers: new Map(),
+      order: -1,
+    };
+    steps.set(id, step);
+    return step;
+  };
+
+  const enter = (step: StepView, state: StepView['state']): void => {
+    if (step.order < 0) step.order = begun++;
+    step.state = state;
+    if (state === 'running') running.add(step);
+    else running.delete(step);
+  };
+
+  const end = (step: StepView, state: StepView['state'], time: number): void => {
+    enter(step, state);
+    step.startedMs ??= time;
+    step.endedMs = time;
+    if (state !== 'failed') delete step.tail;
+    if (state !== 'cached' && step.name.number !== undefined) hasRun = true;
+  };
+
   return {
-    ...state,
-    startedMs,
-    begun: state.begun + (begins ? 1 : 0),
-    steps: { ...state.steps, [event.vertex]: step },
+    steps,
+    warnings,
+    secrets,
+    get startedMs() {
+      return startedMs;
+    },
+    get lastMs() {
+      return lastMs;
+    },
+    apply(event) {
+      startedMs ??= event.time;
+      lastMs = event.time;
+      if (event.kind === 'warning') {
+        warnings.push(warningText(event, secrets));
+        return;
+      }
+      const step = stepOf(event.vertex);
+      switch (event.kind) {
+        case 'vertex':
+          step.name = parseStepName(safeText(event.name, secrets));
+          return;
+        case 'started':
+          // Also after an end: a step may be tried again.
+          delete step.endedMs;
+          step.startedMs = event.time;
+          enter(step, 'running');
+          return;
+        case 'cached':
+          end(step, 'cached', event.time);
+          return;
+        case 'log':
+          if (step.endedMs !== undefined) return;
+          step.tail ??= createLogTail();
+          step.tail.append(event.stream, event.data);
+          return;
+        case 'status':
+          move(step, event, secrets);
+          return;
+        case 'explain':
+          step.reasons.push(...event.changes.map((change) => safeText(change, secrets)));
+          return;
+        case 'completed':
+          if (step.endedMs !== undefined) return;
+          end(
+            step,
+            event.cancelled === true ? 'cancelled' : event.error === undefined ? 'done' : 'failed',
+            event.time,
+          );
+      }
+    },
+    isRunning: () => running.size > 0,
+    isWorking(nowMs) {
+      const isLong = ({ name, startedMs: from = nowMs }: StepView): boolean =>
+        nowMs - from >= (isInternalName(name) ? PREPARING_MS : OTHER_MS);
+      return hasRun || [...running].some((step) => step.name.number !== undefined || isLong(step));
+    },
   };
 }
 
-/** True once a step other than reading definitions has begun and not ended: the screen is worth showing. */
-export function isWorking(state: ViewState): boolean {
-  return Object.values(state.steps).some(
-    (step) => step.state === 'running' && !step.name.startsWith('[internal]'),
-  );
-}
-
-type StepEvent = Exclude<ProgressEvent, { kind: 'warning' }>;
-
-function reduceStep(step: StepView, event: StepEvent, secrets: readonly string[]): StepView {
-  const ended = step.endedMs !== undefined;
-  switch (event.kind) {
-    case 'vertex':
-      return { ...step, name: safeText(event.name, secrets) };
-    case 'started': {
-      // Also after an end: a step may be tried again.
-      const { endedMs: _, ...open } = step;
-      return { ...open, state: 'running', startedMs: event.time };
-    }
-    case 'cached':
-      return { ...step, state: 'cached', startedMs: step.startedMs ?? event.time, endedMs: event.time };
-    case 'log': {
-      const { lines, rest } = splitLines(step.rest[event.stream], event.data);
-      return addLogs({ ...step, rest: { ...step.rest, [event.stream]: rest } }, lines, secrets);
-    }
-    case 'status': {
-      const { id, current, total, done = false } = event;
-      const status = { current, done, ...(total === undefined ? {} : { total }) };
-      return { ...step, statuses: { ...step.statuses, [safeText(id, secrets)]: status } };
-    }
-    case 'explain':
-      return addLogs(
-        step,
-        event.changes.map((change) => `not cached: ${change}`),
-        secrets,
-      );
-    case 'completed': {
-      if (ended) return step;
-      const lines = [...lastLine(step.rest.stdout), ...lastLine(step.rest.stderr)];
-      const state =
-        event.cancelled === true ? 'cancelled' : event.error === undefined ? 'done' : ('failed' as const);
-      const whole = { ...step, state, endedMs: event.time, rest: { stdout: EMPTY, stderr: EMPTY } } as const;
-      return addLogs({ ...whole, startedMs: step.startedMs ?? event.time }, lines, secrets);
-    }
+function move(
+  step: StepView,
+  { id, time, current, total, done = false }: ProgressEvent & { kind: 'status' },
+  secrets: readonly string[],
+): void {
+  const known = step.transfers.get(id);
+  if (known === undefined) {
+    const mark = { timeMs: time, current };
+    const size = total === undefined ? {} : { total };
+    step.transfers.set(id, { id: safeText(id, secrets), current, ...size, done, mark });
+    return;
   }
-}
-
-function addLogs(step: StepView, lines: readonly string[], secrets: readonly string[]): StepView {
-  if (lines.length === 0) return step;
-  const added = lines.slice(-LOG_LINES).map((line) => safeLine(line, secrets));
-  return { ...step, logs: [...step.logs, ...added].slice(-LOG_LINES) };
-}
-
-function newStep(id: string): StepView {
-  return {
-    id,
-    name: id,
-    state: 'waiting',
-    logs: [],
-    statuses: {},
-    rest: { stdout: EMPTY, stderr: EMPTY },
-    order: -1,
-  };
+  known.current = current;
+  known.done = done;
+  if (total !== undefined) known.total = total;
+  const passedMs = time - known.mark.timeMs;
+  if (passedMs < RATE_MS) return;
+  known.rate = Math.max(((current - known.mark.current) * 1000) / passedMs, 0);
+  known.mark = { timeMs: time, current };
 }

@@ -1,171 +1,156 @@
 import { describe, expect, it } from 'vitest';
 import type { ProgressEvent } from '../../../src/solver/types.ts';
-import { screenLines } from '../../../src/ui/screen.ts';
-import { createTtyPrinter } from '../../../src/ui/tty.ts';
-import { emptyView, isWorking, reduceView, type ViewState } from '../../../src/ui/view-model.ts';
-import { eventsFor, fakeTerminal } from './fixture.ts';
+import { fillRoom } from '../../../src/ui/fill-room.ts';
+import { createLogTail } from '../../../src/ui/log-tail.ts';
+import { drawScreen } from '../../../src/ui/screen.ts';
+import { widthOf } from '../../../src/ui/text-width.ts';
+import { createTheme } from '../../../src/ui/theme.ts';
+import { type BuildView, createView } from '../../../src/ui/view-model.ts';
+import { eventsFor } from './fixture.ts';
 
-function viewOf(events: readonly ProgressEvent[]): ViewState {
-  return events.reduce((state, event) => reduceView(state, event, ['hunter2222']), emptyView());
+type Step = ReturnType<typeof eventsFor>;
+const [a, b, c] = ['a', 'b', 'c'].map(eventsFor) as [Step, Step, Step];
+
+function viewOf(events: readonly ProgressEvent[]): BuildView {
+  const view = createView(['hunter2222']);
+  for (const event of events) view.apply(event);
+  return view;
 }
 
-const [a, b, c, d] = ['a', 'b', 'c', 'd'].map(eventsFor) as [A, A, A, A];
-type A = ReturnType<typeof eventsFor>;
-
-const BUILD: readonly ProgressEvent[] = [
-  a.vertex('[internal] load build definition'),
-  b.vertex('[1/3] COPY a /'),
-  c.vertex('[2/3] RUN make'),
-  d.vertex('[3/3] RUN later'),
-  a.started(0),
-  a.done(10),
-  b.started(10),
-  b.done(200),
-  c.started(200),
-  c.log(300, Array.from({ length: 9 }, (_, i) => `line ${i}\n`).join('')),
-];
-
-function textOf(state: ViewState, size: { columns: number; rows?: number }, nowMs = 1_003_200): string[] {
-  return screenLines(state, size, { nowMs }).map((line) => line.text);
-}
-
-describe('screenLines()', () => {
-  it('screenLines() shows header, steps with times and last output when a step runs', () => {
-    expect(textOf(viewOf(BUILD), { columns: 50 })).toEqual([
-      '[+] Building 3.2s (2/4)',
-      ' => [internal] load build definition          0.0s',
-      ' => [1/3] COPY a /                            0.2s',
-      ' => [2/3] RUN make                            3.0s',
-      ...[3, 4, 5, 6, 7, 8].map((i) => ` => => # line ${i}`),
-    ]);
+describe('drawScreen()', () => {
+  const theme = createTheme({ color: true, unicode: true });
+  const events = ['one', 'two', 'three'].flatMap((stage, i) => {
+    const step = eventsFor(stage);
+    const name = `[${stage} ${i + 1}/9] RUN ${'漢字 '.repeat(30)}`;
+    return [
+      step.vertex(name),
+      step.started(i),
+      step.log(9, `${'\u001b[31mlong line '.repeat(30)}\n`.repeat(40)),
+    ];
   });
 
-  it('screenLines() folds neighbours when they were cached', () => {
-    const state = viewOf([
-      b.vertex('B'),
-      b.cached(0),
-      c.vertex('C'),
-      c.cached(1),
-      d.vertex('D'),
-      d.cached(2),
-      a.started(3),
-    ]);
-    expect(textOf(state, { columns: 40 }, 1_000_003).slice(1, 3)).toEqual([
-      ' => CACHED 3 steps                  0.0s',
-      ' => a                               0.0s',
-    ]);
-  });
-
-  it('screenLines() drops finished steps first and keeps within its rows when they are few', () => {
-    const state = viewOf(BUILD);
-    expect(textOf(state, { columns: 50, rows: 9 }).slice(0, 3)).toEqual([
-      '[+] Building 3.2s (2/4)',
-      ' => 2 rows of finished steps',
-      ' => [2/3] RUN make                            3.0s',
-    ]);
-    for (const rows of [2, 3, 4, 5, 8, 9, 10]) {
-      expect(textOf(state, { columns: 50, rows }).length).toBeLessThanOrEqual(rows);
-    }
-  });
-
-  it('screenLines() never exceeds the width when names are long or wide', () => {
-    const state = viewOf([
-      a.vertex(`RUN ${'x'.repeat(200)}`),
-      a.started(0),
-      b.vertex('漢字'.repeat(40)),
-      b.started(0),
-    ]);
-    for (const columns of [20, 33, 80]) {
-      for (const line of textOf(state, { columns })) {
-        const width = [...line].reduce((sum, character) => sum + (/[漢字]/.test(character) ? 2 : 1), 0);
-        expect(width).toBeLessThanOrEqual(columns);
+  it('drawScreen() keeps within its size whatever the size is', () => {
+    const view = viewOf(events);
+    for (const columns of [10, 20, 33, 80, 104, 160, 400]) {
+      for (const rows of [2, 3, 5, 9, 24, 80]) {
+        const screen = drawScreen(view, { columns, rows, nowMs: 1_003_000, theme });
+        const height = Math.max(0, ...screen.columns.map(({ lines }) => lines.length));
+        expect(screen.lines.length + height).toBeLessThanOrEqual(rows);
+        for (const line of screen.lines) expect(widthOf(line)).toBeLessThanOrEqual(columns);
+        for (const { width, lines } of screen.columns) {
+          for (const line of lines) expect(widthOf(line)).toBeLessThanOrEqual(width);
+        }
       }
     }
   });
+
+  it('drawScreen() colours marks only where colours are wanted', () => {
+    const view = viewOf([a.vertex('[1/2] RUN a'), a.failed(5, 'x')]);
+    const drawn = (color: boolean): string =>
+      drawScreen(view, {
+        columns: 40,
+        rows: 9,
+        nowMs: 1_000_010,
+        theme: createTheme({ color, unicode: true }),
+      }).lines.join('\n');
+    expect(drawn(true)).toContain('\u001b[31m✗\u001b[0m 1/2 RUN a');
+    expect(drawn(false)).not.toContain('\u001b');
+  });
+
+  it('drawScreen() masks secrets in names, output and reasons', () => {
+    const view = viewOf([
+      a.vertex('[1/2] RUN hunter2222'),
+      a.started(0),
+      a.explain(1, 'ARG TOKEN hunter2222'),
+      a.log(2, 'token hunter'),
+      a.log(3, '2222\n'),
+    ]);
+    const { lines } = drawScreen(view, { columns: 60, rows: 9, nowMs: 1_000_010, theme });
+    expect(lines.join('\n')).not.toContain('hunter2222');
+    expect(lines.join('\n').match(/\*\*\*/g)).toHaveLength(3);
+  });
 });
 
-describe('reduceView()', () => {
-  it('reduceView() leaves the old state alone when an event comes', () => {
-    const before = viewOf(BUILD);
-    const copy = structuredClone(before);
-    reduceView(before, c.log(400, 'more\n'));
-    reduceView(before, c.done(500));
-    expect(before).toEqual(copy);
+describe('createView()', () => {
+  it('createView() ends a step once when several ends come', () => {
+    const view = viewOf([a.vertex('A'), a.started(0), a.cached(5), a.done(9)]);
+    expect(view.steps.get('a')).toMatchObject({ state: 'cached', endedMs: 1_000_005 });
+    expect(view.isRunning()).toBe(false);
   });
 
-  it('reduceView() masks secrets and ends a step once when several ends come', () => {
-    const state = viewOf([a.vertex('RUN hunter2222'), a.started(0), a.cached(5), a.done(9)]);
-    expect(state.steps.a).toMatchObject({ name: 'RUN ***', state: 'cached', endedMs: 1_000_005 });
+  it('createView() opens a step again when it is tried again', () => {
+    const view = viewOf([a.vertex('A'), a.started(0), a.failed(5, 'x'), a.started(9)]);
+    expect(view.steps.get('a')).toMatchObject({ state: 'running', startedMs: 1_000_009, order: 0 });
+    expect(view.steps.get('a')).not.toHaveProperty('endedMs');
   });
 
-  it('reduceView() opens a step again when it is tried again', () => {
-    const state = viewOf([a.vertex('A'), a.started(0), a.failed(5, 'x'), a.started(9)]);
-    expect(state.steps.a).toMatchObject({ state: 'running', startedMs: 1_000_009, order: 0 });
-    expect(state.steps.a).not.toHaveProperty('endedMs');
+  it('createView() measures rates over a second or more', () => {
+    const status = (ms: number, current: number): ProgressEvent =>
+      a.status(ms, 'layer', current, { total: 9000 });
+    const view = viewOf([a.started(0), status(0, 0), status(500, 100), status(2000, 4000)]);
+    expect(view.steps.get('a')?.transfers.get('layer')).toMatchObject({ current: 4000, rate: 2000 });
   });
 
-  it('isWorking() waits for a real step when only definitions are read', () => {
-    expect(isWorking(viewOf(BUILD.slice(0, 5)))).toBe(false);
-    expect(isWorking(viewOf(BUILD))).toBe(true);
+  it('createView() finds nothing to show when a build is prepared quickly and all is cached', () => {
+    const view = viewOf([a.vertex('[internal] load'), a.started(0), b.vertex('[1/2] FROM x'), b.cached(3)]);
+    expect(view.isWorking(1_001_000)).toBe(false);
+    expect(view.isWorking(1_002_000)).toBe(true);
+    view.apply(c.vertex('[2/2] RUN x'));
+    view.apply(c.started(20));
+    expect(view.isWorking(1_000_020)).toBe(true);
   });
 });
 
-describe('createTtyPrinter()', () => {
-  function start(color = false) {
-    const terminal = fakeTerminal();
-    const screens: string[][] = [];
-    let closed = 0;
-    const printer = createTtyPrinter({
-      ...terminal,
-      color,
-      size: () => ({ columns: 40, rows: 10 }),
-      openScreen: async (lines) => {
-        screens.push(lines.map((line) => line.text));
-        return {
-          update: (more) => screens.push(more.map((line) => line.text)),
-          close: () => {
-            closed++;
-          },
-        };
-      },
-    });
-    return { terminal, printer, screens, closed: () => closed };
-  }
-
-  it('tty opens no screen when the build ends at once, and leaves its last state', async () => {
-    const { terminal, printer, screens } = start();
-    for (const event of [a.vertex('A'), a.started(0), a.done(20)]) printer.event(event);
-    terminal.advance(20);
-    await printer.finish();
-    expect(screens).toEqual([]);
-    expect(terminal.output()).toBe(
-      '[+] Building 0.0s (1/1) FINISHED\n => A                               0.0s\n',
-    );
+describe('createLogTail()', () => {
+  it('createLogTail() gives the last lines when far more came than it keeps', () => {
+    const tail = createLogTail();
+    for (let i = 0; i < 5000; i++) tail.append('stdout', Buffer.from(`line ${i}\n`));
+    expect(tail.last(3, [])).toEqual(['line 4997', 'line 4998', 'line 4999']);
+    expect(tail.last(9999, [])[0]).toMatch(/^line \d+$/);
+    expect(tail.last(0, [])).toEqual([]);
   });
 
-  it('tty opens the screen when a step goes on, updates it and closes it once', async () => {
-    const { terminal, printer, screens, closed } = start();
-    printer.event(a.vertex('A'));
-    printer.event(a.started(0));
-    terminal.advance(260);
-    await Promise.resolve();
-    expect(screens).toHaveLength(1);
-    await new Promise((done) => setImmediate(done));
-    terminal.advance(300);
-    expect(screens.length).toBeGreaterThan(2);
-    printer.event(a.cancelled(600));
-    await printer.finish();
-    const shown = screens.length;
-    terminal.advance(5000);
-    expect([closed(), screens.length]).toEqual([1, shown]);
-    expect(terminal.output()).toContain(' => CANCELED A');
-    expect(terminal.output()).not.toContain('\u001b');
+  it('createLogTail() shows a line without end, but never the rest of a secret that was cut', () => {
+    const tail = createLogTail();
+    tail.append('stdout', Buffer.from('hunter2222'.repeat(2000)));
+    expect(tail.last(5, ['hunter2222']).join('')).not.toMatch(/unter|hunte/);
+    tail.append('stdout', Buffer.from('\r100%'));
+    expect(tail.last(5, [])).toEqual(['100%']);
   });
 
-  it('tty colours its last state only when asked to', async () => {
-    const { printer, terminal } = start(true);
-    for (const event of [a.vertex('A'), a.failed(5, 'x')]) printer.event(event);
-    await printer.finish();
-    expect(terminal.output()).toContain('\u001b[31m => ERROR A');
+  it('createLogTail() keeps the streams apart when one breaks into the line of the other', () => {
+    const tail = createLogTail();
+    tail.append('stdout', Buffer.from('half'));
+    tail.append('stderr', Buffer.from('error\n'));
+    expect(tail.last(5, [])).toEqual(['half', 'error']);
+  });
+});
+
+describe('fillRoom()', () => {
+  const block = (line: string, isOpen: boolean, details = 0) => ({
+    line,
+    isOpen,
+    details: (max: number) => Array.from({ length: Math.min(details, max) }, (_, i) => `${line} ${i}`),
+  });
+  const more = (count: number, what: string): string => `${count} ${what}`;
+
+  it('fillRoom() shows some output of each running step before finished steps', () => {
+    const blocks = [...['a', 'b', 'c', 'd'].map((name) => block(name, false)), block('x', true, 20)];
+    expect(fillRoom(blocks, 9, more)).toEqual([
+      '3 finished',
+      'd',
+      'x',
+      'x 0',
+      'x 1',
+      'x 2',
+      'x 3',
+      'x 4',
+      'x 5',
+    ]);
+  });
+
+  it('fillRoom() says how many there are when not even rows of running steps fit', () => {
+    const blocks = ['a', 'b', 'c', 'd'].map((name) => block(name, true, 3));
+    expect(fillRoom(blocks, 2, more)).toEqual(['a', '3 running']);
   });
 });

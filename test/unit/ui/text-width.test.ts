@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createStatusLine } from '../../../src/ui/status-line.ts';
-import { clip, fit as fitTo, widthOf } from '../../../src/ui/text-width.ts';
+import { clip, fitTo, widthOf } from '../../../src/ui/text-width.ts';
 
 const RED = '\u001b[31m';
 const RESET = '\u001b[0m';
@@ -37,7 +37,7 @@ describe('clip()', () => {
     expect(clip(`${RED}abc`, 4)).toBe(`${RED}abc${RESET}`);
   });
 
-  it('fit() fills with blanks when the text is narrow', () => {
+  it('fitTo() fills with blanks when the text is narrow', () => {
     expect(fitTo('漢', 4)).toBe('漢  ');
   });
 });

@@ -1,0 +1,104 @@
+import type { BuildResult, ImageLayer } from '../build/options.ts';
+import { formatBytes, formatSeconds } from './format.ts';
+import { isInternalName } from './step-name.ts';
+import { placeOf } from './step-rows.ts';
+import { clip } from './text-width.ts';
+import type { Theme } from './theme.ts';
+import type { BuildView, StepView } from './view-model.ts';
+
+const SLOW_STEPS = 3;
+/** Below this width nothing is set in columns. */
+const NARROW = 40;
+/** Nobody waits for steps that are quicker. */
+const SLOW_MS = 100;
+
+export interface SummaryContext {
+  readonly columns: number;
+  readonly theme: Theme;
+}
+
+/** What a build gave: names, digest, size and layers of each image, cache hits, and what took longest. Only names of
+ * steps are cut at the width: digests are there to be copied. */
+export function summaryLines(view: BuildView, result: BuildResult, context: SummaryContext): string[] {
+  const { theme } = context;
+  const isNarrow = context.columns < NARROW;
+  const fact = (name: string, text: string): string =>
+    `${isNarrow ? '' : '    '}${theme.paint('quiet', isNarrow ? name || 'then' : name.padEnd(8))} ${text}`;
+  const images = Object.entries(result.targets ?? { '': result }).flatMap(([target, image]) =>
+    imageLines(target, image, { theme, fact }),
+  );
+  const slow = slowSteps(view).map((step, i) => {
+    const took = formatSeconds((step.endedMs ?? 0) - (step.startedMs ?? 0));
+    const name = [placeOf(step, true), step.name.text].filter((part) => part !== '').join(' ');
+    const text = clip(name, Math.max(context.columns - (isNarrow ? 8 : 13) - took.length - 2, 4), theme);
+    return fact(i === 0 ? 'longest' : '', `${text}  ${theme.paint('quiet', took)}`);
+  });
+  return [...images, fact('cached', `${result.cachedSteps} of ${result.totalSteps} steps`), ...slow];
+}
+
+/** The same on one line, for builds that come one after the other. */
+export function briefLine(view: BuildView, result: BuildResult, tookMs: number): string {
+  const { cachedSteps, totalSteps, digest } = result;
+  const what = result.names.length === 0 ? (digest?.slice(0, 19) ?? 'the result') : result.names.join(', ');
+  const fresh = layersOf(result).filter(({ reused }) => !reused);
+  const failed = view.warnings.length;
+  return [
+    `built ${what} in ${formatBrief(tookMs)}`,
+    `${totalSteps - cachedSteps} of ${totalSteps} steps ran`,
+    ...(fresh.length > 0 ? [`${formatBytes(sizeOf(fresh))} new`] : []),
+    ...(failed > 0 ? [`${failed} warnings`] : []),
+  ].join(', ');
+}
+
+function formatBrief(ms: number): string {
+  return ms < 1000 ? `${(ms / 1000).toFixed(2)}s` : formatSeconds(ms);
+}
+
+interface LineMaker {
+  readonly theme: Theme;
+  readonly fact: (name: string, text: string) => string;
+}
+
+function imageLines(target: string, image: BuildResult, { theme, fact }: LineMaker): string[] {
+  const { digest, names, platforms = [] } = image;
+  if (digest === undefined) return [];
+  const [title = target, ...others] = names;
+  return [
+    theme.paint('header', title === '' ? 'image' : `${title}${target === '' ? '' : ` (${target})`}`),
+    ...others.map((name) => theme.paint('header', name)),
+    fact('digest', digest),
+    ...platforms.map(({ platform: { os, architecture, variant }, layers }) => {
+      const parts = [os, architecture, ...(variant === undefined ? [] : [variant])];
+      return fact(platforms.length === 1 ? 'size' : parts.join('/'), layersText(layers));
+    }),
+  ];
+}
+
+function layersText(layers: readonly ImageLayer[]): string {
+  const fresh = layers.filter(({ reused }) => !reused);
+  const count = layers.length === 1 ? '1 layer' : `${layers.length} layers`;
+  const total = `${formatBytes(sizeOf(layers))} in ${count}`;
+  if (layers.length === 0) return total;
+  const old = layers.length - fresh.length;
+  const parts = [
+    ...(fresh.length > 0 ? [`${fresh.length} new (${formatBytes(sizeOf(fresh))})`] : []),
+    ...(old > 0 ? [fresh.length === 0 ? 'all reused' : `${old} reused`] : []),
+  ];
+  return `${total}: ${parts.join(', ')}`;
+}
+
+function slowSteps(view: BuildView): StepView[] {
+  const tookMs = ({ startedMs = 0, endedMs = 0 }: StepView): number => endedMs - startedMs;
+  return [...view.steps.values()]
+    .filter((step) => step.state === 'done' && !isInternalName(step.name) && tookMs(step) >= SLOW_MS)
+    .sort((a, b) => tookMs(b) - tookMs(a))
+    .slice(0, SLOW_STEPS);
+}
+
+function layersOf({ platforms, targets = {} }: BuildResult): ImageLayer[] {
+  return [...(platforms ?? []).flatMap(({ layers }) => layers), ...Object.values(targets).flatMap(layersOf)];
+}
+
+function sizeOf(layers: readonly ImageLayer[]): number {
+  return layers.reduce((sum, { size }) => sum + size, 0);
+}
