@@ -17,3 +17,21 @@ export async function* timedBody({ body }: HttpResponse, timeoutMs: number): Asy
     }
   }
 }
+
+/** A body as a whole. @param tooLong makes the error for one of more than `maxBytes` */
+export async function readBody(
+  { body }: Pick<HttpResponse, 'body'>,
+  { maxBytes, tooLong }: { readonly maxBytes: number; readonly tooLong: () => Error },
+): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > maxBytes) {
+      body.destroy();
+      throw tooLong();
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}

@@ -1,12 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
+import { readBody as readWhole } from '../http/body.ts';
 import type { HttpResponse } from '../http/transport.ts';
+import { describeFailure, describeStatus, isCertificateFault, quoteServer } from '../http/words.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
 
 /** Error texts are for people; more than this is read by nobody. */
 const MAX_ERROR_BYTES = 64 * 1024;
-const MAX_ERROR_TEXT = 400;
 
 /** What was tried, for messages. */
 export interface Attempted {
@@ -22,20 +23,14 @@ export async function readBody(
   maxBytes: number,
   what = "the registry's answer",
 ): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > maxBytes) {
-      body.destroy();
-      throw new OcibuildError(
-        'REGISTRY_RESPONSE_INVALID',
-        `Cannot read ${what}: it has more than ${maxBytes} B`,
-      );
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+  return readWhole(
+    { body },
+    {
+      maxBytes,
+      tooLong: () =>
+        new OcibuildError('REGISTRY_RESPONSE_INVALID', `Cannot read ${what}: it has more than ${maxBytes} B`),
+    },
+  );
 }
 
 /** The error for an answer that is no success; reads the body for the registry's own words. */
@@ -45,7 +40,7 @@ export async function responseError(
 ): Promise<OcibuildError> {
   const { status, url } = response;
   const told = await errorText(response);
-  const message = `Cannot ${action}: ${describe(status)}${told === '' ? '' : `: ${told}`}`;
+  const message = `Cannot ${action}: ${describeStatus(status, 'the registry')}${told === '' ? '' : `: ${told}`}`;
   const facts = { details: { status, url: redact(url.origin + url.pathname) } };
   switch (status) {
     case 401:
@@ -72,10 +67,8 @@ export async function responseError(
 /** The error for a connection that failed; our own errors pass as they are. */
 export function connectionError(error: unknown, action: string): OcibuildError {
   if (isOcibuildError(error)) return error;
-  const why =
-    error instanceof Error ? redact(error.message || (errnoOf(error) ?? error.name)) : 'unknown reason';
   const hint = hintOf(errnoOf(error) ?? '');
-  return new OcibuildError('REGISTRY_UNREACHABLE', `Cannot ${action}: ${why}`, {
+  return new OcibuildError('REGISTRY_UNREACHABLE', `Cannot ${action}: ${describeFailure(error)}`, {
     cause: error,
     ...(hint === undefined ? {} : { hint }),
   });
@@ -95,7 +88,7 @@ function hintOf(code: string): string | undefined {
     case 'EPROTO':
       return 'it may speak plain HTTP: name it with http:// in a hosts.toml, see docs/registries.md';
   }
-  if (!/CERT|SIGNATURE|SELF_SIGNED|ISSUER/.test(code)) return undefined;
+  if (!isCertificateFault(code)) return undefined;
   return "set NODE_EXTRA_CA_CERTS to a file with the registry's certificate authority, or name it in a hosts.toml, see docs/registries.md";
 }
 
@@ -106,21 +99,10 @@ export function authError({ action, used }: Attempted, why: string): OcibuildErr
   });
 }
 
-const LOGIN_HINT =
-  'check the name; for a private image log in first, for example with `docker login` or `podman login`';
+const LOGIN_HINT = 'check the name; for a private image log in first with `ocibuild login`';
 
 function shownUse(used: string | undefined): string {
   return used === undefined ? '' : ` (${used})`;
-}
-
-function describe(status: number): string {
-  const words: Readonly<Record<number, string>> = {
-    401: 'access was denied',
-    403: 'access was denied',
-    404: 'it was not found',
-    429: 'too many requests',
-  };
-  return `${words[status] ?? (status >= 500 ? 'the registry failed' : 'the registry refused')} (HTTP ${status})`;
 }
 
 /** `CODE message` of an OCI error body; the text of a plain one. @see distribution-spec §Error Codes */
@@ -133,10 +115,7 @@ async function errorText({ body, headers }: HttpResponse): Promise<string> {
   }
   const parsed = parseErrors(text);
   const plain = (headers['content-type'] ?? '').startsWith('text/plain') ? text : '';
-  return redact(parsed ?? plain)
-    .replace(/\s+/g, ' ')
-    .trim()
-    .slice(0, MAX_ERROR_TEXT);
+  return quoteServer(parsed ?? plain);
 }
 
 function parseErrors(text: string): string | undefined {

@@ -120,14 +120,19 @@ async function* readParts(
   yield cut();
 }
 
-/** Puts every blob of the config, each once and several at a time; the first failure ends them all. */
+/** The blobs of a config, each once. */
+export function blobsOf({ layers, mounts = [] }: CacheConfig): readonly Descriptor[] {
+  const all = [...layers, ...mounts].map(({ descriptor }) => descriptor);
+  return [...new Map(all.map((blob) => [blob.digest, blob])).values()];
+}
+
+/** Puts blobs, several at a time; the first failure ends them all. */
 export async function putBlobs(
-  config: CacheConfig,
+  blobs: readonly Descriptor[],
   { from, signal, onProgress }: CacheWriteOptions,
   put: (descriptor: Descriptor, blob: SourceBlob, options: PutBlobOptions) => Promise<void>,
 ): Promise<void> {
-  const all = [...config.layers, ...(config.mounts ?? [])].map(({ descriptor }) => descriptor);
-  const waiting = [...new Map(all.map((blob) => [blob.digest, blob])).values()];
+  const waiting = [...blobs];
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
   let first: { readonly error: unknown } | undefined;

@@ -4,6 +4,7 @@ import { mediaTypeIn } from '../image/media-types.ts';
 import { type Descriptor, MEDIA_TYPE } from '../image/types.ts';
 import { openBytes } from '../transfer/file-part.ts';
 import type { ContentTarget } from '../transfer/types.ts';
+import { blobsOf, putBlobs } from './blob-parts.ts';
 import { encodeCacheConfig } from './cache-config.ts';
 import { CACHE_CONFIG_TYPE, type CacheConfig, type CacheWriteOptions } from './types.ts';
 
@@ -30,10 +31,9 @@ export function makeCacheDocuments(config: CacheConfig, form: DocumentForm): Cac
     mediaType: mediaTypeIn(format, mediaType) ?? mediaType,
     ...{ digest, size },
   });
-  const all = [...config.layers, ...(config.mounts ?? [])].map(({ descriptor }) => inFormat(descriptor));
-  const blobs = [...new Map(all.map((blob) => [blob.digest, blob])).values()].sort((a, b) =>
-    a.digest < b.digest ? -1 : 1,
-  );
+  const blobs = blobsOf(config)
+    .map(inFormat)
+    .sort((a, b) => (a.digest < b.digest ? -1 : 1));
   const configBytes = encodeCacheConfig(config);
   const about = describeBytes(CACHE_CONFIG_TYPE, configBytes);
   const mediaType = topType(form, format);
@@ -58,31 +58,17 @@ function describeBytes(mediaType: string, bytes: Buffer): Descriptor {
 export async function putCacheDocuments(
   documents: CacheDocuments,
   to: ContentTarget,
-  { from, signal, onProgress }: CacheWriteOptions,
+  options: CacheWriteOptions,
 ): Promise<void> {
-  const failed = new AbortController();
-  const either = AbortSignal.any([signal, failed.signal]);
-  let first: { readonly error: unknown } | undefined;
-  const put = async (descriptor: Descriptor, blob: ReturnType<typeof from.blob>): Promise<void> => {
-    try {
-      onProgress(descriptor, 0);
-      const report = (bytes: number): void => onProgress(descriptor, bytes);
-      await to.putBlob(descriptor, blob, { signal: either, onProgress: report });
-      onProgress(descriptor, descriptor.size);
-    } catch (error) {
-      // Later failures are only consequences of the first.
-      first ??= { error };
-      failed.abort(error);
-      throw error;
-    }
-  };
-  await Promise.allSettled(documents.blobs.map((blob) => put(blob, from.blob(blob, either))));
-  if (first !== undefined) throw first.error;
-  const { config, configBytes, top, topBytes } = documents;
-  await put(config, {
-    open: openBytes(configBytes),
-    mountFrom: () => undefined,
+  const { blobs, config, configBytes, top, topBytes } = documents;
+  const { signal, onProgress } = options;
+  await putBlobs(blobs, options, async (descriptor, blob, each) => {
+    await to.putBlob(descriptor, blob, each);
   });
+  onProgress(config, 0);
+  const blob = { open: openBytes(configBytes), mountFrom: () => undefined };
+  await to.putBlob(config, blob, { signal, onProgress: (bytes) => onProgress(config, bytes) });
+  onProgress(config, config.size);
   await to.putDocument(top, topBytes, signal);
   onProgress(top, top.size);
 }

@@ -1,6 +1,8 @@
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
+import { readBody } from '../http/body.ts';
 import type { HttpResponse } from '../http/transport.ts';
+import { describeFailure, describeStatus, isCertificateFault, quoteServer } from '../http/words.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
 
 /** What was tried, for messages. */
@@ -15,25 +17,18 @@ export interface CacheAttempt {
 
 /** Answers of services about services; more than this is read by nobody. */
 const MAX_TEXT_BYTES = 64 * 1024;
-const MAX_SHOWN = 400;
 
 /** Reads a short answer whole. @throws CACHE_RESPONSE_INVALID when it is longer than `maxBytes` */
 export async function readText(
   { body, url }: HttpResponse,
   maxBytes: number = MAX_TEXT_BYTES,
 ): Promise<string> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > maxBytes) {
-      body.destroy();
-      const message = `Cannot read the answer of "${url.host}": it is longer than ${maxBytes} B`;
-      throw new OcibuildError('CACHE_RESPONSE_INVALID', message);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
+  const tooLong = (): Error =>
+    new OcibuildError(
+      'CACHE_RESPONSE_INVALID',
+      `Cannot read the answer of "${url.host}": it is longer than ${maxBytes} B`,
+    );
+  return (await readBody({ body }, { maxBytes, tooLong })).toString();
 }
 
 /** The error for an answer that is no success: with the service's own code and words, as XML (S3, Azure) or JSON
@@ -45,11 +40,8 @@ export async function cacheResponseError(
   const { status } = response;
   const text = await readText(response).catch(() => '');
   const told = toldBy(text);
-  const words = redact([told.code, told.message].filter(Boolean).join(': '), secrets)
-    .replace(/\s+/g, ' ')
-    .trim()
-    .slice(0, MAX_SHOWN);
-  const message = `Cannot ${action}: ${describe(status)}${words === '' ? '' : `: ${words}`}`;
+  const words = quoteServer([told.code, told.message].filter(Boolean).join(': '), secrets);
+  const message = `Cannot ${action}: ${describeStatus(status, 'the service')}${words === '' ? '' : `: ${words}`}`;
   const details = { status, ...(told.code === undefined ? {} : { serviceCode: redact(told.code, secrets) }) };
   if (status === 401 || status === 403 || /^(?:Expired|Invalid)Token/.test(told.code ?? '')) {
     const shown = used === undefined ? '' : ` (credentials of ${used})`;
@@ -61,12 +53,13 @@ export async function cacheResponseError(
 /** The error for a connection that failed; our own errors pass as they are. */
 export function cacheConnectionError(error: unknown, action: string): OcibuildError {
   if (isOcibuildError(error)) return error;
-  const code = errnoOf(error) ?? '';
-  const why = error instanceof Error ? redact(error.message || code || error.name) : 'unknown reason';
-  const hint = /CERT|SIGNATURE|SELF_SIGNED|ISSUER/.test(code)
+  const hint = isCertificateFault(errnoOf(error) ?? '')
     ? { hint: "set NODE_EXTRA_CA_CERTS to a file with the service's certificate authority" }
     : {};
-  return new OcibuildError('CACHE_UNREACHABLE', `Cannot ${action}: ${why}`, { cause: error, ...hint });
+  return new OcibuildError('CACHE_UNREACHABLE', `Cannot ${action}: ${describeFailure(error)}`, {
+    cause: error,
+    ...hint,
+  });
 }
 
 /** Text of the first element of that name, without the markup of XML. */
@@ -97,14 +90,4 @@ export function toldBy(text: string): {
   } catch {
     return {};
   }
-}
-
-function describe(status: number): string {
-  const words: Readonly<Record<number, string>> = {
-    401: 'access was denied',
-    403: 'access was denied',
-    404: 'it was not found',
-    429: 'too many requests',
-  };
-  return `${words[status] ?? (status >= 500 ? 'the service failed' : 'the service refused')} (HTTP ${status})`;
 }

@@ -7,6 +7,7 @@ import { timedBody } from '../http/body.ts';
 import { openResumedBody, rangeFrom } from '../http/resumed-body.ts';
 import { isBusy, RetriableFailure, retryAfterMs, withRetry } from '../http/retry.ts';
 import { createTransport, type HttpResponse } from '../http/transport.ts';
+import { describeFailure, isCertificateFault } from '../http/words.ts';
 import type { Digest } from '../image/types.ts';
 import type { HttpSource } from '../llb/ops.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
@@ -290,8 +291,8 @@ function connectionError(error: unknown, shown: string): unknown {
   if (isOcibuildError(error) || code === '' || code.startsWith('ERR_INVALID')) return error;
   // An answer that breaks off is another fault than none at all.
   const broken = code === 'ECONNRESET' || code === 'HPE_INVALID_EOF_STATE' || code.startsWith('ERR_STREAM');
-  const why = error instanceof Error ? redact(error.message || code) : 'unknown reason';
-  const hint = /CERT|SIGNATURE|SELF_SIGNED|ISSUER/.test(code)
+  const why = describeFailure(error);
+  const hint = isCertificateFault(code)
     ? "set NODE_EXTRA_CA_CERTS to a file with the server's certificate authority"
     : 'check the address, the network and the proxy variables';
   return new OcibuildError(

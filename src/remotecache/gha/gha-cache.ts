@@ -8,20 +8,15 @@ import type { Descriptor } from '../../image/types.ts';
 import type { OpenPart } from '../../registry/types.ts';
 import { openBytes } from '../../transfer/file-part.ts';
 import { createSlots, type Slots } from '../../util/slots.ts';
-import { type PutBlobOptions, putBlobs, sendParts } from '../blob-parts.ts';
+import { blobsOf, type PutBlobOptions, putBlobs, sendParts } from '../blob-parts.ts';
 import { encodeCacheConfig, MAX_CONFIG_BYTES, parseCacheConfig } from '../cache-config.ts';
 import { cacheConnectionError, readText } from '../service-error.ts';
 import type { CacheExporter, CacheImporter, GhaCacheOptions, LoadedCache } from '../types.ts';
 import { createGhaFirst } from './gha-first.ts';
 import { blobKey, type GhaPlace, ghaSettings, indexKey } from './gha-place.ts';
 import { createGhaSecond } from './gha-second.ts';
-import {
-  createGhaSend,
-  type GhaEntry,
-  type GhaSend,
-  type GhaService,
-  type GhaUpload,
-} from './gha-service.ts';
+import { createGhaSend } from './gha-service.ts';
+import type { GhaEntry, GhaSend, GhaService, GhaUpload } from './types.ts';
 
 export interface GhaCacheDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -92,7 +87,7 @@ export function createGhaExporter(options: GhaCacheOptions, deps: GhaCacheDeps):
       withinTime({ ...settings, action: `write ${name}` }, writing.signal, async (signal) => {
         const connection = connect(settings.place(), deps);
         const slots = createSlots(PARTS_AT_ONCE);
-        await putBlobs(config, { ...writing, signal }, async (descriptor, { open }, options) => {
+        await putBlobs(blobsOf(config), { ...writing, signal }, async (descriptor, { open }, options) => {
           const claimed = await claim(
             connection,
             { prefix: blobKey(descriptor.digest), isDone: () => true },

@@ -1,14 +1,7 @@
 import type { HttpResponse } from '../../http/transport.ts';
 import { GHA_VERSION, type GhaPlace } from './gha-place.ts';
-import {
-  entryOf,
-  type GhaJson,
-  type GhaSend,
-  type GhaService,
-  invalidAnswer,
-  jsonBody,
-  readJson,
-} from './gha-service.ts';
+import { drained, entryOf, invalidAnswer, jsonBody, readJson } from './gha-service.ts';
+import type { GhaJson, GhaSend, GhaService } from './types.ts';
 
 /** The protocol of runners before 2025, and of GitHub Enterprise Server. @see actions/toolkit, packages/cache */
 export function createGhaFirst({ url: base, token }: GhaPlace, send: GhaSend): GhaService {
@@ -72,8 +65,4 @@ export function createGhaFirst({ url: base, token }: GhaPlace, send: GhaSend): G
 async function taken({ body }: HttpResponse): Promise<'taken'> {
   body.resume();
   return 'taken';
-}
-
-async function drained({ body }: HttpResponse): Promise<void> {
-  body.resume();
 }

@@ -1,16 +1,8 @@
-import type { HttpResponse } from '../../http/transport.ts';
 import type { BlobPart } from '../blob-parts.ts';
 import { readText, toldBy } from '../service-error.ts';
 import { GHA_VERSION, type GhaPlace } from './gha-place.ts';
-import {
-  entryOf,
-  type GhaJson,
-  type GhaSend,
-  type GhaService,
-  invalidAnswer,
-  jsonBody,
-  readJson,
-} from './gha-service.ts';
+import { drained, entryOf, invalidAnswer, jsonBody, readJson } from './gha-service.ts';
+import type { GhaJson, GhaSend, GhaService } from './types.ts';
 
 /** The protocol since 2025: Twirp calls, and Azure's storage behind signed addresses. @see actions/toolkit, packages/cache */
 export function createGhaSecond({ url: base, token }: GhaPlace, send: GhaSend): GhaService {
@@ -91,8 +83,4 @@ async function putBlockList(
 /** All ids of a blob have one length. */
 function blockId(index: number): string {
   return Buffer.from(`ocibuild-${String(index).padStart(6, '0')}`).toString('base64');
-}
-
-async function drained({ body }: HttpResponse): Promise<void> {
-  body.resume();
 }

@@ -1,44 +1,8 @@
 import { OcibuildError } from '../../errors/error.ts';
-import { isBusy, RetriableFailure, retryAfterMs, withRetry } from '../../http/retry.ts';
-import type { HttpRequest, HttpResponse, Transport } from '../../http/transport.ts';
-import type { BlobPart } from '../blob-parts.ts';
-import { cacheConnectionError, cacheResponseError, readText } from '../service-error.ts';
-
-/** One entry of the service: it never changes. */
-export interface GhaEntry {
-  readonly key: string;
-  /** Signed: no token is needed, and none is sent. It ends after a while. */
-  readonly url: URL;
-}
-
-/** An entry that is being written. */
-export interface GhaUpload {
-  /** Parts may go side by side. */
-  send(part: BlobPart, signal: AbortSignal): Promise<void>;
-  /** Until then nobody sees the entry. */
-  finish(total: { readonly parts: number; readonly bytes: number }, signal: AbortSignal): Promise<void>;
-}
-
-/** The cache service of GitHub Actions, in either of its protocols. */
-export interface GhaService {
-  /** The newest entry whose key begins so, of a ref that the job may read. */
-  find(prefix: string, signal: AbortSignal): Promise<GhaEntry | undefined>;
-  /** Claims a key; `taken` where it is there already, or somebody writes it. */
-  reserve(key: string, size: number, signal: AbortSignal): Promise<GhaUpload | 'taken'>;
-}
-
-export type GhaSend = <T>(
-  request: HttpRequest,
-  how: {
-    /** For messages: `write "KEY" to the GitHub cache`. */
-    readonly action: string;
-    /** Statuses beside 2xx that `use` takes. */
-    readonly accepts?: readonly number[];
-  },
-  use: (response: HttpResponse) => Promise<T>,
-) => Promise<T>;
-
-export type GhaJson = Readonly<Record<string, unknown>>;
+import type { HttpResponse, Transport } from '../../http/transport.ts';
+import { callService, checkAnswer } from '../service-call.ts';
+import { readText } from '../service-error.ts';
+import type { GhaEntry, GhaJson, GhaSend } from './types.ts';
 
 /** Sends requests of the service, with retries that wait as long as it asks for. @throws CACHE_* */
 export function createGhaSend(deps: {
@@ -47,25 +11,12 @@ export function createGhaSend(deps: {
   /** Values that no message may show. */
   readonly secrets: readonly string[];
 }): GhaSend {
-  return async (request, { action, accepts = [] }, use) => {
-    const attempt = async (): Promise<HttpResponse> => {
-      const response = await deps.transport(request);
-      if ((response.status >= 200 && response.status < 300) || accepts.includes(response.status))
-        return response;
-      const error = await cacheResponseError(response, {
-        action,
-        secrets: deps.secrets,
-        used: 'ACTIONS_RUNTIME_TOKEN',
-      });
-      if (!isBusy(response.status)) throw error;
-      throw new RetriableFailure(error, retryAfterMs(response.headers['retry-after'], Date.now()));
-    };
-    try {
-      const { signal } = request;
-      return await withRetry(async () => use(await attempt()), { signal, delayMs: deps.retryDelayMs });
-    } catch (error) {
-      throw cacheConnectionError(error, action);
-    }
+  const { transport, retryDelayMs: delayMs, secrets } = deps;
+  return (request, { action, accepts }, use) => {
+    const about = { action, secrets, used: 'ACTIONS_RUNTIME_TOKEN', accepts };
+    return callService(async () => use(await checkAnswer(await transport(request), about)), {
+      ...{ action, signal: request.signal, delayMs },
+    });
   };
 }
 
@@ -88,6 +39,11 @@ export async function readJson(response: HttpResponse, action: string): Promise<
   } catch {
     throw invalidAnswer(action, 'its answer is no JSON');
   }
+}
+
+/** Reads an answer that says nothing but yes. */
+export async function drained({ body }: HttpResponse): Promise<void> {
+  body.resume();
 }
 
 /** The entry that the service found. A service may find others than those asked for. */

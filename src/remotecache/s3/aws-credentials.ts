@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { OcibuildError } from '../../errors/error.ts';
-import { isBusy, RetriableFailure, withRetry } from '../../http/retry.ts';
 import type { HttpRequest, Transport } from '../../http/transport.ts';
 import { errnoOf } from '../../util/atomic-fs.ts';
-import { cacheConnectionError, cacheResponseError, readText, tagText } from '../service-error.ts';
+import { callService, checkAnswer } from '../service-call.ts';
+import { readText, tagText } from '../service-error.ts';
 import { profileName, readProfile } from './aws-profile.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -171,21 +171,11 @@ async function fromInstance(
   }
 }
 
-async function ask(deps: AwsCredentialsDeps, request: HttpRequest, name: string): Promise<string> {
+function ask(deps: AwsCredentialsDeps, request: HttpRequest, name: string): Promise<string> {
   const action = `ask "${name}" for credentials`;
-  try {
-    return await withRetry(
-      async () => {
-        const response = await deps.transport(request);
-        if (response.status === 200) return readText(response);
-        const error = await cacheResponseError(response, { action });
-        throw isBusy(response.status) ? new RetriableFailure(error) : error;
-      },
-      { signal: request.signal, delayMs: deps.retryDelayMs },
-    );
-  } catch (error) {
-    throw cacheConnectionError(error, action);
-  }
+  return callService(async () => readText(await checkAnswer(await deps.transport(request), { action })), {
+    ...{ action, signal: request.signal, delayMs: deps.retryDelayMs },
+  });
 }
 
 function readToken(file: string, variable: string): string {

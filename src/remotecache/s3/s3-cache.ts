@@ -7,7 +7,7 @@ import { digestBytes } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/types.ts';
 import { openBytes } from '../../transfer/file-part.ts';
 import { createSlots } from '../../util/slots.ts';
-import { putBlobs } from '../blob-parts.ts';
+import { blobsOf, putBlobs } from '../blob-parts.ts';
 import { encodeCacheConfig, MAX_CONFIG_BYTES, parseCacheConfig } from '../cache-config.ts';
 import { readText } from '../service-error.ts';
 import type { CacheExporter, CacheImporter, LoadedCache, S3CacheOptions } from '../types.ts';
@@ -74,7 +74,7 @@ export function createS3Exporter(options: S3CacheOptions, deps: S3CacheDeps): Ca
     async write(config, writing) {
       const client = openClient(place.bucket, options, deps);
       const upload = { client, bucket: place.bucket.name, slots: createSlots(parallel), ...deps.sizes };
-      await putBlobs(config, writing, async (descriptor, blob, { signal, onProgress }) => {
+      await putBlobs(blobsOf(config), writing, async (descriptor, blob, { signal, onProgress }) => {
         const key = place.blobs + descriptor.digest;
         const found = await stat(client, key, signal);
         if (found?.size !== descriptor.size) {

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import { OcibuildError } from '../../errors/error.ts';
+import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
 import { openResumedBody, rangeFrom } from '../../http/resumed-body.ts';
-import { isBusy, RetriableFailure, retryAfterMs, withRetry } from '../../http/retry.ts';
+import { RetriableFailure } from '../../http/retry.ts';
 import type { HttpRequest, HttpResponse, Transport } from '../../http/transport.ts';
-import { cacheConnectionError, cacheResponseError, readText, tagText } from '../service-error.ts';
+import { callService, checkAnswer, PASSING_CODES } from '../service-call.ts';
+import { cacheConnectionError, readText, tagText } from '../service-error.ts';
 import type { AwsCredentials } from './aws-credentials.ts';
 
 /** Where a bucket is. */
@@ -50,17 +51,8 @@ export interface S3Client {
   ): Promise<Readable>;
 }
 
-/** Codes that pass though their status does not say so. */
-const PASSING_CODES: readonly string[] = [
-  'RequestTimeout',
-  'SlowDown',
-  'InternalError',
-  'ServiceUnavailable',
-];
-
 export function createS3Client(bucket: S3Bucket, deps: S3ClientDeps): S3Client {
   const base = baseUrl(bucket);
-  const retry = { delayMs: deps.retryDelayMs, maxTries: deps.maxTries };
 
   async function attempt(call: S3Call): Promise<HttpResponse> {
     const { AwsV4Signer } = await import('aws4fetch');
@@ -82,22 +74,18 @@ export function createS3Client(bucket: S3Bucket, deps: S3ClientDeps): S3Client {
       headers: { ...headers, ...(sends ? { 'content-length': String(body.length) } : {}) },
       ...(body.length === 0 ? {} : { body }),
     });
-    if (response.status < 300 || call.accepts?.includes(response.status)) return response;
     const secrets = [secretAccessKey, accessKeyId, ...(sessionToken === undefined ? [] : [sessionToken])];
-    const action = `${call.action} of bucket "${bucket.name}"`;
-    const error = await cacheResponseError(response, { action, used: from, secrets });
-    const passes = isBusy(response.status) || PASSING_CODES.includes(String(error.details.serviceCode));
-    if (!passes) throw withRegionHint(error, response, bucket);
-    throw new RetriableFailure(error, retryAfterMs(response.headers['retry-after'], Date.now()));
+    const about = { action: `${call.action} of bucket "${bucket.name}"`, used: from, secrets };
+    return checkAnswer(response, { ...about, accepts: call.accepts }).catch((error: unknown) => {
+      throw isOcibuildError(error) ? withRegionHint(error, response, bucket) : error;
+    });
   }
 
-  async function call<T>(request: S3Call, use: (response: HttpResponse) => Promise<T>): Promise<T> {
-    try {
-      return await withRetry(async () => use(await attempt(request)), { ...retry, signal: request.signal });
-    } catch (error) {
-      throw cacheConnectionError(error, `${request.action} of bucket "${bucket.name}"`);
-    }
-  }
+  const call: S3Client['call'] = ({ signal, ...rest }, use) =>
+    callService(async () => use(await attempt({ signal, ...rest })), {
+      ...{ signal, delayMs: deps.retryDelayMs, maxTries: deps.maxTries },
+      action: `${rest.action} of bucket "${bucket.name}"`,
+    });
 
   return {
     call,
