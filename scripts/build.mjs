@@ -54,7 +54,7 @@ const lazyCommonJs = {
       return {
         resolveDir: pluginData,
         contents: `import * as all from ${JSON.stringify(path)};
-export default all.default ?? all;
+${names.includes('default') ? 'export default all.default ?? all;' : ''}
 export const { ${named.join(', ')} } = all;`,
       };
     });
