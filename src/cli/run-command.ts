@@ -93,7 +93,9 @@ async function build(contextDir: string, parsed: ParsedArgs, context: RunContext
   try {
     const { startBuild } = await import('../build/build.ts');
     const { run } = startBuild({ ...request.options, root, env, cwd, signal, onEvent: printer.event });
-    return (await run).result;
+    const { result } = await run;
+    await printer.finish(result);
+    return result;
   } finally {
     await printer.finish();
   }

@@ -1,9 +1,9 @@
-import type { BuildResult, ImageLayer } from '../build/options.ts';
 import { formatBytes, formatSeconds } from './format.ts';
 import { isInternalName } from './step-name.ts';
 import { placeOf } from './step-rows.ts';
 import { clip } from './text-width.ts';
 import type { Theme } from './theme.ts';
+import type { LayerFacts, ResultFacts } from './types.ts';
 import type { BuildView, StepView } from './view-model.ts';
 
 const SLOW_STEPS = 3;
@@ -19,7 +19,7 @@ export interface SummaryContext {
 
 /** What a build gave: names, digest, size and layers of each image, cache hits, and what took longest. Only names of
  * steps are cut at the width: digests are there to be copied. */
-export function summaryLines(view: BuildView, result: BuildResult, context: SummaryContext): string[] {
+export function summaryLines(view: BuildView, result: ResultFacts, context: SummaryContext): string[] {
   const { theme } = context;
   const isNarrow = context.columns < NARROW;
   const fact = (name: string, text: string): string =>
@@ -37,7 +37,7 @@ export function summaryLines(view: BuildView, result: BuildResult, context: Summ
 }
 
 /** The same on one line, for builds that come one after the other. */
-export function briefLine(view: BuildView, result: BuildResult, tookMs: number): string {
+export function briefLine(view: BuildView, result: ResultFacts, tookMs: number): string {
   const { cachedSteps, totalSteps, digest } = result;
   const what = result.names.length === 0 ? (digest?.slice(0, 19) ?? 'the result') : result.names.join(', ');
   const fresh = layersOf(result).filter(({ reused }) => !reused);
@@ -59,7 +59,7 @@ interface LineMaker {
   readonly fact: (name: string, text: string) => string;
 }
 
-function imageLines(target: string, image: BuildResult, { theme, fact }: LineMaker): string[] {
+function imageLines(target: string, image: ResultFacts, { theme, fact }: LineMaker): string[] {
   const { digest, names, platforms = [] } = image;
   if (digest === undefined) return [];
   const [title = target, ...others] = names;
@@ -74,7 +74,7 @@ function imageLines(target: string, image: BuildResult, { theme, fact }: LineMak
   ];
 }
 
-function layersText(layers: readonly ImageLayer[]): string {
+function layersText(layers: readonly LayerFacts[]): string {
   const fresh = layers.filter(({ reused }) => !reused);
   const count = layers.length === 1 ? '1 layer' : `${layers.length} layers`;
   const total = `${formatBytes(sizeOf(layers))} in ${count}`;
@@ -95,10 +95,10 @@ function slowSteps(view: BuildView): StepView[] {
     .slice(0, SLOW_STEPS);
 }
 
-function layersOf({ platforms, targets = {} }: BuildResult): ImageLayer[] {
+function layersOf({ platforms, targets = {} }: ResultFacts): LayerFacts[] {
   return [...(platforms ?? []).flatMap(({ layers }) => layers), ...Object.values(targets).flatMap(layersOf)];
 }
 
-function sizeOf(layers: readonly ImageLayer[]): number {
+function sizeOf(layers: readonly LayerFacts[]): number {
   return layers.reduce((sum, { size }) => sum + size, 0);
 }

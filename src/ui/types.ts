@@ -1,4 +1,3 @@
-import type { BuildResult } from '../build/options.ts';
 import type { ProgressEvent } from '../solver/types.ts';
 
 /** Shows a build's events. */
@@ -6,7 +5,28 @@ export interface Printer {
   event(event: ProgressEvent): void;
   /** Shows what is held back and the last state, on a terminal with a summary of the result; nothing is written
    * afterwards. */
-  finish(result?: BuildResult): Promise<void>;
+  finish(result?: ResultFacts): Promise<void>;
+}
+
+/** What a summary tells of a result; that of `build()` is one. */
+export interface ResultFacts {
+  readonly digest?: string;
+  readonly names: readonly string[];
+  readonly platforms?: readonly {
+    readonly platform: { readonly os: string; readonly architecture: string; readonly variant?: string };
+    readonly layers: readonly LayerFacts[];
+  }[];
+  /** With several targets: the result of each, by its name. */
+  readonly targets?: Readonly<Record<string, ResultFacts>>;
+  readonly cachedSteps: number;
+  readonly totalSteps: number;
+}
+
+export interface LayerFacts {
+  /** Bytes of its blob. */
+  readonly size: number;
+  /** It was there before the build began. */
+  readonly reused: boolean;
 }
 
 /** One line about what goes on between builds: `watching 12 files; last build 0.12s`. */
