@@ -8,6 +8,7 @@ import { createKeyStore } from '../cache/key-store.ts';
 import { createLayerBlobs, type LayerBlobs } from '../cache/layer-blobs.ts';
 import { createLayerRows } from '../cache/layer-rows.ts';
 import { createLayerStore } from '../cache/layer-store.ts';
+import { createLease, type Lease } from '../cache/lease.ts';
 import { openStore } from '../cache/store-root.ts';
 import { createTocTrees } from '../cache/toc-trees.ts';
 import type {
@@ -37,6 +38,8 @@ export interface Engine extends AsyncDisposable {
   readonly layers: LayerStore;
   readonly blobs: LayerBlobs;
   readonly keys: KeyStore;
+  /** Keeps what is worked with from being pruned; ends with the engine. */
+  readonly lease: Lease;
   readonly registry: () => Promise<Resolver>;
   /** Inside a user namespace: overlay and devices work differently. */
   readonly rootless: boolean;
@@ -63,8 +66,9 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const root = await openStore(options.root, { signal: options.signal });
   await killLeftContainers(root, rootless, options);
   const db = await openDatabase(root.databaseFile);
-  const content = createContentStore(root);
-  const rows = createLayerRows(db);
+  const lease = createLease(db);
+  const content = createContentStore(root, { lease });
+  const rows = createLayerRows(db, { now: lease.now });
   const isRoot = process.geteuid?.() === 0;
   if (isRoot) dropForeignSnapshots(root, rows, currentIdMap());
   let resolver: Promise<Resolver> | undefined;
@@ -83,7 +87,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   );
   const blobs = createLayerBlobs({ content, rows, fetch });
   const wholeLayers = createLayerStore({
-    ...{ root, content, rows, blobs },
+    ...{ root, content, rows, blobs, lease },
     remoteTree: createTocTrees(blobs, createEndReader(registry)),
     opaqueXattr: rootless ? 'user.overlay.opaque' : 'trusted.overlay.opaque',
     ...(rootless ? { onDevicesLeftOut: options.onDevicesLeftOut ?? (() => undefined) } : {}),
@@ -94,14 +98,16 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     root,
     db,
     content,
-    index: createImageIndex(root, db),
+    index: createImageIndex(root, db, { onUnnamed: lease.blob }),
     rows,
     layers,
     blobs,
-    keys: createKeyStore(db, { layerAvailable: layers.available }),
+    keys: createKeyStore(db, { layerAvailable: layers.available, lease }),
     registry,
+    lease,
     rootless,
     async [Symbol.asyncDispose]() {
+      lease.end();
       db.close();
       contentOnly?.discardSnapshots();
       await root.emptyTrash();

@@ -18,6 +18,7 @@ import { Readable } from 'node:stream';
 import { OcibuildError } from '../errors/error.ts';
 import type { Digest } from '../image/types.ts';
 import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
+import type { Lease } from './lease.ts';
 import { storeError } from './store-error.ts';
 import type { ContentStore, StoreRoot } from './types.ts';
 
@@ -29,13 +30,18 @@ const CHUNK = 1 << 20;
  * blob may be short or empty, but its size or digest is then wrong, every reader looks, and the blob is fetched
  * or built again. An fsync for each layer would cost tens of milliseconds a step for nothing more.
  */
-export function createContentStore(root: Pick<StoreRoot, 'blobsDir' | 'tempPath'>): ContentStore {
+export function createContentStore(
+  root: Pick<StoreRoot, 'blobsDir' | 'tempPath'>,
+  options: { readonly lease?: Pick<Lease, 'blob'> } = {},
+): ContentStore {
+  /** Before the blob is looked at. */
+  const use = (digest: Digest): void => options.lease?.blob(digest);
   const path = (digest: Digest): string => {
     // A digest becomes a path: this is the last line against `sha256:../../etc/passwd` in foreign manifests.
     if (!DIGEST.test(digest)) throw new RangeError(`Cannot use "${digest}" as digest of a blob`);
     return join(root.blobsDir, digest.slice(7));
   };
-  const stat = (digest: Digest): number | undefined => {
+  const peek = (digest: Digest): number | undefined => {
     const found = statSync(path(digest), { throwIfNoEntry: false });
     return found?.isFile() ? found.size : undefined;
   };
@@ -50,12 +56,19 @@ export function createContentStore(root: Pick<StoreRoot, 'blobsDir' | 'tempPath'
   };
   return {
     path,
-    stat,
+    peek,
+    stat(digest) {
+      const size = peek(digest);
+      if (size === undefined) return undefined;
+      use(digest);
+      return peek(digest);
+    },
     drop,
     tempFile: root.tempPath,
     putBytes(bytes) {
       const digest: Digest = `sha256:${hash('sha256', bytes, 'hex')}`;
       const size = bytes.length;
+      use(digest);
       if (!holds(path(digest), bytes)) {
         try {
           writeFileAtomic(path(digest), bytes, { temp: root.tempPath() });
@@ -69,9 +82,10 @@ export function createContentStore(root: Pick<StoreRoot, 'blobsDir' | 'tempPath'
       try {
         const actual = statSync(tempFile).size;
         if (actual !== size) throw sizeMismatch(digest, actual, size);
+        use(digest);
         // Another process may have been quicker. Renaming over its blob would be right too, but would make
         // readers that mapped or linked the old one keep a second copy on disk.
-        if (stat(digest) === size) return;
+        if (peek(digest) === size) return;
         chmodSync(tempFile, 0o644);
         renameSync(tempFile, path(digest));
       } catch (error) {
@@ -106,7 +120,7 @@ export function createContentStore(root: Pick<StoreRoot, 'blobsDir' | 'tempPath'
     list() {
       return readdirSync(root.blobsDir).flatMap((name) => {
         const digest: Digest = `sha256:${name}`;
-        const size = DIGEST.test(digest) ? stat(digest) : undefined;
+        const size = DIGEST.test(digest) ? peek(digest) : undefined;
         return size === undefined ? [] : [{ digest, size }];
       });
     },

@@ -5,7 +5,7 @@ import { errnoOf } from '../util/atomic-fs.ts';
 import { storeError } from './store-error.ts';
 import type { Database, SqlValue } from './types.ts';
 
-const SCHEMA_VERSION = 4;
+const SCHEMA_VERSION = 5;
 const SCHEMA = `
 CREATE TABLE records(
   key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, layers TEXT NOT NULL, ingredients TEXT NOT NULL,
@@ -37,6 +37,15 @@ PRAGMA user_version = 3;`,
   3: `
 ALTER TABLE layers ADD COLUMN urls TEXT;
 PRAGMA user_version = 4;`,
+  4: `
+ALTER TABLE layers ADD COLUMN uses INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE layers ADD COLUMN snapshot_bytes INTEGER;
+ALTER TABLE cache_mounts ADD COLUMN sized_ms INTEGER;
+CREATE TABLE leases(
+  token TEXT PRIMARY KEY, pid INTEGER NOT NULL, start_time TEXT NOT NULL, started_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE blob_uses(
+  digest TEXT PRIMARY KEY, used_ms INTEGER NOT NULL, uses INTEGER NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 5;`,
 };
 
 /** Primary result codes: sqlite.org/rescode.html. Extended codes carry them in the low byte. */

@@ -3,7 +3,14 @@ import { OcibuildError } from '../errors/error.ts';
 import { isDigest } from '../image/digest.ts';
 import { selectPlatform } from '../image/platform.ts';
 import { familiarName, normalName, parseReference, withDefaultTag } from '../image/reference.ts';
-import { ANNOTATION, type Descriptor, type Index, MEDIA_TYPE, type Platform } from '../image/types.ts';
+import {
+  ANNOTATION,
+  type Descriptor,
+  type Digest,
+  type Index,
+  MEDIA_TYPE,
+  type Platform,
+} from '../image/types.ts';
 import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
 import { storeError } from './store-error.ts';
 import type { Database, ImageIndex, StoreRoot, TaggedImage } from './types.ts';
@@ -19,6 +26,10 @@ import type { Database, ImageIndex, StoreRoot, TaggedImage } from './types.ts';
 export function createImageIndex(
   root: Pick<StoreRoot, 'indexFile' | 'tempPath'>,
   db: Pick<Database, 'transaction'>,
+  options: {
+    /** No name leads to it any more; who reads it now may go on. */
+    readonly onUnnamed?: (digest: Digest) => void;
+  } = {},
 ): ImageIndex {
   const change = (edit: (entries: readonly Descriptor[]) => readonly Descriptor[]): boolean =>
     db.transaction(() => {
@@ -26,6 +37,8 @@ export function createImageIndex(
       const before = JSON.stringify(index.manifests);
       const manifests = edit(index.manifests);
       if (JSON.stringify(manifests) === before) return false;
+      const left = new Set(manifests.map(({ digest }) => digest));
+      for (const { digest } of index.manifests) if (!left.has(digest)) options.onUnnamed?.(digest);
       try {
         // The sync: tags are the one thing here that cannot be computed again, and a rename may reach the
         // disk before the data it names.

@@ -2,6 +2,7 @@ import type { Digest } from '../image/types.ts';
 import type { LayerId } from '../layer/layer-id.ts';
 import type { CacheRecord, Ingredient } from '../solver/types.ts';
 import { createKeyLock, sweepLocks } from './key-lock.ts';
+import type { Lease } from './lease.ts';
 import type { Database, KeyStore, SqlValue } from './types.ts';
 
 /** A hit is noted at most this often: a write for each look-up would cost more than the look-up. */
@@ -13,6 +14,8 @@ const PREVIOUS_LIMIT = 8;
 export interface KeyStoreOptions {
   /** Whether some form of the layer is there or can be fetched. Cheap: it is asked for every layer of a hit. */
   readonly layerAvailable: (id: LayerId) => boolean;
+  /** Marks the layers of a record in one go. */
+  readonly lease?: Pick<Lease, 'layers'>;
   readonly now?: () => number;
 }
 
@@ -26,6 +29,7 @@ export function createKeyStore(db: Database, options: KeyStoreOptions): KeyStore
       const row = db.get('SELECT * FROM records WHERE key = ?', key);
       if (row === undefined) return undefined;
       const record = toRecord(row);
+      options.lease?.layers(record.layers);
       // The record stays: a layer that is missing now is replaced by running the step, which saves it anew.
       if (!record.layers.every((id) => options.layerAvailable(id))) return undefined;
       const time = now();

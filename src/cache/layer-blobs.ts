@@ -61,7 +61,7 @@ export function createLayerBlobs({
     return own === undefined ? others : [own, ...others];
   };
   const isHere = (row: LayerRow): row is LayerRow & { blobDigest: Digest } =>
-    row.blobDigest !== undefined && content.stat(row.blobDigest) === row.blobSize;
+    row.blobDigest !== undefined && content.peek(row.blobDigest) === row.blobSize;
 
   /** One fetch of a blob at a time, whoever asks for it. */
   function flightOf(origin: LayerOrigin, descriptor: Descriptor, signal: AbortSignal): BlobFlight {

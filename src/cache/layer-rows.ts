@@ -15,6 +15,7 @@ const COLUMNS: Readonly<Record<keyof LayerChange, string>> = {
   hasChunkIndex: 'has_chunk_index',
   origin: 'origin',
   usedMs: 'used_ms',
+  snapshotBytes: 'snapshot_bytes',
   createdMs: 'created_ms',
 };
 
@@ -82,6 +83,8 @@ function toLayer(row: Readonly<Record<string, SqlValue>>): LayerRow {
     origin: json('origin'),
     createdMs: number('created_ms') ?? 0,
     usedMs: number('used_ms') ?? 0,
+    uses: number('uses') ?? 0,
+    snapshotBytes: number('snapshot_bytes'),
   });
 }
 

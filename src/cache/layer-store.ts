@@ -9,6 +9,7 @@ import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
 import { createEstargzBlobs } from './estargz-blobs.ts';
 import { formKey, isBase, mayStayRemote, mustChange, type TarBlobOptions, tarForm } from './layer-blob.ts';
 import type { LayerBlobs } from './layer-blobs.ts';
+import type { Lease } from './lease.ts';
 import { createMutableLayer } from './mutable-layer.ts';
 import { storeError } from './store-error.ts';
 import type {
@@ -27,6 +28,7 @@ export interface LayerStoreDeps {
   readonly content: ContentStore;
   readonly rows: LayerRows;
   readonly blobs: LayerBlobs;
+  readonly lease?: Pick<Lease, 'layers'>;
   /** The tree of a layer that is elsewhere, where it can be had without the layer. */
   readonly remoteTree?: (id: LayerId, signal: AbortSignal) => Promise<Tree | undefined>;
   /** How an opaque directory is marked where overlay is mounted with or without privileges. */
@@ -43,6 +45,8 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   const { rowsOf, isHere } = blobs;
   const estargzOf = createEstargzBlobs(root, content);
   const ignoreDevices = deps.onDevicesLeftOut !== undefined;
+  /** Before the layer is looked at: nobody prunes it from now on. */
+  const use = (id: LayerId): void => deps.lease?.layers([id]);
   const trees = new Map<LayerId, Promise<Tree>>();
   const flights = new Map<string, Promise<unknown>>();
   const mounted = new Set<LayerId>();
@@ -196,6 +200,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   }
 
   function previousBlob(id: LayerId): { blob: string; index: ChunkIndex }[] {
+    use(id);
     const row = id === EMPTY_LAYER ? undefined : rows.get(id);
     if (row === undefined || !row.hasChunkIndex || !isHere(row)) return [];
     const index = readJson<ChunkIndex>(chunksFile(id));
@@ -204,6 +209,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
 
   const store: LayerStore = {
     addBase({ diffId, descriptor, origin }) {
+      use(diffId);
       const known = rows.get(diffId);
       const same = known?.blobDigest === descriptor.digest;
       // A copy that is here beats one that would have to be fetched.
@@ -233,12 +239,17 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       for (const id of ids) mounted.add(id);
     },
 
-    available: (id) =>
-      id === EMPTY_LAYER ||
-      rowsOf(id).some((row) => isHere(row) || snapshotOf(row) !== undefined || row.origin !== undefined),
+    available(id) {
+      if (id === EMPTY_LAYER) return true;
+      use(id);
+      return rowsOf(id).some(
+        (row) => isHere(row) || snapshotOf(row) !== undefined || row.origin !== undefined,
+      );
+    },
 
     tree(id, signal) {
       if (id === EMPTY_LAYER) return Promise.resolve([]);
+      use(id);
       let tree = trees.get(id);
       if (tree === undefined) {
         tree = loadTree(id, signal);
@@ -249,6 +260,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     },
 
     async snapshot(id, signal) {
+      use(id);
       for (const row of rowsOf(id)) {
         const path = snapshotOf(row);
         if (path !== undefined) return path;
@@ -260,12 +272,15 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
 
     blob(id, options, signal) {
       const key = formKey(id, options);
+      use(id);
       return once(key, async () => {
         if (options.compression === 'estargz') return asEstargz(id, options, signal);
         const remote = options.mayBeRemote === true ? blobs.remote(id) : undefined;
         if (remote !== undefined && mayStayRemote(id, remote, options)) return remote;
-        const known = packings.get(key) ?? (await blobs.local(id, signal));
-        const isRight = packings.has(key) || options.asIs === true;
+        const packing = packings.get(key);
+        const packed = packing !== undefined && isThere(packing) ? packing : undefined;
+        const known = packed ?? (await blobs.local(id, signal));
+        const isRight = packed !== undefined || options.asIs === true;
         if (known !== undefined && (isRight || !mustChange(id, known, options))) return known;
         if (known !== undefined && isBase(id)) {
           const blob = await recompressed(known, tarForm(options), signal);
@@ -294,6 +309,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
 
     async addFiles(layer, signal) {
       const id: LayerId = `files-${createHash('sha256').update(JSON.stringify(layer.tree)).digest('hex')}`;
+      use(id);
       return once(`files ${id}`, async () => {
         const row = rows.get(id);
         if (layer.snapshot && (row === undefined || snapshotOf(row) === undefined)) {
@@ -335,19 +351,16 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     return estargzOf(await store.blob(id, tarForm(options), signal), { level, signal });
   }
 
-  async function recompressed(
-    blob: LayerBlob,
-    options: TarBlobOptions,
-    signal: AbortSignal,
-  ): Promise<LayerBlob> {
+  function isThere({ descriptor: { digest, size } }: LayerBlob): boolean {
+    return content.stat(digest) === size;
+  }
+
+  async function recompressed(blob: LayerBlob, options: TarBlobOptions, signal: AbortSignal) {
     const { recompress } = await import('../layer/recompress.ts');
     const dest = content.tempFile();
-    const descriptor = await recompress(blob.path, dest, {
-      from: blob.descriptor,
-      compression: options.compression,
-      ...(options.level === undefined ? {} : { level: options.level }),
-      signal,
-    });
+    const { compression, level } = options;
+    const how = { compression, ...(level === undefined ? {} : { level }), signal };
+    const descriptor = await recompress(blob.path, dest, { from: blob.descriptor, ...how });
     content.ingest(dest, descriptor.digest, descriptor.size);
     return { descriptor, diffId: blob.diffId, path: content.path(descriptor.digest) };
   }

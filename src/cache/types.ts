@@ -44,8 +44,11 @@ export interface LeftBundle {
 export interface ContentStore {
   /** Where the blob is or would be. */
   path(digest: Digest): string;
-  /** Size in bytes, or undefined when absent. One stat: the content is not read. */
+  /** Size in bytes, or undefined when absent; it is kept for as long as this process needs it. The content is not
+   * read. */
   stat(digest: Digest): number | undefined;
+  /** As `stat`, for a blob that is kept for another reason, or need not be: a pruner may take it. */
+  peek(digest: Digest): number | undefined;
   /** Stores small bytes; a damaged blob of that digest is replaced. @throws DISK_FULL, STORE_NOT_WRITABLE */
   putBytes(bytes: Uint8Array): { readonly digest: Digest; readonly size: number };
   /** A path to write a blob to before `ingest`. */
@@ -101,11 +104,15 @@ export interface LayerRow {
   readonly origin?: unknown;
   readonly createdMs: number;
   readonly usedMs: number;
+  /** Builds that have looked it up. */
+  readonly uses: number;
+  /** What the snapshot takes on the disk, where that was measured. */
+  readonly snapshotBytes?: number;
 }
 
 /** Fields of a layer to set; absent ones stay, `null` clears. */
 export type LayerChange = {
-  readonly [K in keyof Omit<LayerRow, 'id' | 'createdMs'>]?: LayerRow[K] | null;
+  readonly [K in keyof Omit<LayerRow, 'id' | 'createdMs' | 'uses'>]?: LayerRow[K] | null;
 } & {
   /** Of a layer that was made on another machine. */
   readonly createdMs?: number;

@@ -134,6 +134,8 @@ function createHeldEngine() {
     async rest(): Promise<void> {
       current = undefined;
       engine?.layers.forgetTrees();
+      // What stays in the store between builds is for the pruner to say.
+      engine?.lease.end();
       await engine?.root.emptyTrash();
     },
     close,

@@ -42,7 +42,8 @@ describe('openDatabase', () => {
     const sqlite = new DatabaseSync(file);
     for (const { name } of sqlite.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all())
       if (!['records', 'layers', 'locks'].includes(String(name))) sqlite.exec(`DROP TABLE ${String(name)}`);
-    for (const column of ['annotations', 'urls']) sqlite.exec(`ALTER TABLE layers DROP COLUMN ${column}`);
+    for (const column of ['annotations', 'urls', 'uses', 'snapshot_bytes'])
+      sqlite.exec(`ALTER TABLE layers DROP COLUMN ${column}`);
     sqlite.exec(`PRAGMA user_version = 1; ${insert.replace('?', "'kept'")}`);
     sqlite.close();
     const db = await open(file);
@@ -121,6 +122,7 @@ describe('createLayerRows', () => {
       hasChunkIndex: false,
       createdMs: 1000,
       usedMs: 1000,
+      uses: 0,
     });
     time = 2000;
     const blob = { blobDigest: digestOf('b'), blobSize: 12, mediaType: 'm', tarSize: 2 ** 40 };
@@ -136,6 +138,7 @@ describe('createLayerRows', () => {
       origin,
       createdMs: 1000,
       usedMs: 2000,
+      uses: 0,
     });
   });
 
