@@ -65,9 +65,11 @@ export async function watchBuilds(session: BuildSession, hooks: WatchHooks): Pro
       }
       if (outcome.isStale) {
         await hooks.onEnd(undefined);
+        // A file that was torn may be ahead of its event.
+        await settledOrTime(changes, signal, 2 * QUIET_MS);
         const more = changes.take();
         session.note(more);
-        hooks.onNotice({ kind: 'stale', changed: more });
+        if (more.length > 0) hooks.onNotice({ kind: 'stale', changed: more });
         changed = [...new Set([...changed, ...more])];
         givenUp++;
         continue;
@@ -179,8 +181,8 @@ async function nextChanges(parts: Parts, failed: boolean): Promise<readonly stri
     await settledOrTime(changes, hooks.signal, compareInMs);
     if (hooks.signal.aborted) return [];
     if (changes.size === 0) {
-      await listener.ready();
-      compare(parts);
+      await Promise.race([listener.ready(), changes.settled(hooks.signal)]);
+      if (changes.size === 0) compare(parts);
       // Of a build that failed only its texts are compared, and that costs nothing.
       compareInMs = failed || !listener.hears() ? parts.poll.everyMs : undefined;
       if (changes.size === 0) continue;

@@ -1,0 +1,238 @@
+import type { ChildProcess } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type CliResult, createProject, type Project } from './cli-support.ts';
+
+interface Watched {
+  readonly child: ChildProcess;
+  readonly ended: Promise<CliResult>;
+  /** All that was said so far, stdout and stderr. */
+  text(): string;
+  /** Resolves when the text after an earlier call matches; gives it. */
+  says(pattern: RegExp): Promise<string>;
+  /** Resolves when nothing is said any more. */
+  quiet(): Promise<void>;
+  stop(): Promise<CliResult>;
+}
+
+const PATIENCE_MS = 20_000;
+
+/** A command that stays; ended with the test whatever happens. */
+function startWatch(project: Project, args: readonly string[]): Watched {
+  const { child, ended } = project.start(args);
+  onTestFinished(() => void child.kill('SIGKILL'));
+  let text = '';
+  let seen = 0;
+  const wake = new Set<() => void>();
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (data: Buffer) => {
+      text += data.toString();
+      for (const look of wake) look();
+    });
+  }
+  return {
+    child,
+    ended,
+    text: () => text,
+    says: (pattern) =>
+      new Promise((resolve, reject) => {
+        const timer = setTimeout(
+          () => reject(new Error(`Cannot see ${pattern} in:\n${text.slice(seen)}`)),
+          PATIENCE_MS,
+        );
+        const look = (): void => {
+          const found = pattern.exec(text.slice(seen));
+          if (found === null) return;
+          clearTimeout(timer);
+          wake.delete(look);
+          const part = text.slice(seen, seen + found.index + found[0].length);
+          seen += found.index + found[0].length;
+          resolve(part);
+        };
+        wake.add(look);
+        look();
+      }),
+    async quiet() {
+      for (let before = -1; before !== text.length; ) {
+        before = text.length;
+        await sleep(1200);
+      }
+    },
+    async stop() {
+      child.kill('SIGINT');
+      return ended;
+    },
+  };
+}
+
+/** Digest in the store of a name. */
+async function digestOf(project: Project, name: string): Promise<string | undefined> {
+  const index = JSON.parse(readFileSync(join(project.store, 'index.json'), 'utf8')) as {
+    manifests: { digest: string; annotations?: Record<string, string> }[];
+  };
+  return index.manifests.find(
+    ({ annotations }) => annotations?.['org.opencontainers.image.ref.name'] === name,
+  )?.digest;
+}
+
+const WAITING = /waiting for changes[^\n]*\n/;
+
+/** Numbers that look random and are the same in every run. */
+function generator(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+describe('build --watch', () => {
+  it('says what changed and what ran when a file is saved', async () => {
+    const project = createProject({
+      Dockerfile: 'FROM scratch\nCOPY lib /lib\nCOPY src /src\n',
+      'lib/a': '1',
+      'src/a': '1',
+      other: '1',
+    });
+    const watched = startWatch(project, ['build', '--watch', '-t', 'app:dev', '.']);
+    await watched.says(WAITING);
+    const first = await digestOf(project, 'app:dev');
+    project.write({ other: '2' });
+    project.write({ 'src/a': '2' });
+    const said = await watched.says(WAITING);
+    expect(said).toContain('src/a changed\n');
+    expect(said).not.toContain('other');
+    expect(said).toMatch(/in \d\.\d\d s: ran \[2\/2\] COPY src \/src; 1 of 2 cached/);
+    expect(await digestOf(project, 'app:dev')).not.toBe(first);
+    const { code, stderr } = await watched.stop();
+    expect(code).toBe(130);
+    expect(stderr).toMatch(/\[watch\] [\d:]+ ended\n$/);
+    expect(project.leftovers()).toEqual([]);
+  });
+
+  it('keeps the last good image when a build fails, and goes on when it is put right', async () => {
+    const project = createProject({ Dockerfile: 'FROM scratch\nCOPY a /\n', a: '1' });
+    const watched = startWatch(project, ['build', '--watch', '-t', 'app:dev', '.']);
+    await watched.says(WAITING);
+    const good = await digestOf(project, 'app:dev');
+    project.write({ Dockerfile: 'FROM scratch\nCOPI' });
+    expect(await watched.says(WAITING)).toMatch(
+      /Cannot understand instruction[\s\S]*the last good image stays/,
+    );
+    rmSync(join(project.dir, 'Dockerfile'));
+    expect(await watched.says(WAITING)).toContain('DOCKERFILE_NOT_FOUND');
+    expect(await digestOf(project, 'app:dev')).toBe(good);
+    project.write({ Dockerfile: 'FROM scratch\nCOPY a /b\n' });
+    await watched.says(WAITING);
+    expect(await digestOf(project, 'app:dev')).not.toBe(good);
+    renameSync(project.dir, `${project.dir}.away`);
+    expect(await watched.says(WAITING)).toContain('CONTEXT_NOT_FOUND');
+    renameSync(`${project.dir}.away`, project.dir);
+    expect(await watched.says(WAITING)).toContain('every step was cached');
+    await watched.stop();
+  });
+
+  it('gives up a build when what it reads changes meanwhile', async () => {
+    const project = createProject({
+      Dockerfile: 'FROM scratch\nCOPY busybox /bin/sh\nCOPY a /a\nRUN sleep 60\n',
+      a: '1',
+    });
+    const watched = startWatch(project, ['build', '--watch', '--network', 'none', '-t', 'app:dev', '.']);
+    await watched.says(/RUN sleep 60/);
+    await sleep(300);
+    project.write({ Dockerfile: 'FROM scratch\nCOPY busybox /bin/sh\nCOPY a /a\nRUN sleep 0\n' });
+    const said = await watched.says(WAITING);
+    expect(said).toContain('Dockerfile changed: the build starts anew');
+    expect(said).toContain('RUN sleep 0');
+    await watched.stop();
+    expect(project.leftovers()).toEqual([]);
+  });
+
+  it('ends with its terminal, and when nobody reads its output', async () => {
+    const project = createProject({ Dockerfile: 'FROM scratch\nCOPY a /\n', a: '1' });
+    const hungUp = startWatch(project, ['build', '--watch', '.']);
+    const unread = startWatch(project, ['build', '--watch', '.']);
+    await Promise.all([hungUp.says(WAITING), unread.says(WAITING)]);
+    hungUp.child.kill('SIGHUP');
+    unread.child.stdout?.destroy();
+    unread.child.stderr?.destroy();
+    project.write({ a: '2' });
+    expect((await hungUp.ended).code).toBe(130);
+    expect((await unread.ended).code).toBe(130);
+    expect(project.leftovers()).toEqual([]);
+  });
+
+  it('fails at once when there is no such directory', async () => {
+    const project = createProject({});
+    const { code, stderr } = await project.run(['build', '--watch', 'missing']);
+    expect(code).toBe(2);
+    expect(stderr).toContain('CONTEXT_NOT_FOUND');
+  });
+
+  it('ends with the image of a cold build when 200 edits have been made while it built', async () => {
+    const project = createProject({
+      Dockerfile: 'FROM scratch AS base\nCOPY lib /lib\nFROM base\nCOPY . /app\n',
+      '.dockerignore': 'ignored\n*.tmp\n',
+      'lib/a': '1',
+    });
+    rmSync(join(project.dir, 'busybox'));
+    const epoch = ['--build-arg', 'SOURCE_DATE_EPOCH=1700000000'];
+    const watched = startWatch(project, ['build', '--watch', ...epoch, '-t', 'app:dev', '.']);
+    await watched.says(WAITING);
+    await storm(project.dir);
+    await watched.quiet();
+    // Changed once more, so that the last build is known by its name; then everything is looked at once more.
+    project.write({ last: 'one' });
+    await watched.says(/ last changed\n[\s\S]*waiting for changes[^\n]*\n/);
+    await watched.quiet();
+    const warm = await digestOf(project, 'app:dev');
+    await watched.stop();
+    const cold = await project.run(['build', ...epoch, '-t', 'app:cold', '.'], {
+      store: join(dirname(project.store), 'cold'),
+    });
+    expect(cold.code).toBe(0);
+    const coldIndex = JSON.parse(
+      readFileSync(join(dirname(project.store), 'cold', 'index.json'), 'utf8'),
+    ) as { manifests: { digest: string }[] };
+    expect(warm).toBe(coldIndex.manifests[0]?.digest);
+  });
+});
+
+/** 200 edits of every kind, some of them faster than a build. */
+async function storm(dir: string): Promise<void> {
+  const random = generator(42);
+  const at = (path: string): string => join(dir, path);
+  const entries = (kind: 'file' | 'dir'): string[] =>
+    (readdirSync(dir, { recursive: true }) as string[])
+      .filter((path) => path !== 'Dockerfile' && path !== '.dockerignore' && !path.startsWith('lib'))
+      .filter((path) => statSync(at(path)).isDirectory() === (kind === 'dir'))
+      .sort();
+  const pick = (from: readonly string[]): string | undefined => from[random(from.length)];
+  for (let edit = 0; edit < 200; edit++) {
+    const folder = random(3) === 0 ? `d${random(5)}` : `d${random(5)}/e${random(3)}`;
+    const [file, moved] = [pick(entries('file')), pick(entries('dir'))];
+    const kind = random(12);
+    if (kind < 4) {
+      mkdirSync(at(folder), { recursive: true });
+      writeFileSync(at(`${folder}/f${random(20)}`), `new ${edit} ${'x'.repeat(random(5000))}`);
+    } else if (kind === 4 && file !== undefined) writeFileSync(at(file), `changed ${edit}`);
+    else if (kind === 5 && file !== undefined) {
+      // As editors save.
+      writeFileSync(at(`${file}.tmp`), `replaced ${edit}`);
+      renameSync(at(`${file}.tmp`), at(file));
+    } else if (kind === 6 && file !== undefined) rmSync(at(file));
+    else if (kind === 7 && moved !== undefined) renameSync(at(moved), at(`moved-${edit}`));
+    else if (kind === 8 && moved !== undefined && random(3) === 0) rmSync(at(moved), { recursive: true });
+    else if (kind === 9) {
+      writeFileSync(
+        at('Dockerfile'),
+        `FROM scratch AS base\nCOPY lib /lib${random(3)}\nFROM base\nCOPY . /app${random(3)}\n`,
+      );
+    } else if (kind === 10) writeFileSync(at('Dockerfile'), 'FROM scratch\nCOP');
+    else writeFileSync(at(`lib/l${random(4)}`), `lib ${edit}`);
+    if (random(4) === 0) await sleep(random(60));
+  }
+  writeFileSync(at('Dockerfile'), 'FROM scratch AS base\nCOPY lib /lib\nFROM base\nCOPY . /app\n');
+}
