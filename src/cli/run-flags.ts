@@ -1,15 +1,7 @@
 import { isIP } from 'node:net';
 import { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
-
-const UNITS: Readonly<Record<string, number>> = {
-  '': 1,
-  b: 1,
-  k: 2 ** 10,
-  m: 2 ** 20,
-  g: 2 ** 30,
-  t: 2 ** 40,
-};
+import { parseByteSize } from '../util/byte-size.ts';
 
 const ULIMITS = [
   'core',
@@ -31,9 +23,8 @@ const ULIMITS = [
 
 /** `128m`, `1.5g`, `65536`, also with `b` or `ib` after the unit: bytes. @throws USAGE_INVALID */
 export function parseSize(flag: string, text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$/i.exec(text.trim());
-  const bytes = Math.floor(Number(match?.[1]) * (UNITS[match?.[2]?.toLowerCase() ?? ''] ?? 1));
-  if (match !== null && Number.isSafeInteger(bytes)) return bytes;
+  const bytes = parseByteSize(text);
+  if (bytes !== undefined) return bytes;
   throw new OcibuildError(
     'USAGE_INVALID',
     `Cannot use ${flag} "${text}": expected a size such as 128m or 1g`,

@@ -4,7 +4,6 @@ import { type ArgEntry, buildArg, isExported } from './args.ts';
 import { parseOwner } from './copy-values.ts';
 import { expandWith } from './expand.ts';
 import { instructionError } from './flags.ts';
-import { quoteGo } from './go-text.ts';
 import { healthcheckText } from './healthcheck.ts';
 import type {
   ArgInstruction,
@@ -15,6 +14,7 @@ import type {
   TextInstruction,
 } from './instructions.ts';
 import { expandPorts, isSignal } from './ports.ts';
+import { quoteGo } from './quote-go.ts';
 import { type Build, commit, expandIn, nextStep, type StageState, setEnv } from './state.ts';
 
 /** Carries out an instruction that only changes config and environment, or makes the working directory. */

@@ -1,6 +1,6 @@
 import type { Healthcheck } from '../image/types.ts';
+import { formatDuration, parseDuration } from '../util/go-duration.ts';
 import { type Flags, flagError, instructionError } from './flags.ts';
-import { formatDuration, parseDuration } from './go-text.ts';
 import type { RawInstruction } from './parser.ts';
 import { readJsonForm } from './words.ts';
 

@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import type { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
+import { parseByteSize } from '../util/byte-size.ts';
 import { splitCsv } from '../util/csv.ts';
 import { flagError } from './flags.ts';
 import type { RawFlag, RawInstruction } from './parser.ts';
@@ -170,9 +171,8 @@ export function readMount(raw: RawInstruction, mount: RunMount, reader: MountRea
   return options;
 
   function readSize(text: string): number {
-    const [, amount = '', unit = ''] = /^(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$/i.exec(text) ?? [];
-    const bytes = Math.floor(Number(amount) * 1024 ** ' kmgtp'.indexOf(unit.toLowerCase() || ' '));
-    if (amount !== '' && Number.isSafeInteger(bytes)) return bytes;
+    const bytes = parseByteSize(text);
+    if (bytes !== undefined) return bytes;
     throw fail(`Cannot use "size=${text}" in --mount: expected bytes, or a number with k, m or g`);
   }
 }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OcibuildError } from '../../errors/error.ts';
+import { parseDuration } from '../../util/go-duration.ts';
 import { CONTAINER_FILES } from './create.ts';
 import { createLogReader, type LogRecord, type LogStream, tailPosition } from './log-file.ts';
 import { readContainer } from './records.ts';
@@ -59,19 +60,12 @@ function createPrinter({ since, timestamps, write }: LogsOptions): (record: LogR
   };
 }
 
-const UNITS_SEC: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 };
-
 /** A time (RFC 3339, or seconds since 1970), or how long ago: `90s`, `10m`, `1h30m`. @throws USAGE_INVALID */
 export function parseSince(text: string, nowMs: number): Date {
-  if (/^(?:\d+(?:\.\d+)?[smh])+$/.test(text)) {
-    const parts = [...text.matchAll(/(\d+(?:\.\d+)?)([smh])/g)];
-    const seconds = parts.reduce(
-      (sum, [, count, unit = 's']) => sum + Number(count) * (UNITS_SEC[unit] ?? 1),
-      0,
-    );
-    return new Date(nowMs - seconds * 1000);
-  }
-  const date = new Date(/^\d+(?:\.\d+)?$/.test(text) ? Number(text) * 1000 : text);
+  const isEpoch = /^\d+(?:\.\d+)?$/.test(text);
+  const agoNs = isEpoch ? undefined : parseDuration(text);
+  if (agoNs !== undefined) return new Date(nowMs - agoNs / 1e6);
+  const date = new Date(isEpoch ? Number(text) * 1000 : text);
   if (!Number.isNaN(date.getTime())) return date;
   throw new OcibuildError('USAGE_INVALID', `Cannot use --since "${text}": expected a time, or how long ago`, {
     hint: 'for example --since 2026-01-31T10:00:00Z or --since 10m',

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { OcibuildError } from '../../errors/error.ts';
-import { parseDuration } from '../../frontend/go-text.ts';
+import { parseDuration } from '../../util/go-duration.ts';
 import type { GhaCacheOptions } from '../types.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;

@@ -1,11 +1,11 @@
 import type { Readable } from 'node:stream';
 import type { LayerOrigin } from '../../cache/types.ts';
 import { OcibuildError } from '../../errors/error.ts';
-import { parseDuration } from '../../frontend/go-text.ts';
 import { createTransport } from '../../http/transport.ts';
 import { digestBytes } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/types.ts';
 import { openBytes } from '../../transfer/file-part.ts';
+import { parseDuration } from '../../util/go-duration.ts';
 import { createSlots } from '../../util/slots.ts';
 import { blobsOf, putBlobs } from '../blob-parts.ts';
 import { encodeCacheConfig, MAX_CONFIG_BYTES, parseCacheConfig } from '../cache-config.ts';
