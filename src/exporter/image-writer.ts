@@ -195,6 +195,7 @@ function annotated(record: Readonly<Record<string, string>> = {}): Pick<Descript
   return Object.keys(record).length === 0 ? {} : { annotations: sortedRecord(record) };
 }
 
-function sortedRecord(record: Readonly<Record<string, string>>): Record<string, string> {
+/** The same entries by key, so that equal annotations are equal bytes. */
+export function sortedRecord(record: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

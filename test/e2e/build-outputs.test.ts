@@ -120,7 +120,14 @@ describe('outputs of a build', () => {
   it('are the same image in an archive, a layout directory, a stream and the store', async () => {
     const { project, image, out } = await createBuilt();
     await build(project, `type=oci,dest=${out('a.tar')}`);
-    await build(project, `type=oci,tar=false,dest=${out('layout')}`);
+    const unnamed = `type=oci,tar=false,dest=${out('layout')}`;
+    // Twice: the image of a build without a name takes the place of the one before.
+    await build(project, `${unnamed},compression=uncompressed`);
+    await build(project, unnamed);
+    const { manifests } = JSON.parse(readFileSync(out('layout/index.json'), 'utf8')) as Index;
+    expect(manifests.map(({ annotations }) => annotations?.['org.opencontainers.image.ref.name'])).toEqual([
+      'latest',
+    ]);
     const stream = await build(project, 'type=oci,dest=-');
     expect(stream.equals(readFileSync(out('a.tar')))).toBe(true);
     for (const other of [await checkedArchive(stream), await checkedLayout(out('layout'))]) {

@@ -32,12 +32,13 @@ export async function createContainer(
   { image, request }: { readonly image: ImageDetails; readonly request: RunRequest },
   { signal, runtime }: CreateOptions,
 ): Promise<Container> {
-  const process = planProcess(image.config, request);
+  const id = newContainerId();
+  const hostname = request.hostname ?? (request.network === 'host' ? hostName() : id);
+  const process = planProcess(image.config, request, hostname);
   const layers = image.layers.map(({ diffId }, i) =>
     engine.layers.addBase({ diffId, descriptor: image.manifest.layers[i] as Descriptor, origin: undefined }),
   );
   const lower = await snapshotsOf(engine, layers, signal);
-  const id = newContainerId();
   const name = request.name ?? newContainerName();
   const root = engine.root.dir;
   const dir = createRecord(root, { id, name });
@@ -53,7 +54,7 @@ export async function createContainer(
       ...{ id, name, layers, lower },
       created: new Date().toISOString(),
       image: { name: image.name, digest: image.descriptor.digest },
-      hostname: request.hostname ?? (request.network === 'host' ? hostName() : id),
+      hostname,
       mounts: process.mounts.map((mount, i) => sandboxMount(mount, { root, dir, i })),
       ...(runtime === undefined ? {} : { runtime }),
       creator: currentOwner(),

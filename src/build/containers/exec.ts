@@ -100,7 +100,7 @@ function processOf(
   const { args, cwd, tty } = request;
   const settings = { ...own, args, terminal: tty, ...(cwd === undefined ? {} : { cwd: join('/', cwd) }) };
   const terminal = tty ? ['TERM=xterm'] : [];
-  if (request.user === undefined) return { ...settings, env: [...own.env, ...terminal, ...request.env] };
+  if (request.user === undefined) return { ...settings, env: [...terminal, ...own.env, ...request.env] };
   // Through the thread that has the root mounted: the processes of some runtimes do not show it.
   const root = join(reach.mountNamespace.replace(/\/ns\/mnt$/, '/root'), reach.bundle, 'rootfs');
   const { uid, gid, additionalGids, home } = resolveUser(root, request.user);
@@ -109,7 +109,7 @@ function processOf(
   const hasHome = plan.env.some((entry) => entry.startsWith('HOME='));
   return {
     ...settings,
-    env: [...own.env, ...(hasHome ? [] : [`HOME=${home}`]), ...terminal, ...request.env],
+    env: [...terminal, ...own.env, ...(hasHome ? [] : [`HOME=${home}`]), ...request.env],
     user: { ...own.user, uid, gid, additionalGids },
     capabilities: plan.privileged
       ? own.capabilities

@@ -29,7 +29,7 @@ export interface ProcessPlan {
  * @throws USAGE_INVALID when there is nothing to run
  * @see image-spec conversion.md
  */
-export function planProcess(image: ImageConfig, request: RunRequest): ProcessPlan {
+export function planProcess(image: ImageConfig, request: RunRequest, hostname: string): ProcessPlan {
   const { config = {} } = image;
   const entrypoint = request.entrypoint ?? config.Entrypoint ?? [];
   const cmd = request.args.length > 0 || request.entrypoint !== undefined ? request.args : (config.Cmd ?? []);
@@ -46,7 +46,8 @@ export function planProcess(image: ImageConfig, request: RunRequest): ProcessPla
   parseSignal(stopSignal);
   return {
     args,
-    env: [...process.env, ...(request.tty ? ['TERM=xterm'] : []), ...request.env],
+    // As in Docker: an image that sets one of them keeps its own.
+    env: [`HOSTNAME=${hostname}`, ...(request.tty ? ['TERM=xterm'] : []), ...process.env, ...request.env],
     cwd: join('/', request.cwd ?? process.cwd),
     user: request.user ?? config.User ?? '',
     annotations: { ...annotations, ...request.labels },

@@ -1,5 +1,6 @@
-import { createdOf, indexEntries } from '../../exporter/image-writer.ts';
+import { createdOf, indexEntries, sortedRecord } from '../../exporter/image-writer.ts';
 import type { ExportSet } from '../../exporter/types.ts';
+import { ANNOTATION, type Descriptor } from '../../image/types.ts';
 import { type ArchiveTargetOptions, archiveTarget } from '../../transfer/archive-target.ts';
 import { copyImage } from '../../transfer/copy-image.ts';
 import { imageSetSource } from '../../transfer/image-set.ts';
@@ -53,9 +54,11 @@ async function targetOf(
 ): Promise<(set: ExportSet) => ImageTarget> {
   const names = target.names.map(({ normal }) => normal);
   const { epochSec, stdout, env } = options;
+  const entriesOf = (set: ExportSet) => (top: Descriptor) =>
+    indexEntries(top, names, createdOf(set, epochSec));
   const about = (set: ExportSet): ArchiveTargetOptions => ({
     signal,
-    entries: (top) => indexEntries(top, names, createdOf(set, epochSec)),
+    entries: entriesOf(set),
     ...(epochSec === undefined ? {} : { epochSec }),
     ...(output.type === 'docker' ? { docker: { names: target.names.map(({ familiar }) => familiar) } } : {}),
   });
@@ -69,7 +72,17 @@ async function targetOf(
   }
   if (output.type === 'oci' && output.tar === false) {
     const { layoutTarget } = await import('../../transfer/layout-target.ts');
-    return (set) => layoutTarget(dest, about(set));
+    return (set) => layoutTarget(dest, { ...about(set), entries: (top) => tagged(entriesOf(set)(top)) });
   }
   return (set) => archiveTarget({ dest, ...(stdout === undefined ? {} : { stdout }) }, about(set));
+}
+
+/** In a directory that keeps its images, those of builds without a name would pile up, and most readers ask for a
+ * tag: as in Docker, the last one is `latest`. */
+function tagged(entries: readonly Descriptor[]): Descriptor[] {
+  return entries.map((entry) =>
+    entry.annotations?.[ANNOTATION.refName] === undefined
+      ? { ...entry, annotations: sortedRecord({ ...entry.annotations, [ANNOTATION.refName]: 'latest' }) }
+      : entry,
+  );
 }

@@ -40,7 +40,7 @@ const IMAGE = {
   },
 } as unknown as ImageConfig;
 
-const plan = (request: Partial<RunRequest>) => planProcess(IMAGE, { ...REQUEST, ...request });
+const plan = (request: Partial<RunRequest>) => planProcess(IMAGE, { ...REQUEST, ...request }, 'box');
 
 describe('planProcess()', () => {
   it.each([
@@ -71,7 +71,7 @@ describe('planProcess()', () => {
       }),
     ).toMatchObject({
       ...{ cwd: '/w', user: '0', stopSignal: 'INT', stopTimeoutSec: 1 },
-      env: ['A=image', 'PATH=/bin', 'TERM=xterm', 'A=mine'],
+      env: ['HOSTNAME=box', 'TERM=xterm', 'A=image', 'PATH=/bin', 'A=mine'],
       annotations: { l: 'mine', 'org.opencontainers.image.stopSignal': 'SIGQUIT' },
     });
   });
