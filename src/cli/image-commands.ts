@@ -1,6 +1,6 @@
 import type { TransferOptions } from '../build/images/image-commands.ts';
 import { OcibuildError } from '../errors/error.ts';
-import { createTransferPrinter } from '../ui/transfer.ts';
+import type { TransferPrinterOptions } from '../ui/transfer.ts';
 import { GLOBAL_FLAGS } from './flags.ts';
 import { COPY_FLAGS, HISTORY_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
@@ -13,7 +13,8 @@ export async function pushCommand(args: readonly string[], context: CliContext):
   const [name = '', to] = takePositional(parsed, ['REF'], 1);
   const { pushImage } = await import('../build/images/image-commands.ts');
   const root = await storeOf(parsed, context);
-  return transfer(parsed, context, (options) =>
+  const shown = { words: { running: 'Pushing', done: 'Pushed' }, name: to ?? name };
+  return transfer({ parsed, shown }, context, (options) =>
     pushImage(root, { name, ...(to === undefined ? {} : { to }) }, options),
   );
 }
@@ -27,7 +28,10 @@ export async function pullCommand(args: readonly string[], context: CliContext):
   if (allPlatforms) refusePlatform(text('platform'));
   const { pullImage } = await import('../build/images/image-commands.ts');
   const root = await storeOf(parsed, context);
-  return transfer(parsed, context, (options) => pullImage(root, name, { ...options, allPlatforms }));
+  const shown = { words: { running: 'Pulling', done: 'Pulled' }, name };
+  return transfer({ parsed, shown }, context, (options) =>
+    pullImage(root, name, { ...options, allPlatforms }),
+  );
 }
 
 function refusePlatform(platform: string | undefined): void {
@@ -36,13 +40,17 @@ function refusePlatform(platform: string | undefined): void {
 }
 
 async function transfer(
-  parsed: ParsedArgs,
+  {
+    parsed,
+    shown,
+  }: { readonly parsed: ParsedArgs; readonly shown: Pick<TransferPrinterOptions, 'words' | 'name'> },
   { env, signal, stderr }: CliContext,
   run: (options: TransferOptions) => Promise<{ digest: string }>,
 ): Promise<string> {
   const { bool, text } = flagReader(parsed);
   const platform = text('platform');
-  const printer = bool('quiet') ? undefined : createTransferPrinter(stderr);
+  const { openTransferPrinter } = await import('../ui/transfer.ts');
+  const printer = bool('quiet') ? undefined : await openTransferPrinter({ ...shown, env, stream: stderr });
   try {
     const { digest } = await run({
       env,
@@ -50,9 +58,11 @@ async function transfer(
       ...(platform === undefined ? {} : { platform }),
       ...(printer === undefined ? {} : { onEvent: printer.event }),
     });
+    await printer?.finish();
     return `${digest}\n`;
-  } finally {
-    printer?.finish();
+  } catch (error) {
+    await printer?.finish(error);
+    throw error;
   }
 }
 
@@ -75,7 +85,8 @@ export async function copyCommand(args: readonly string[], context: CliContext):
   }
   const { copyBetween } = await import('../build/images/copy-between.ts');
   const root = await storeOf(parsed, context);
-  const digest = await transfer(parsed, context, (options) =>
+  const shown = { words: { running: 'Copying', done: 'Copied' }, name: `${from} to ${to}` };
+  const digest = await transfer({ parsed, shown }, context, (options) =>
     copyBetween(root, { from, to }, { ...options, cwd, stdout, ...(format === undefined ? {} : { format }) }),
   );
   return toStdout ? '' : digest;

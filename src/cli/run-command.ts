@@ -137,23 +137,26 @@ async function imageOf(
     return builtImage(engine, basename(resolve(cwd, name)), built.descriptor);
   const { bool, text } = flagReader(parsed);
   const platform = text('platform');
-  const { createTransferPrinter } = await import('../ui/transfer.ts');
-  const printer = createTransferPrinter(stderr);
-  let isShown = false;
+  const { openTransferPrinter } = await import('../ui/transfer.ts');
+  const printer = bool('quiet')
+    ? undefined
+    : await openTransferPrinter({
+        ...{ stream: stderr, env, name },
+        words: { running: 'Pulling', done: 'Pulled' },
+      });
   const { readPull } = await import('./build-options.ts');
   try {
     const options: RunImageOptions = {
       ...{ root, env, signal, pull: readPull(text('pull')) },
       ...(platform === undefined ? {} : { platform }),
-      onEvent(event) {
-        if (bool('quiet')) return;
-        isShown = true;
-        printer.event(event);
-      },
+      ...(printer === undefined ? {} : { onEvent: printer.event }),
     };
-    return await imageToRun(engine, name, options);
-  } finally {
-    if (isShown) printer.finish();
+    const image = await imageToRun(engine, name, options);
+    await printer?.finish();
+    return image;
+  } catch (error) {
+    await printer?.finish(error);
+    throw error;
   }
 }
 

@@ -18,6 +18,8 @@ export interface PrinterOptions {
   readonly note?: string;
   /** `tty` leaves one line when all went well, in place of rows and a summary. @default false */
   readonly brief?: boolean;
+  /** The header of `tty` while it goes on and when all went well. @default Building, Built */
+  readonly words?: { readonly running: string; readonly done: string };
 }
 
 /** The printer of a mode. Loads only what that mode needs. */
@@ -62,6 +64,7 @@ export async function createPrinter(mode: ProgressMode, options: PrinterOptions)
         ...deps,
         ...(note === undefined ? {} : { note }),
         brief: options.brief === true,
+        words: options.words ?? { running: 'Building', done: 'Built' },
         theme: createTheme({ color, unicode: options.unicode !== false }),
         elapsed: () => performance.now(),
         size: () => ({ columns: stream.columns || 80, rows: stream.rows || 24 }),

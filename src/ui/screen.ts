@@ -29,6 +29,8 @@ export interface ScreenOptions {
   readonly columns: number;
   /** Lines that may be used. */
   readonly rows: number;
+  /** Begins the header: `Building`. */
+  readonly title: string;
   readonly nowMs: number;
   readonly theme: Theme;
   /** Stands beside the header. */
@@ -41,7 +43,7 @@ export function drawScreen(view: BuildView, options: ScreenOptions): Screen {
   const { columns, rows, theme } = options;
   const groups = groupsOf(view);
   const active = groups.filter(({ steps }) => steps.some(isOpen));
-  const header = headerLine(view, 'Building', options);
+  const header = headerLine(view, totalOf([...view.steps.values()]), options);
   const room = Math.max(rows - 1, 1);
   const count = Math.min(active.length, Math.floor((columns + GAP) / (MIN_COLUMN + GAP)));
   const isFlat = room < MIN_GROUP_ROWS * Math.ceil(active.length / Math.max(count, 1));
@@ -74,14 +76,11 @@ export function drawScreen(view: BuildView, options: ScreenOptions): Screen {
 }
 
 /** The state that stays when a build has ended: a row for each step that ran. */
-export function lastState(
-  view: BuildView,
-  options: Omit<ScreenOptions, 'rows'> & { readonly title: string },
-): string[] {
+export function lastState(view: BuildView, options: Omit<ScreenOptions, 'rows'>): string[] {
   const groups = groupsOf(view);
   const context = contextFor(groups, { ...options, view });
   return [
-    headerLine(view, options.title, options),
+    headerLine(view, view.steps.size, options),
     ...foldedBlocks(view, context).map(({ line }) => line),
     ...groups.flatMap(({ steps }) =>
       steps.flatMap((step) => [stepRow(step, context), ...reasonLines(step, context)]),
@@ -170,13 +169,12 @@ function moreLine(columns: number, theme: Theme): (count: number, what: 'finishe
 
 function headerLine(
   view: BuildView,
-  title: string,
-  { columns, nowMs, theme, note }: Omit<ScreenOptions, 'rows'>,
+  total: number,
+  { columns, nowMs, note, theme, title }: Omit<ScreenOptions, 'rows'>,
 ): string {
-  const all = [...view.steps.values()];
-  const ended = all.filter((step) => step.endedMs !== undefined).length;
+  const ended = [...view.steps.values()].filter((step) => step.endedMs !== undefined).length;
   const took = formatSeconds(nowMs - (view.startedMs ?? nowMs));
-  const count = `(${ended}/${title === 'Building' ? totalOf(all) : all.length})`;
+  const count = `(${ended}/${total})`;
   const texts = [`[+] ${title} ${took} ${count}`, `${title} ${took} ${count}`, `${took} ${count}`];
   const left = texts.find((text) => text.length <= columns) ?? clip(took, columns, theme);
   const room = columns - left.length - 2;

@@ -21,6 +21,7 @@ export interface SummaryContext {
  * steps are cut at the width: digests are there to be copied. */
 export function summaryLines(view: BuildView, result: ResultFacts, context: SummaryContext): string[] {
   const { theme } = context;
+  if (result.totalSteps === 0) return [];
   const isNarrow = context.columns < NARROW;
   const fact = (name: string, text: string): string =>
     `${isNarrow ? '' : '    '}${theme.paint('quiet', isNarrow ? name || 'then' : name.padEnd(8))} ${text}`;

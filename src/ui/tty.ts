@@ -5,7 +5,7 @@ import { briefLine, summaryLines } from './summary.ts';
 import { clip } from './text-width.ts';
 import type { Theme } from './theme.ts';
 import type { Printer, PrinterDeps } from './types.ts';
-import { createView } from './view-model.ts';
+import { type BuildView, createView } from './view-model.ts';
 
 /** A build that ends sooner needs no live screen; loading Ink takes 180 ms of the main thread. */
 const PATIENCE_MS = 250;
@@ -17,6 +17,8 @@ const MIN_COLUMNS = 10;
 export interface TtyDeps extends PrinterDeps {
   readonly theme: Theme;
   readonly note?: string;
+  /** The header while it goes on, and when all went well. */
+  readonly words: { readonly running: string; readonly done: string };
   /** Leaves one line when all went well. */
   readonly brief: boolean;
   /** Size of the terminal now. */
@@ -31,7 +33,7 @@ export interface TtyDeps extends PrinterDeps {
 
 /** Draws the build's state over and over while steps run, and leaves its last state as ordinary lines. */
 export function createTtyPrinter(deps: TtyDeps): Printer {
-  const { brief, note, theme } = deps;
+  const { brief, note, theme, words } = deps;
   const view = createView(deps.secrets);
   let screen: LiveScreen | undefined;
   let opening: Promise<void> | undefined;
@@ -47,7 +49,12 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
 
   // Ink clears the whole terminal when what it draws does not fit with the cursor below it.
   const draw = (): Screen =>
-    drawScreen(view, { ...options(), rows: Math.max(deps.size().rows - 1, 2), nowMs: deps.now() });
+    drawScreen(view, {
+      ...options(),
+      title: words.running,
+      rows: Math.max(deps.size().rows - 1, 2),
+      nowMs: deps.now(),
+    });
 
   const open = async (): Promise<void> => {
     try {
@@ -80,16 +87,7 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
     if (brief && result !== undefined) {
       return [clip(briefLine(view, result, nowMs - (view.startedMs ?? nowMs)), columns, theme)];
     }
-    const states = [...view.steps.values()].map(({ state }) => state);
-    const isCancelled = states.includes('cancelled') && !states.includes('failed');
-    const title =
-      result !== undefined
-        ? 'Built'
-        : isCancelled
-          ? 'Cancelled'
-          : states.includes('failed')
-            ? 'Failed'
-            : 'Finished';
+    const title = result === undefined ? unfinished(view) : words.done;
     const lines = lastState(view, { ...options(), nowMs, title });
     return result === undefined ? lines : [...lines, ...summaryLines(view, result, { columns, theme })];
   };
@@ -111,4 +109,10 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
       deps.write(lines.map((line) => `${line}\n`).join(''));
     },
   };
+}
+
+function unfinished({ steps }: BuildView): string {
+  const states = new Set([...steps.values()].map(({ state }) => state));
+  if (states.has('failed')) return 'Failed';
+  return states.has('cancelled') ? 'Cancelled' : 'Stopped';
 }

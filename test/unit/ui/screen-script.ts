@@ -40,6 +40,7 @@ export function startScreen(events: readonly ProgressEvent[], options: ScriptOpt
     theme: createTheme({ color, unicode }),
     ...(note === undefined ? {} : { note }),
     brief,
+    words: { running: 'Building', done: 'Built' },
     elapsed: () => 0,
     size: () => ({ columns: screen.stream.columns, rows: screen.stream.rows }),
     openScreen: async (first, redraw) => openScreen(screen.stream, { screen: first, redraw }),

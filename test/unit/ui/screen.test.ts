@@ -33,7 +33,7 @@ describe('drawScreen()', () => {
     const view = viewOf(events);
     for (const columns of [10, 20, 33, 80, 104, 160, 400]) {
       for (const rows of [2, 3, 5, 9, 24, 80]) {
-        const screen = drawScreen(view, { columns, rows, nowMs: 1_003_000, theme });
+        const screen = drawScreen(view, { columns, rows, nowMs: 1_003_000, theme, title: 'Building' });
         const height = Math.max(0, ...screen.columns.map(({ lines }) => lines.length));
         expect(screen.lines.length + height).toBeLessThanOrEqual(rows);
         for (const line of screen.lines) expect(widthOf(line)).toBeLessThanOrEqual(columns);
@@ -51,6 +51,7 @@ describe('drawScreen()', () => {
         columns: 40,
         rows: 9,
         nowMs: 1_000_010,
+        title: 'Building',
         theme: createTheme({ color, unicode: true }),
       }).lines.join('\n');
     expect(drawn(true)).toContain('\u001b[31m✗\u001b[0m 1/2 RUN a');
@@ -65,7 +66,7 @@ describe('drawScreen()', () => {
       a.log(2, 'token hunter'),
       a.log(3, '2222\n'),
     ]);
-    const { lines } = drawScreen(view, { columns: 60, rows: 9, nowMs: 1_000_010, theme });
+    const { lines } = drawScreen(view, { columns: 60, rows: 9, nowMs: 1_000_010, theme, title: 'Building' });
     expect(lines.join('\n')).not.toContain('hunter2222');
     expect(lines.join('\n').match(/\*\*\*/g)).toHaveLength(3);
   });
