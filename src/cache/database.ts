@@ -5,7 +5,8 @@ import { errnoOf } from '../util/atomic-fs.ts';
 import { storeError } from './store-error.ts';
 import type { Database, SqlValue } from './types.ts';
 
-const SCHEMA_VERSION = 5;
+/** What this version writes; it reads those before it as well. */
+export const SCHEMA_VERSION = 5;
 const SCHEMA = `
 CREATE TABLE records(
   key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, layers TEXT NOT NULL, ingredients TEXT NOT NULL,

@@ -8,6 +8,7 @@ import {
   RUN_FLAGS,
   STOP_FLAGS,
 } from './container-flags.ts';
+import { DOCTOR_FLAGS } from './doctor-flags.ts';
 import { BUILD_FLAGS, GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS, LOCK_FLAGS, UNPACK_FLAGS } from './flags.ts';
 import { COPY_FLAGS, DIFF_FLAGS, HISTORY_FLAGS, LOGIN_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
 import type { Flag } from './types.ts';
@@ -36,6 +37,7 @@ export type CommandName =
   | 'kill'
   | 'wait'
   | 'rm'
+  | 'doctor'
   | 'completion'
   | 'version'
   | 'help';
@@ -208,6 +210,12 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
     flags: RM_FLAGS,
     examples: ['ocibuild rm -f web'],
   },
+  doctor: {
+    usage: 'ocibuild doctor [flags]',
+    summary: 'say what this machine can do, and what to install',
+    flags: DOCTOR_FLAGS,
+    examples: ['ocibuild doctor', 'ocibuild doctor --format json'],
+  },
   completion: {
     usage: 'ocibuild completion SHELL',
     summary: 'print what bash, zsh or fish loads to complete command lines',
@@ -232,7 +240,7 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
 export const COMMAND_NAMES: readonly string[] = Object.keys(COMMANDS);
 
 /** Commands to come: named, so that a script that uses one is told why it fails. */
-export const LATER_COMMANDS: readonly string[] = ['du', 'prune', 'cache', 'doctor', 'watch'];
+export const LATER_COMMANDS: readonly string[] = ['du', 'prune', 'cache', 'watch'];
 
 /** `docker buildx build` and its likes, with the first word changed. */
 const BUILD_PREFIXES = ['buildx', 'image', 'builder'];

@@ -33,6 +33,9 @@ async function dispatch(argv: readonly string[], context: CliContext): Promise<n
       context,
     );
   }
+  if (argv[0] === '__trial') {
+    return print(await (await import('./doctor-command.ts')).trialCommand(argv.slice(1), context), context);
+  }
   const { name, named, args } = findCommand(argv);
   const asksHelp = isHelpAsked(name, args);
   if (LATER_COMMANDS.includes(name)) {
@@ -92,6 +95,8 @@ async function dispatch(argv: readonly string[], context: CliContext): Promise<n
       return print(await (await import('./container-commands.ts')).waitCommand(args, context), context);
     case 'rm':
       return print(await (await import('./container-commands.ts')).rmCommand(args, context), context);
+    case 'doctor':
+      return (await import('./doctor-command.ts')).doctorCommand(args, context);
     case 'completion':
       return print((await import('./completion-command.ts')).completionCommand(args), context);
     case 'version':

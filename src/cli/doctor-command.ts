@@ -1,0 +1,58 @@
+import type { DoctorReport, Finding } from '../build/doctor/types.ts';
+import { DOCTOR_FLAGS } from './doctor-flags.ts';
+import { GLOBAL_FLAGS } from './flags.ts';
+import { oneOf } from './one-of.ts';
+import { flagReader, parseArgs } from './parse-args.ts';
+import { storeOf, takePositional } from './store-commands.ts';
+import type { CliContext } from './types.ts';
+
+/** The command that tries a container inside a user namespace; for `doctor` only. */
+const TRIAL_COMMAND = '__trial';
+
+const EXIT_LACKING = 3;
+
+/** `ocibuild doctor`: 0 when a build with RUN works here, 3 otherwise. */
+export async function doctorCommand(args: readonly string[], context: CliContext): Promise<number> {
+  const { env, cwd, signal, stdout } = context;
+  const parsed = parseArgs(args, [...DOCTOR_FLAGS, ...GLOBAL_FLAGS]);
+  takePositional(parsed, []);
+  const { text } = flagReader(parsed);
+  const format = oneOf('--format', text('format') ?? 'text', ['text', 'json']);
+  const root = await storeOf(parsed, context);
+  const runtime = text('runtime') ?? env.OCIBUILD_RUNTIME;
+  const { diagnose } = await import('../build/doctor/doctor.ts');
+  const { execPath, execArgv, argv } = process;
+  const self = [execPath, ...execArgv, argv[1] ?? '', TRIAL_COMMAND, root];
+  const report = await diagnose({
+    ...{ root, env, cwd, signal, selfCommand: runtime === undefined ? self : [...self, runtime] },
+    ...(runtime === undefined ? {} : { runtime }),
+  });
+  const shown = format === 'json' ? `${JSON.stringify(report, undefined, 2)}\n` : reportText(report);
+  await new Promise<void>((done) => stdout.write(shown, () => done()));
+  return report.works ? 0 : EXIT_LACKING;
+}
+
+/** Runs in a process of its own, which enters a user namespace where it is not root. */
+export async function trialCommand(
+  [root = '', runtime]: readonly string[],
+  context: CliContext,
+): Promise<string> {
+  const { env, cwd, signal } = context;
+  const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
+  await enterNamespaceIfNeeded({ env, cwd }, 'must');
+  const { trial } = await import('../build/doctor/trial.ts');
+  return JSON.stringify(
+    await trial({ root, env, cwd, signal, ...(runtime === undefined ? {} : { runtime }) }),
+  );
+}
+
+/** One line each, and below it what puts it right. */
+export function reportText({ works, findings }: DoctorReport): string {
+  const width = Math.max(...findings.map(({ id }) => id.length)) + 2;
+  const lines = findings.map(({ id, status, message, fix }: Finding) => {
+    const line = `${status.padEnd(6)}${id.padEnd(width)}${message}`;
+    return fix === undefined ? line : `${line}\n${' '.repeat(6 + width)}→ ${fix}`;
+  });
+  const end = works ? 'Builds work here, also those with RUN.' : 'Builds with RUN do not work here yet.';
+  return `${[...lines, '', end].join('\n')}\n`;
+}

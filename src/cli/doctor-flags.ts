@@ -1,0 +1,11 @@
+import type { Flag } from './types.ts';
+
+export const DOCTOR_FLAGS: readonly Flag[] = [
+  {
+    name: 'format',
+    kind: 'string',
+    value: 'FORMAT',
+    choices: ['text', 'json'],
+    help: 'text (default) or json',
+  },
+];
