@@ -7,8 +7,8 @@ export interface Listener {
   /** From now on these inputs count; without a change nothing is set up anew, unless `anew`. */
   follow(inputs: BuildInputs, anew?: boolean): void;
   plan(): WatchPlan | undefined;
-  /** Resolves when everything is listened to that can be. */
-  ready(): Promise<void>;
+  /** True once everything is listened to that can be; false where that takes too long. */
+  ready(): Promise<boolean>;
   /** False once changes have to be looked for. */
   hears(): boolean;
   close(): Promise<void>;
@@ -64,10 +64,9 @@ export function createListener({ more, written, open = watchFiles, ...events }: 
       }
     },
     plan: () => plan,
-    ready: async () => {
-      const current = watcher;
-      if (current !== undefined) await Promise.race([current.ready, delay(READY_MS)]);
-    },
+    ready: async () =>
+      watcher === undefined ||
+      Promise.race([watcher.ready.then(() => true), delay(READY_MS).then(() => false)]),
     hears: () => !isDeaf,
     async close() {
       isDeaf = true;
@@ -77,8 +76,8 @@ export function createListener({ more, written, open = watchFiles, ...events }: 
   };
 }
 
-/** A directory that is being written to all the time may never be ready. */
-const READY_MS = 10_000;
+/** A directory that is taken away at that moment, or written to all the time, may never be ready. */
+const READY_MS = 2000;
 
 function delay(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms).unref());

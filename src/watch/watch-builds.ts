@@ -181,10 +181,11 @@ async function nextChanges(parts: Parts, failed: boolean): Promise<readonly stri
     await settledOrTime(changes, hooks.signal, compareInMs);
     if (hooks.signal.aborted) return [];
     if (changes.size === 0) {
-      await Promise.race([listener.ready(), changes.settled(hooks.signal)]);
+      const isReady = await Promise.race([listener.ready(), changes.settled(hooks.signal)]);
       if (changes.size === 0) compare(parts);
       // Of a build that failed only its texts are compared, and that costs nothing.
-      compareInMs = failed || !listener.hears() ? parts.poll.everyMs : undefined;
+      const isSure = isReady === true && listener.hears() && !failed;
+      compareInMs = isSure ? undefined : parts.poll.everyMs;
       if (changes.size === 0) continue;
     }
     await changes.settled(hooks.signal);
