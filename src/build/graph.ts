@@ -1,5 +1,5 @@
 import { throwIfAborted } from '../errors/error.ts';
-import { convertDockerfile } from '../frontend/convert.ts';
+import { convertDockerfile } from '../frontend/convert/convert.ts';
 import type { FrontendContext, FrontendResult, LintWarning } from '../frontend/types.ts';
 import { formatPlatform } from '../image/platform.ts';
 import type { Digest, Platform } from '../image/types.ts';

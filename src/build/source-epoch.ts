@@ -1,4 +1,4 @@
-import { findEpochSource } from '../frontend/epoch.ts';
+import { findEpochSource } from '../frontend/convert/epoch.ts';
 import { createFrontendContext } from './frontend-context.ts';
 import type { ImageSources } from './inputs/image-resolver.ts';
 import type { MainContext } from './inputs/main-context.ts';

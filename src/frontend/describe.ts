@@ -1,13 +1,13 @@
 import { isOcibuildError, type OcibuildError } from '../errors/error.ts';
 import { type SourceRef, withSource } from '../errors/source.ts';
 import type { Digest } from '../image/types.ts';
-import { createBuild } from './convert.ts';
-import { createFaults, type Faults } from './faults.ts';
+import { createBuild } from './convert/convert.ts';
+import { type ResolvedPlan, resolvePlan } from './convert/resolve.ts';
+import { planStages, type StagePlan } from './convert/stages.ts';
+import type { Build } from './convert/state.ts';
 import { createLinter } from './lint/linter.ts';
-import { type FileProgram, readProgram } from './read-file.ts';
-import { type ResolvedPlan, resolvePlan } from './resolve.ts';
-import { planStages, type StagePlan } from './stages.ts';
-import type { Build } from './state.ts';
+import { createFaults, type Faults } from './parse/faults.ts';
+import { type FileProgram, readProgram } from './parse/read-file.ts';
 import type { FrontendContext, LintWarning, ResolvedImage } from './types.ts';
 
 /** What the rules found, and what would stop a build. */

@@ -1,13 +1,13 @@
 import type { SourceRange } from '../errors/source.ts';
-import { buildArg } from './args.ts';
+import { buildArg } from './convert/args.ts';
+import type { ReadyStage } from './convert/resolve.ts';
+import type { StageState } from './convert/state.ts';
 import { describeDockerfile, tolerant } from './describe.ts';
-import { createFaults } from './faults.ts';
-import type { ArgInstruction, Instruction, RunInstruction } from './instructions.ts';
-import { readProgram } from './read-file.ts';
-import type { ReadyStage } from './resolve.ts';
-import { readMount } from './run-mount.ts';
-import { expandText } from './shell-lex.ts';
-import type { StageState } from './state.ts';
+import { createFaults } from './parse/faults.ts';
+import type { ArgInstruction, Instruction, RunInstruction } from './parse/instructions.ts';
+import { readProgram } from './parse/read-file.ts';
+import { readMount } from './parse/run-mount.ts';
+import { expandText } from './parse/shell-lex.ts';
 import type { FrontendContext, Outline, OutlineArg, OutlineMount, TargetInfo } from './types.ts';
 
 /** The stages of a Dockerfile. @throws DOCKERFILE_* */

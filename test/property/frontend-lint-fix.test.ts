@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { convertDockerfile } from '../../src/frontend/convert.ts';
+import { convertDockerfile } from '../../src/frontend/convert/convert.ts';
 import type { FrontendResult } from '../../src/frontend/types.ts';
 import { runs } from '../support/runs.ts';
 import { anyImage, fixed } from '../unit/frontend/lint/support.ts';

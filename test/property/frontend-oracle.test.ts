@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { OcibuildError } from '../../src/errors/error.ts';
-import { parseIgnore } from '../../src/frontend/dockerignore.ts';
+import { parseIgnore } from '../../src/frontend/parse/dockerignore.ts';
 import { createIgnoreMatcher } from '../../src/util/ignore-matcher.ts';
 import { convert, historyOf } from '../unit/frontend/support.ts';
 import type { Expansions, Ignores } from './oracle/types.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { expandText, LexError } from '../../src/frontend/shell-lex.ts';
+import { expandText, LexError } from '../../src/frontend/parse/shell-lex.ts';
 import { runs } from '../support/runs.ts';
 
 /** A text as a tree, so that the expected result is computed from the tree and never by reading the text. */

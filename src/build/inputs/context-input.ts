@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { OcibuildError } from '../../errors/error.ts';
-import { parseGitRef, parseHttpRef } from '../../frontend/remote-ref.ts';
+import { parseGitRef, parseHttpRef } from '../../frontend/parse/remote-ref.ts';
 import type { GitSource, HttpSource } from '../../llb/ops.ts';
 
 /** What a build context is said to be. */

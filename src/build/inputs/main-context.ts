@@ -7,7 +7,7 @@ import type { ContentStore } from '../../cache/types.ts';
 import { OcibuildError, throwIfAborted } from '../../errors/error.ts';
 import { redact } from '../../errors/redact.ts';
 import type { SourceFile } from '../../errors/source.ts';
-import { parseHttpRef } from '../../frontend/remote-ref.ts';
+import { parseHttpRef } from '../../frontend/parse/remote-ref.ts';
 import type { Digest } from '../../image/types.ts';
 import { resolvePath } from '../../layer/tree-view.ts';
 import type { ArchiveSource, GitSource, HttpSource } from '../../llb/ops.ts';

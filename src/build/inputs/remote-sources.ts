@@ -5,7 +5,7 @@ import { basename, join, resolve } from 'node:path';
 import { scanContext } from '../../cache/context-scan.ts';
 import type { ContextEntry, ContextScan } from '../../cache/context-types.ts';
 import { createDownloadRows } from '../../cache/download-rows.ts';
-import { parseHttpRef } from '../../frontend/remote-ref.ts';
+import { parseHttpRef } from '../../frontend/parse/remote-ref.ts';
 import type { Digest } from '../../image/types.ts';
 import { createTreeView } from '../../layer/tree-view.ts';
 import type { TreeEntry } from '../../layer/types.ts';

@@ -1,7 +1,7 @@
 import type { SourceRange } from '../../errors/source.ts';
-import type { FromInstruction, Instruction, TextInstruction } from '../instructions.ts';
-import { lineRange } from '../lines.ts';
-import type { RawInstruction } from '../parser.ts';
+import type { FromInstruction, Instruction, TextInstruction } from '../parse/instructions.ts';
+import { lineRange } from '../parse/lines.ts';
+import type { RawInstruction } from '../parse/parser.ts';
 import type { SourceEdit } from '../types.ts';
 import { findIn, flagWord, onOneLine, rangeOf, restOffset, wordsOf } from './places.ts';
 import type { Rule } from './types.ts';

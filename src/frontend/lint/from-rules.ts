@@ -1,7 +1,7 @@
 import { formatPlatform, normalizePlatform, parsePlatform } from '../../image/platform.ts';
 import { parseReference } from '../../image/reference.ts';
 import type { Platform } from '../../image/types.ts';
-import { expandText, LexError } from '../shell-lex.ts';
+import { expandText, LexError } from '../parse/shell-lex.ts';
 import { findVariable, flagWord, rangeOf, restOffset, wordsOf } from './places.ts';
 import { suggestVariable } from './suggest-variable.ts';
 import { tryExpand } from './try-expand.ts';

@@ -1,6 +1,6 @@
-import { buildArg, platformArgs } from '../args.ts';
-import type { ArgInstruction } from '../instructions.ts';
-import type { FileProgram } from '../read-file.ts';
+import { buildArg, platformArgs } from '../convert/args.ts';
+import type { ArgInstruction } from '../parse/instructions.ts';
+import type { FileProgram } from '../parse/read-file.ts';
 import type { FrontendContext } from '../types.ts';
 import { tryExpand } from './try-expand.ts';
 import type { FromView } from './types.ts';

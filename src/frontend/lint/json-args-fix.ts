@@ -1,5 +1,5 @@
-import type { CommandInstruction } from '../instructions.ts';
-import type { StageState } from '../state.ts';
+import type { StageState } from '../convert/state.ts';
+import type { CommandInstruction } from '../parse/instructions.ts';
 import type { SourceEdit } from '../types.ts';
 import { onOneLine, rangeOf, restOffset } from './places.ts';
 

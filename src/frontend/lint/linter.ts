@@ -1,12 +1,12 @@
 import { OcibuildError } from '../../errors/error.ts';
 import type { SourceRange } from '../../errors/source.ts';
 import { createIgnoreMatcher, type IgnoreMatcher } from '../../util/ignore-matcher.ts';
-import { buildArg } from '../args.ts';
-import { parseIgnore } from '../dockerignore.ts';
-import type { Instruction } from '../instructions.ts';
-import type { RawInstruction } from '../parser.ts';
-import type { FileProgram } from '../read-file.ts';
-import type { StageState } from '../state.ts';
+import { buildArg } from '../convert/args.ts';
+import type { StageState } from '../convert/state.ts';
+import { parseIgnore } from '../parse/dockerignore.ts';
+import type { Instruction } from '../parse/instructions.ts';
+import type { RawInstruction } from '../parse/parser.ts';
+import type { FileProgram } from '../parse/read-file.ts';
 import type { FrontendContext, LintWarning } from '../types.ts';
 import { commentOptions, NO_CHECK_OPTIONS, parseCheckOptions } from './check-options.ts';
 import { fromViews } from './from-views.ts';

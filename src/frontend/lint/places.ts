@@ -1,6 +1,6 @@
 import type { SourceRange } from '../../errors/source.ts';
 import { escapeRegExp } from '../../util/go-match.ts';
-import type { RawFlag, RawInstruction } from '../parser.ts';
+import type { RawFlag, RawInstruction } from '../parse/parser.ts';
 
 /** A word of an instruction: its offsets in `raw.text`. */
 export interface Word {

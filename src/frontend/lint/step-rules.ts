@@ -1,7 +1,7 @@
 import { escapeRegExp } from '../../util/go-match.ts';
-import type { CopyInstruction, ListInstruction, PairsInstruction } from '../instructions.ts';
-import { expandText, LexError } from '../shell-lex.ts';
-import { splitBlanks, splitQuoted } from '../words.ts';
+import type { CopyInstruction, ListInstruction, PairsInstruction } from '../parse/instructions.ts';
+import { expandText, LexError } from '../parse/shell-lex.ts';
+import { splitBlanks, splitQuoted } from '../parse/words.ts';
 import { jsonArgsFix } from './json-args-fix.ts';
 import { findIn, findVariable, onOneLine, rangeOf, restOffset, type Word, wordsOf } from './places.ts';
 import { suggestVariable } from './suggest-variable.ts';

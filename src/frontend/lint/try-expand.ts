@@ -1,4 +1,4 @@
-import { expandText, LexError } from '../shell-lex.ts';
+import { expandText, LexError } from '../parse/shell-lex.ts';
 
 /** A text with its variables; undefined where it cannot be expanded, which is not for a rule to say. */
 export function tryExpand(

@@ -1,8 +1,8 @@
 import type { SourceRange } from '../../errors/source.ts';
-import type { ArgInstruction, FromInstruction, Instruction } from '../instructions.ts';
-import type { RawInstruction } from '../parser.ts';
-import type { FileProgram } from '../read-file.ts';
-import type { StageState } from '../state.ts';
+import type { StageState } from '../convert/state.ts';
+import type { ArgInstruction, FromInstruction, Instruction } from '../parse/instructions.ts';
+import type { RawInstruction } from '../parse/parser.ts';
+import type { FileProgram } from '../parse/read-file.ts';
 import type { SourceEdit } from '../types.ts';
 
 /** What a rule objects to. */

@@ -1,6 +1,6 @@
-import { isExported } from '../args.ts';
-import type { Instruction } from '../instructions.ts';
-import { expandText, LexError, type LexOptions } from '../shell-lex.ts';
+import { isExported } from '../convert/args.ts';
+import type { Instruction } from '../parse/instructions.ts';
+import { expandText, LexError, type LexOptions } from '../parse/shell-lex.ts';
 import type { StepView } from './types.ts';
 
 /** Names that the texts of an instruction ask for and that nothing has set, each once. */

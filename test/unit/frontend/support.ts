@@ -1,4 +1,4 @@
-import { convertDockerfile } from '../../../src/frontend/convert.ts';
+import { convertDockerfile } from '../../../src/frontend/convert/convert.ts';
 import type { FrontendContext, FrontendResult, ResolvedImage } from '../../../src/frontend/types.ts';
 import type { ContainerConfig, Digest } from '../../../src/image/types.ts';
 

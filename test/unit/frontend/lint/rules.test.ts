@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { convertDockerfile } from '../../../../src/frontend/convert.ts';
+import { convertDockerfile } from '../../../../src/frontend/convert/convert.ts';
 import { checkDockerfile } from '../../../../src/frontend/describe.ts';
 import type { LintWarning } from '../../../../src/frontend/types.ts';
 import { anyImage, covered, fixed, lint } from './support.ts';
