@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { isOcibuildError } from '../../../../src/errors/error.ts';
-import { convertDockerfile } from '../../../../src/frontend/convert/convert.ts';
-import type { FrontendContext } from '../../../../src/frontend/types.ts';
-import { image, makeContext } from '../support.ts';
+import { isOcibuildError } from '../../../src/errors/error.ts';
+import { convertDockerfile } from '../../../src/frontend/convert/convert.ts';
+import type { FrontendContext } from '../../../src/frontend/types.ts';
+import { image, makeContext } from './support.ts';
 
 const TEXT = readFileSync(resolve(import.meta.dirname, '../../../docs/dockerfile.md'), 'utf8');
 
