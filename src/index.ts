@@ -7,9 +7,12 @@ export type {
   Attestation,
   BuildOptions,
   BuildResult,
+  FailedStep,
+  FailureExport,
   Output,
   PlatformProvenance,
   PlatformResult,
+  RunInStep,
   SecretSource,
   SshSource,
 } from './build/options.ts';

@@ -14,7 +14,7 @@ import type { NormalOptions } from './normalise.ts';
 import { blobOptions, isPackedOutput } from './outputs/image-outputs.ts';
 import { proxyEnvironment } from './proxy-env.ts';
 
-export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers' | 'cacheMounts'> {
+export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers' | 'cacheMounts' | 'keepFailed'> {
   readonly options: NormalOptions;
   readonly engine: Engine;
   readonly graph: BuildGraph;
@@ -76,6 +76,7 @@ export function createOpDeps(parts: OpParts): OpDeps {
         ignoreDevices: engine.rootless,
       });
     },
+    ...(parts.keepFailed === undefined ? {} : { keepFailed: parts.keepFailed }),
     proxyEnv: proxyEnvironment(options.env, options.buildArgs),
     newRunId: () => engine.root.bundle().id,
     epochSec: options.epochSec ?? 0,

@@ -1,3 +1,4 @@
+import type { OcibuildError } from '../errors/error.ts';
 import type { Compression, Descriptor, Digest, ImageConfig, Platform } from '../image/types.ts';
 import type { EventSink } from '../solver/types.ts';
 import type { CacheFrom, CacheTo } from './cache/types.ts';
@@ -126,6 +127,45 @@ export type SshSource =
   | { readonly type: 'agent'; readonly socket: string }
   | { readonly type: 'keys'; readonly files: readonly string[] };
 
+/** One file or directory of a failed step. */
+export interface FailureExport {
+  /** A stage, `STAGE/N`, `N` or the beginning of an instruction; `*`: whichever step it is. */
+  readonly step: string;
+  /** In the step, cache mounts included. */
+  readonly path: string;
+  /** Directory or file; may be relative to `cwd`. A file goes into a directory that is there, or that ends with `/`. */
+  readonly dest: string;
+}
+
+/** A RUN that failed, with the file system that it left. Good until the function that was given it has ended. */
+export interface FailedStep {
+  /** `[build 2/5] RUN make` */
+  readonly name: string;
+  readonly error: OcibuildError;
+  /** The program that a person would type at: that of `SHELL`, or `/bin/sh`. */
+  readonly shell: readonly string[];
+  /** Absolute, in the step. */
+  readonly cwd: string;
+  /**
+   * Runs a program with the step's mounts, environment, directory, user and network. What it changes outside of cache
+   * mounts is dropped.
+   * @returns its exit code, 128 + n for a signal
+   */
+  run(args: readonly string[], options?: RunInStep): Promise<number>;
+  /** Copies a file or directory out; the files are the caller's own, devices are left out, links are copied as links.
+   * False where there is none. */
+  copyOut(path: string, dest: string): Promise<boolean>;
+}
+
+/** How a program runs in a failed step. */
+export interface RunInStep {
+  /** `K=V`, after those of the step. */
+  readonly env?: readonly string[];
+  /** Joins it to the terminal of this process. Without it there is no input, and `onOutput` gets what it prints. */
+  readonly terminal?: boolean;
+  readonly onOutput?: (stream: 'stdout' | 'stderr', data: Uint8Array) => void;
+}
+
 /** Options of `build()`; names follow the command line. Paths may be relative to `cwd`. */
 export interface BuildOptions {
   /** Directory, git or http(s) URL, or `-`: what `stdin` gives. */
@@ -185,6 +225,13 @@ export interface BuildOptions {
   readonly root?: string;
   /** OCI runtime, name or path. */
   readonly runtime?: string;
+  /** Files to copy out of a RUN that fails. */
+  readonly exportOnFailure?: readonly FailureExport[];
+  /**
+   * Called with the RUN that made the build fail, once everything else has stopped and before `build()` rejects; what is
+   * thrown here is only a warning.
+   */
+  readonly onFailedStep?: (step: FailedStep) => Promise<void>;
   /** Report for each step that ran why it was not cached. */
   readonly explain?: boolean;
   readonly signal?: AbortSignal;

@@ -6,6 +6,7 @@ import type { EventSink } from '../solver/types.ts';
 import { isLostLayer } from './cache/lost-layers.ts';
 import type { SharedCache, SharedCacheDeps } from './cache/shared-cache.ts';
 import { type Engine, type EngineOptions, openEngine } from './engine.ts';
+import { sweepKeptSteps } from './failed/kept-steps.ts';
 import { createFrontendContext } from './frontend-context.ts';
 import { createBuildGraph, distinct } from './graph.ts';
 import { createRecorder, type Recorder } from './history/recorder.ts';
@@ -105,6 +106,7 @@ async function runRecorded(
   await using own = held === undefined ? await openEngine(how) : undefined;
   const engine = own ?? (await (held as Held).open(how));
   recorder.open(engine.root.dir);
+  sweepKeptSteps(engine);
   shared = await openShared(given, { engine, steps, emit, signal });
   await using _shared = shared;
   using remote = createRemoteSources(engine, given);

@@ -5,6 +5,7 @@ import { createSolver } from '../solver/solver.ts';
 import type { EventSink } from '../solver/types.ts';
 import type { SharedCache, SolvedGraph } from './cache/shared-cache.ts';
 import type { Engine } from './engine.ts';
+import { createFailedSteps } from './failed/failed-steps.ts';
 import type { BuildGraph } from './graph.ts';
 import type { Recorder } from './history/recorder.ts';
 import { createArchiveReader } from './inputs/archives.ts';
@@ -77,9 +78,14 @@ async function tryOnce(context: SolveContext, graph: BuildGraph): Promise<Solved
   });
   const inline = createInlineFiles(engine.root);
   const cacheMounts = createCacheMounts(engine.root, engine.db);
+  const failedSteps = createFailedSteps({
+    ...{ options, engine, steps, emit, signal },
+    build: context.recorder.id,
+  });
   const deps = createOpDeps({
     ...{ options, engine, graph, signal, local, remote, archives, inline },
     onSecret: context.recorder.hide,
+    keepFailed: failedSteps.keep,
     cacheMounts: shared?.mounts(cacheMounts) ?? cacheMounts,
     executor: executor.get,
     imageLayers: baseLayers.of,
@@ -122,9 +128,12 @@ async function tryOnce(context: SolveContext, graph: BuildGraph): Promise<Solved
     failed.abort(new OcibuildError('CANCELLED', 'Cannot finish the layer: the build failed'));
     await prefetch.settled();
     await engine.layers.settled();
-    if (signal.aborted) throw error;
-    if (context.recover(error)) return undefined;
-    if (targets === undefined) await shared?.writeFinished(solvedGraph);
+    if (!signal.aborted && context.recover(error)) {
+      await failedSteps.settle(undefined, deps);
+      return undefined;
+    }
+    if (targets === undefined && !signal.aborted) await shared?.writeFinished(solvedGraph);
+    await failedSteps.settle(signal.aborted ? undefined : error, deps);
     throw error;
   } finally {
     await prefetch.settled();

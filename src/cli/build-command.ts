@@ -10,6 +10,7 @@ import type { PrinterOptions } from '../ui/create-printer.ts';
 import type { Printer, PrinterStream, ProgressMode } from '../ui/types.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
 import { type BuildRequest, readBuildRequest } from './build-options.ts';
+import { checkTerminal, openDebugShell } from './debug-shell.ts';
 import { BUILD_FLAGS, GLOBAL_FLAGS } from './flags.ts';
 import { parseArgs } from './parse-args.ts';
 import { reportError } from './report.ts';
@@ -24,6 +25,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   if (request.call !== undefined && !request.watches) {
     return (await import('./check-command.ts')).callCommand(request, request.call, context);
   }
+  if (request.debugShell) checkTerminal(context, '--debug-shell');
   const toStdout =
     request.options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true;
   if (toStdout && stdout.isTTY) {
@@ -50,6 +52,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   }
 
   const printer = await openPrinter(request, context, context.stderr);
+  let isTold = false;
   const steps: Seen['steps'][number][] = [];
   const warnings: ProgressEvent[] = request.warnings.map((message) => ({
     kind: 'warning',
@@ -67,6 +70,14 @@ export async function buildCommand(args: readonly string[], context: CliContext)
       cwd,
       signal,
       stdout,
+      ...(request.debugShell
+        ? {
+            async onFailedStep(step) {
+              isTold = true;
+              await openDebugShell(step, context, { printer, debug: request.debug });
+            },
+          }
+        : {}),
       onEvent(event) {
         if (event.kind === 'vertex') steps.push(event);
         else if (event.kind === 'warning') warnings.push(event);
@@ -86,7 +97,8 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     if (isOcibuildError(error) && error.code === 'ROOTLESS_UNAVAILABLE')
       await enterNamespaceIfNeeded({ ...request.options, env, cwd }, 'must');
     return reportError(error, {
-      write: (text) => context.stderr.write(text),
+      // All of it stands above what was typed in the shell.
+      write: (text) => context.stderr.write(isTold ? `${text.split('\n', 1)[0]}\n` : text),
       signal,
       debug: request.debug,
       json: request.progress === 'rawjson',

@@ -8,6 +8,7 @@ import { parseAttestFlags } from './attest-flags.ts';
 import { type CallRequest, readCall } from './call-flag.ts';
 import { COMMAND_NAMES } from './commands.ts';
 import { parseCsv } from './csv.ts';
+import { parseFailureExport } from './failure-flags.ts';
 import { oneOf } from './one-of.ts';
 import { parseOutput } from './output-flag.ts';
 import { flagReader, splitAt } from './parse-args.ts';
@@ -27,6 +28,8 @@ export interface BuildRequest {
   readonly printsDigest: boolean;
   readonly iidFile?: string;
   readonly metadataFile?: string;
+  /** Open a shell in a RUN that fails. */
+  readonly debugShell: boolean;
   /** About flags that have no effect. */
   readonly warnings: readonly string[];
   readonly debug: boolean;
@@ -94,6 +97,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
       sbom: text('sbom'),
     }),
     explain: bool('explain'),
+    exportOnFailure: list('export-on-failure').map(parseFailureExport),
     ...(told === undefined ? {} : { resultProvenance: told }),
     ...(bool('locked') ? { locked: true } : {}),
     ...(file === undefined || file === '-' ? {} : { dockerfile: file }),
@@ -116,6 +120,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     readsStdin: file === '-' || context === '-',
     progress,
     printsDigest: quiet,
+    debugShell: bool('debug-shell'),
     warnings,
     watches: bool('watch'),
     debug: bool('debug') || isSet(env.OCIBUILD_DEBUG),

@@ -159,6 +159,14 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'locked', kind: 'bool', help: 'hold images, URLs and git refs to Dockerfile.lock' },
   { name: 'watch', kind: 'bool', help: 'stay, build again what a saved file affects' },
   { name: 'explain', kind: 'bool', help: 'say for each step that ran why it was not cached' },
+  { name: 'debug-shell', kind: 'bool', help: 'open a shell in the RUN that fails' },
+  {
+    name: 'export-on-failure',
+    rare: true,
+    kind: 'list',
+    value: 'STEP:/P=DEST',
+    help: 'copy files out of a RUN that fails',
+  },
   { name: 'check', kind: 'bool', help: 'only check the Dockerfile: --call check' },
   {
     name: 'fix',
@@ -179,7 +187,6 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
   { name: 'force-rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
   { name: 'isolation', kind: 'string', refused: 'there is one kind of isolation', accepts: ['default'] },
-  { name: 'debug-shell', kind: 'bool', refused: 'this version opens no shell in a step', accepts: ['false'] },
   { name: 'policy', kind: 'list', refused: 'this version evaluates no source policies' },
   {
     name: 'builder',
@@ -217,7 +224,7 @@ const LOCK_HELP: Readonly<Record<string, string>> = {
   ssh: 'SSH agent or keys, as for a build',
   pull: 'newer (default): registry, else store; missing, always, never',
 };
-const NOT_LOCKED = ['check', 'fix', 'call', 'print', 'watch', 'debug-shell', 'locked'];
+const NOT_LOCKED = ['check', 'fix', 'call', 'print', 'watch', 'debug-shell', 'export-on-failure', 'locked'];
 
 /** The flags of a build lock it; those that change nothing are taken all the same, but not shown. */
 export const LOCK_FLAGS: readonly Flag[] = [

@@ -1,12 +1,15 @@
+import type { MutableLayer } from '../../cache/types.ts';
+import { isOcibuildError } from '../../errors/error.ts';
 import { redactCredentials } from '../../errors/redact.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { canonicalJson, digestOf } from '../../llb/definition.ts';
 import type { ExecOp } from '../../llb/ops.ts';
 import type { Ingredient, SolvedInputs, SolverOp } from '../types.ts';
 import { equipStep, mountIngredients } from './exec-mounts.ts';
+import { stepProcess } from './exec-spec.ts';
 import { createLogTail } from './log-tail.ts';
 import { runError } from './run-error.ts';
-import type { OpDeps } from './types.ts';
+import type { FailedExec, OpDeps } from './types.ts';
 
 /** A RUN step: an overlay of the layers below, one container, and what it wrote as a new layer. */
 export function bindExec(op: ExecOp, deps: OpDeps): SolverOp {
@@ -32,29 +35,12 @@ export function bindExec(op: ExecOp, deps: OpDeps): SolverOp {
         { op, inputs, deps, signal },
         context.meta.ignoreCache === true,
       );
-      const { mounts, env, secretEnv, devices, secrets } = equipment;
       const layer = deps.layers.newMutable(lower);
       try {
         const { upper, work } = layer;
         const tail = createLogTail();
         const status = await executor.run(
-          {
-            id: deps.newRunId(),
-            rootfs: { lower, upper, work },
-            args: op.args,
-            env: [...deps.proxyEnv, ...op.env, ...env],
-            secretEnv,
-            ...(devices === undefined ? {} : { devices }),
-            cwd: op.cwd,
-            user: op.user,
-            network: op.network,
-            security: op.security,
-            mounts,
-            hostname: op.hostname ?? 'buildkitsandbox',
-            extraHosts: op.extraHosts ?? [],
-            ulimits: op.ulimits ?? [],
-            ...(op.shmSize === undefined ? {} : { shmSize: op.shmSize }),
-          },
+          stepProcess(op, { rootfs: { lower, upper, work }, equipment }, deps),
           {
             signal,
             onOutput(stream, data) {
@@ -64,16 +50,44 @@ export function bindExec(op: ExecOp, deps: OpDeps): SolverOp {
           },
         );
         if (status.code !== 0) {
-          const lines = tail.lines().map((line) => redactCredentials(line, secrets));
+          const lines = tail.lines().map((line) => redactCredentials(line, equipment.secrets));
           throw runError(op, status, lines, context);
         }
         return [await layer.commit()];
       } catch (error) {
-        await layer.discard();
+        if (deps.keepFailed !== undefined && isOfTheStep(error)) {
+          await keep(error, layer, { op, inputs, name: context.meta.name, below }, deps.keepFailed);
+        } else await layer.discard();
         throw error;
       }
     },
   };
+}
+
+/** A fault of the program, not of the machine; and one that a full disk has not made: what it wrote would keep the disk
+ * full. */
+function isOfTheStep(error: unknown): boolean {
+  return (
+    isOcibuildError(error) &&
+    ['RUN_EXIT_NONZERO', 'RUN_SIGNALLED', 'RUN_START_FAILED'].includes(error.code) &&
+    error.details.diskFull !== true
+  );
+}
+
+async function keep(
+  error: unknown,
+  layer: MutableLayer,
+  step: Pick<FailedExec, 'op' | 'inputs' | 'name'> & { readonly below: readonly LayerId[] },
+  keepFailed: NonNullable<OpDeps['keepFailed']>,
+): Promise<void> {
+  try {
+    const own = await layer.commit();
+    const { below, ...rest } = step;
+    keepFailed({ ...rest, layers: own === EMPTY_LAYER ? below : [...below, own], own, error });
+  } catch {
+    // The step's own error is the one to tell.
+    await layer.discard();
+  }
 }
 
 /** Everything of the op; of extra hosts only the names, since addresses differ between machines. */

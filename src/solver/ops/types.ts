@@ -3,8 +3,8 @@ import type { DeviceEdits, Executor } from '../../executor/types.ts';
 import type { Digest } from '../../image/types.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
 import type { FileContent, Tree, TreeEntry } from '../../layer/types.ts';
-import type { ExecDevice, ExternalSource } from '../../llb/ops.ts';
-import type { Ingredient } from '../types.ts';
+import type { ExecDevice, ExecOp, ExternalSource } from '../../llb/ops.ts';
+import type { Ingredient, SolvedInputs } from '../types.ts';
 import type { OpenedArchive, PlanSource } from './file-plan.ts';
 
 /** What the ops of one build work with; made by the composition root. */
@@ -49,9 +49,23 @@ export interface OpDeps {
   readonly newRunId: () => string;
   /** SOURCE_DATE_EPOCH or 0: times of directories that COPY and WORKDIR make. Seconds. */
   readonly epochSec: number;
+  /** Takes over what a RUN has written that failed. Absent: it is dropped. */
+  readonly keepFailed?: (failed: FailedExec) => void;
   readonly readFile: (path: string | Buffer) => Buffer;
   /** Keeps bytes of an inline file where a plan can read them. */
   readonly inlineFile: (bytes: Uint8Array) => Promise<{ readonly path: string; readonly digest: Digest }>;
+}
+
+/** A RUN that failed, and the file system that it left. */
+export interface FailedExec {
+  readonly op: ExecOp;
+  readonly inputs: SolvedInputs;
+  /** As progress shows it. */
+  readonly name: string;
+  /** Base first; `own`, what the step itself wrote, is the last of them. */
+  readonly layers: readonly LayerId[];
+  readonly own: LayerId;
+  readonly error: unknown;
 }
 
 /** A source that no step makes. */

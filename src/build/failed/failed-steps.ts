@@ -1,0 +1,116 @@
+import { resolve } from 'node:path';
+import { OcibuildError } from '../../errors/error.ts';
+import { runInFailed, shellOf } from '../../solver/ops/failed-exec.ts';
+import type { FailedExec, OpDeps } from '../../solver/ops/types.ts';
+import type { EventSink } from '../../solver/types.ts';
+import type { Engine } from '../engine.ts';
+import { isStep } from '../history/find-step.ts';
+import type { InternalSteps } from '../internal-steps.ts';
+import type { NormalOptions } from '../normalise.ts';
+import type { FailedStep } from '../options.ts';
+import { dropStep, holdStep, type KeptStep, releaseStep } from './kept-steps.ts';
+
+/** The RUNs of one build that failed. */
+export interface FailedSteps {
+  /** Takes over what a step has written. */
+  readonly keep: (failed: FailedExec) => void;
+  /** Does what was asked for should the build fail. Everything else has stopped; the executor still works. */
+  settle(error: unknown, deps: OpDeps): Promise<void>;
+}
+
+export interface FailedStepsContext {
+  readonly options: NormalOptions;
+  readonly engine: Engine;
+  readonly steps: InternalSteps;
+  readonly emit: EventSink;
+  readonly signal: AbortSignal;
+  /** Id of the build. */
+  readonly build: string;
+}
+
+export function createFailedSteps(context: FailedStepsContext): FailedSteps {
+  const { engine, build } = context;
+  const all: FailedExec[] = [];
+  const keptOf = ({ op, inputs, name, layers, own }: FailedExec): KeptStep => ({
+    ...{ version: 1, build, name, op, inputs, layers, own },
+  });
+  return {
+    keep(failed) {
+      all.push(failed);
+      // Only one of several has a name in the store: should this be killed, the others are for `prune`.
+      if (all.length === 1) holdStep(engine, keptOf(failed));
+    },
+    async settle(error, deps) {
+      const reason = all.find((failed) => failed.error === error);
+      try {
+        if (reason === undefined) return;
+        holdStep(engine, keptOf(reason));
+        const step = openFailedStep(reason, { ...context, deps });
+        await exportFiles(step, context);
+        await context.options.onFailedStep?.(step);
+      } catch (failure) {
+        const message = failure instanceof Error ? failure.message : String(failure);
+        context.emit({ kind: 'warning', time: Date.now(), message });
+      } finally {
+        for (const failed of all) if (failed !== reason) dropStep(engine, keptOf(failed));
+        if (reason !== undefined) releaseStep(engine, keptOf(reason));
+        all.length = 0;
+      }
+    },
+  };
+}
+
+/** What a failed step can be asked for. */
+export function openFailedStep(
+  failed: Pick<FailedExec, 'op' | 'inputs' | 'layers' | 'name' | 'error'>,
+  {
+    deps,
+    signal,
+    options,
+  }: Pick<FailedStepsContext, 'signal'> & {
+    readonly deps: OpDeps;
+    readonly options: Pick<NormalOptions, 'cwd'>;
+  },
+): FailedStep {
+  return {
+    name: failed.name,
+    error: failed.error as OcibuildError,
+    shell: shellOf(failed.op),
+    cwd: failed.op.cwd,
+    async run(args, how = {}) {
+      const { code } = await runInFailed(failed, deps, {
+        ...{ args, signal, terminal: how.terminal === true },
+        ...(how.env === undefined ? {} : { env: how.env }),
+        ...(how.onOutput === undefined ? {} : { onOutput: how.onOutput }),
+      });
+      return code;
+    },
+    async copyOut(path, dest) {
+      const { copyOut } = await import('./copy-out.ts');
+      // `resolve` takes the slash away that makes it a directory.
+      const target = resolve(options.cwd, dest) + (dest.endsWith('/') ? '/' : '');
+      return copyOut({ failed, deps, signal }, path, target);
+    },
+  };
+}
+
+async function exportFiles(step: FailedStep, { options, steps, emit }: FailedStepsContext): Promise<void> {
+  for (const { step: wanted, path, dest } of options.exportOnFailure ?? []) {
+    if (!isStep(step.name, wanted)) continue;
+    const warn = (why: string): void => {
+      emit({
+        kind: 'warning',
+        time: Date.now(),
+        message: `Cannot export "${path}" of the failed step: ${why}`,
+      });
+    };
+    try {
+      const found = await steps.run(`[internal] exporting ${path} of the failed step to ${dest}`, () =>
+        step.copyOut(path, dest),
+      );
+      if (!found) warn('there is no such path');
+    } catch (error) {
+      warn(error instanceof OcibuildError ? error.message : String(error));
+    }
+  }
+}
