@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { StoreRoot } from '../cache/types.ts';
-import { treeDigest } from '../layer/tree.ts';
+import { treeDigest } from '../layer/tree/tree.ts';
 import type { OpDeps } from '../solver/ops/types.ts';
 import type { Engine } from './engine.ts';
 import type { BuildGraph } from './graph.ts';
@@ -47,7 +47,7 @@ export function createOpDeps(parts: OpParts): OpDeps {
     },
     treeDigest,
     async hashTree(tree, source) {
-      const { hashTree } = await import('../layer/hash-tree.ts');
+      const { hashTree } = await import('../layer/tree/hash-tree.ts');
       return hashTree(tree, source.content, { signal });
     },
     cacheMounts: parts.cacheMounts,
@@ -68,7 +68,7 @@ export function createOpDeps(parts: OpParts): OpDeps {
       return resolveDevices(wanted, { rootless: engine.rootless });
     },
     async writeTree(dir, tree, about) {
-      const { writeTree } = await import('../layer/write-tree.ts');
+      const { writeTree } = await import('../layer/tree/write-tree.ts');
       // Not a layer: no whiteout or opaque mark can be in what a seed shows.
       await writeTree(dir, tree, {
         ...about,

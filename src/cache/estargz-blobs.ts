@@ -30,7 +30,7 @@ export function createEstargzBlobs(root: StoreRoot, content: ContentStore): Esta
     if (known !== undefined && known.from === from && known.codec === codec && isHere(known.descriptor)) {
       return blobOf(known);
     }
-    const { recompressAsEstargz } = await import('../layer/recompress.ts');
+    const { recompressAsEstargz } = await import('../layer/compression/recompress.ts');
     const dest = content.tempFile();
     const made = await recompressAsEstargz(plain.path, dest, {
       from: plain.descriptor,

@@ -86,7 +86,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     for (const row of rowsOf(id)) {
       const snapshot = snapshotOf(row);
       if (snapshot === undefined) continue;
-      const { diffUpper } = await import('../layer/diff-upper.ts');
+      const { diffUpper } = await import('../layer/tree/diff-upper.ts');
       return diffUpper(snapshot, { opaqueXattr });
     }
     const listed = await deps.remoteTree?.(id, signal);
@@ -179,7 +179,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       ...(onProgress === undefined ? {} : { onProgress }),
     });
     content.ingest(dest, packed.digest, packed.size);
-    const { sortTree } = await import('../layer/tree.ts');
+    const { sortTree } = await import('../layer/tree/tree.ts');
     saveTree(id, sortTree([...packed.tree, ...sockets]));
     if (packed.index !== undefined) write(chunksFile(id), JSON.stringify(packed.index));
     rows.put(id, {
@@ -314,7 +314,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
         const row = rows.get(id);
         if (layer.snapshot && (row === undefined || snapshotOf(row) === undefined)) {
           await inTemp(async (dir) => {
-            const { writeTree } = await import('../layer/write-tree.ts');
+            const { writeTree } = await import('../layer/tree/write-tree.ts');
             const target = join(dir, 'fs');
             mkdirSync(target, { mode: 0o755 });
             const how = { content: layer.content, opaqueXattr, ignoreDevices, signal };
@@ -356,7 +356,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   }
 
   async function recompressed(blob: LayerBlob, options: TarBlobOptions, signal: AbortSignal) {
-    const { recompress } = await import('../layer/recompress.ts');
+    const { recompress } = await import('../layer/compression/recompress.ts');
     const dest = content.tempFile();
     const { compression, level } = options;
     const how = { compression, ...(level === undefined ? {} : { level }), signal };

@@ -19,7 +19,7 @@ export function createTocTrees(
     const descriptor = row === undefined ? undefined : descriptorOf(row);
     const tocDigest = descriptor?.annotations?.[ANNOTATION.tocDigest];
     if (row === undefined || descriptor === undefined || tocDigest === undefined) return undefined;
-    const { readTocTree } = await import('../layer/estargz-toc.ts');
+    const { readTocTree } = await import('../layer/estargz/estargz-toc.ts');
     const reader = {
       size: descriptor.size,
       readEnd: (offset: number) => readEnd(row.origin as LayerOrigin, descriptor, { offset, signal }),

@@ -18,7 +18,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { encodeName, fsPath } from '../layer/path-bytes.ts';
 import { SYS, sys } from '../layer/sys.ts';
-import { parentOf } from '../layer/tree-view.ts';
+import { parentOf } from '../layer/tree/tree-view.ts';
 import type { TreeEntry } from '../layer/types.ts';
 import { exportError, targetError } from './export-error.ts';
 import { sourceChanged } from './target.ts';

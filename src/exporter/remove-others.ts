@@ -2,7 +2,7 @@ import { lstatSync, readdirSync, rmSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { throwIfAborted } from '../errors/error.ts';
 import { decodeName, fsPath } from '../layer/path-bytes.ts';
-import { parentOf } from '../layer/tree-view.ts';
+import { parentOf } from '../layer/tree/tree-view.ts';
 import type { Tree } from '../layer/types.ts';
 import { exportError } from './export-error.ts';
 

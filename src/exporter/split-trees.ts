@@ -1,7 +1,7 @@
 import { OcibuildError } from '../errors/error.ts';
 import { formatPlatform } from '../image/platform.ts';
 import type { Platform } from '../image/types.ts';
-import { compareEntries } from '../layer/tree.ts';
+import { compareEntries } from '../layer/tree/tree.ts';
 import type { Tree, TreeEntry } from '../layer/types.ts';
 import type { ExportTree } from './types.ts';
 

@@ -1,5 +1,5 @@
 import { openContent } from '../layer/content-reader.ts';
-import { encodeHeader, padded } from '../layer/tar-header.ts';
+import { encodeHeader, padded } from '../layer/tar/tar-header.ts';
 import type { TreeEntry } from '../layer/types.ts';
 import { type ByteSink, type ExportTarget, writeTarget } from './target.ts';
 import type { ExportOptions, ExportTree } from './types.ts';

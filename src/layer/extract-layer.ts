@@ -5,7 +5,7 @@ import { createExtractor, type ExtractOptions } from './extractor.ts';
 import { readError } from './fs-error.ts';
 import { type ExpectedBlob, readLayerStream } from './layer-stream.ts';
 import { decodeName, fsPath } from './path-bytes.ts';
-import { createTreeBuilder } from './tree-builder.ts';
+import { createTreeBuilder } from './tree/tree-builder.ts';
 import type { UnpackedLayer } from './types.ts';
 
 /** All that a thread needs to read one layer; plain data. */

@@ -24,7 +24,7 @@ import {
 } from './node-writer.ts';
 import { decodeName, fsPath } from './path-bytes.ts';
 import { SYS, sys } from './sys.ts';
-import { invalidLayer } from './tar-numbers.ts';
+import { invalidLayer } from './tar/tar-numbers.ts';
 import type { TreeEntry } from './types.ts';
 
 /** Puts entries into a directory, in the order of the archive. Paths have no symlinks in them (TreeBuilder). */

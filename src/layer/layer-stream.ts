@@ -2,12 +2,12 @@ import { createHash, hash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import { cancelledError, isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
 import type { Digest } from '../image/types.ts';
-import { type ArchiveKind, sniffArchive } from './archive-sniff.ts';
-import { decompressorFor } from './decompress.ts';
+import { type ArchiveKind, sniffArchive } from './compression/archive-sniff.ts';
+import { decompressorFor } from './compression/decompress.ts';
 import type { Extractor } from './extractor.ts';
-import { invalidLayer } from './tar-numbers.ts';
-import { createTarParser, type TarHandler } from './tar-parser.ts';
-import type { TreeBuilder } from './tree-builder.ts';
+import { invalidLayer } from './tar/tar-numbers.ts';
+import { createTarParser, type TarHandler } from './tar/tar-parser.ts';
+import type { TreeBuilder } from './tree/tree-builder.ts';
 import type { UnpackedLayer } from './types.ts';
 
 /** What a blob is known to be; all that is given is checked. */

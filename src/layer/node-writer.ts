@@ -14,7 +14,7 @@ import { errnoOf } from '../util/atomic-fs.ts';
 import { writeError } from './fs-error.ts';
 import { fsPath } from './path-bytes.ts';
 import { SYS, sys } from './sys.ts';
-import { invalidLayer } from './tar-numbers.ts';
+import { invalidLayer } from './tar/tar-numbers.ts';
 import type { TreeEntry } from './types.ts';
 
 /** How nodes are made; the fields travel to a worker. */

@@ -3,13 +3,13 @@ import { setImmediate } from 'node:timers/promises';
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import type { Digest } from '../image/types.ts';
 import { type BlobWriter, createBlobWriter } from './blob-writer.ts';
-import { type Chunk, chunkKey, entrySize, planChunks } from './chunk-plan.ts';
-import { type Compressor, createCompressor } from './compressor.ts';
+import { type Chunk, chunkKey, entrySize, planChunks } from './compression/chunk-plan.ts';
+import { type Compressor, createCompressor } from './compression/compressor.ts';
+import { createMemberSource, type MemberSource } from './compression/member-source.ts';
 import { type ContentReader, openContent } from './content-reader.ts';
-import { createMemberSource, type MemberSource } from './member-source.ts';
 import { createRunningDigest, type RunningDigest } from './running-digest.ts';
-import { BLOCK } from './tar-header.ts';
-import { sortTree } from './tree.ts';
+import { BLOCK } from './tar/tar-header.ts';
+import { sortTree } from './tree/tree.ts';
 import type { ChunkIndex, PackedLayer, PackOptions, Tree, TreeEntry } from './types.ts';
 
 type IndexedChunk = ChunkIndex['chunks'][number];

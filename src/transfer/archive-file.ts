@@ -2,9 +2,9 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { throwIfAborted } from '../errors/error.ts';
 import { MAX_DOCUMENT_BYTES } from '../image/manifest.ts';
-import { BLOCK, padded } from '../layer/tar-header.ts';
-import { invalidLayer, isZeroBlock } from '../layer/tar-numbers.ts';
-import { createTarParser, type TarMember } from '../layer/tar-parser.ts';
+import { BLOCK, padded } from '../layer/tar/tar-header.ts';
+import { invalidLayer, isZeroBlock } from '../layer/tar/tar-numbers.ts';
+import { createTarParser, type TarMember } from '../layer/tar/tar-parser.ts';
 import { archiveError, invalidArchive } from './archive-error.ts';
 import { type PlainArchiveOptions, plainArchive } from './archive-plain.ts';
 

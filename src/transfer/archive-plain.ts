@@ -3,9 +3,9 @@ import { mkdtemp, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { isatty } from 'node:tty';
-import { type ArchiveKind, sniffArchive } from '../layer/archive-sniff.ts';
-import { decompressorFor } from '../layer/decompress.ts';
-import { BLOCK } from '../layer/tar-header.ts';
+import { type ArchiveKind, sniffArchive } from '../layer/compression/archive-sniff.ts';
+import { decompressorFor } from '../layer/compression/decompress.ts';
+import { BLOCK } from '../layer/tar/tar-header.ts';
 import { invalidArchive } from './archive-error.ts';
 
 export interface PlainArchiveOptions {

@@ -10,8 +10,8 @@ import {
   withDefaultTag,
 } from '../image/reference.ts';
 import { ANNOTATION, type Descriptor, type Digest, type Manifest, MEDIA_TYPE } from '../image/types.ts';
-import { type ArchiveKind, sniffArchive } from '../layer/archive-sniff.ts';
-import { BLOCK } from '../layer/tar-header.ts';
+import { type ArchiveKind, sniffArchive } from '../layer/compression/archive-sniff.ts';
+import { BLOCK } from '../layer/tar/tar-header.ts';
 import { invalidArchive } from './archive-error.ts';
 import type { ArchiveFile, ArchiveMember } from './archive-file.ts';
 import { archiveSource, readArchiveIndex } from './archive-source.ts';

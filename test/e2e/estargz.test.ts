@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Descriptor, MEDIA_TYPE } from '../../src/image/types.ts';
-import { decodeFooter } from '../../src/layer/estargz-toc.ts';
+import { decodeFooter } from '../../src/layer/estargz/estargz-toc.ts';
 import { type CountingProxy, startCountingProxy } from '../support/counting-proxy.ts';
 import { checkedLayout } from '../support/images.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';

@@ -15,11 +15,11 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type DiffUpperOptions, diffUpper } from '../../src/layer/diff-upper.ts';
-import { hashTree } from '../../src/layer/hash-tree.ts';
-import { mergeTrees } from '../../src/layer/merge-trees.ts';
 import { encodeName, fsPath } from '../../src/layer/path-bytes.ts';
 import { SYS, sys } from '../../src/layer/sys.ts';
+import { type DiffUpperOptions, diffUpper } from '../../src/layer/tree/diff-upper.ts';
+import { hashTree } from '../../src/layer/tree/hash-tree.ts';
+import { mergeTrees } from '../../src/layer/tree/merge-trees.ts';
 import type { Tree, TreeEntry } from '../../src/layer/types.ts';
 import { applyLayer, readTree, unpackLayer } from '../../src/layer/unpack-layer.ts';
 import { createScratch, entryOf, type Scratch, sha256 } from '../support/layers.ts';

@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isOcibuildError } from '../../src/errors/error.ts';
 import { decodeName, encodeName } from '../../src/layer/path-bytes.ts';
-import { sortTree, treeDigest } from '../../src/layer/tree.ts';
+import { sortTree, treeDigest } from '../../src/layer/tree/tree.ts';
 import type { TreeEntry } from '../../src/layer/types.ts';
 import { applyLayer, readTree, unpackLayer } from '../../src/layer/unpack-layer.ts';
 import { createScratch, entryOf, foreignTar, type Scratch, sealHeader, streamOf } from '../support/layers.ts';

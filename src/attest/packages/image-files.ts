@@ -1,6 +1,6 @@
 import type { Digest } from '../../image/types.ts';
 import { openContent } from '../../layer/content-reader.ts';
-import { resolvePath } from '../../layer/tree-view.ts';
+import { resolvePath } from '../../layer/tree/tree-view.ts';
 import type { Tree, TreeEntry } from '../../layer/types.ts';
 import type { ImageFiles } from '../types.ts';
 

@@ -89,7 +89,7 @@ async function packDirectory(
   signal: AbortSignal,
 ): Promise<{ diffId: Digest; descriptor: Descriptor; isNew: boolean }> {
   const [{ diffUpper }, { packLayer }] = await Promise.all([
-    import('../../layer/diff-upper.ts'),
+    import('../../layer/tree/diff-upper.ts'),
     import('../../layer/pack-layer.ts'),
   ]);
   const tree = diffUpper(dir, { opaqueXattr: OPAQUE_XATTR, withRoot: true }).filter(

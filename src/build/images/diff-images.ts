@@ -1,7 +1,7 @@
 import { diffConfigs, type FieldChange } from '../../image/diff-config.ts';
 import type { Descriptor, Digest } from '../../image/types.ts';
-import { diffTrees, type PathChange } from '../../layer/diff-trees.ts';
-import { mergeTrees } from '../../layer/merge-trees.ts';
+import { diffTrees, type PathChange } from '../../layer/tree/diff-trees.ts';
+import { mergeTrees } from '../../layer/tree/merge-trees.ts';
 import type { Tree } from '../../layer/types.ts';
 import { openEngine } from '../engine.ts';
 import type { StoreCommandOptions } from './store-commands.ts';

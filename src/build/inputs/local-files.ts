@@ -2,7 +2,7 @@ import { join, relative } from 'node:path';
 import { scanContext } from '../../cache/context-scan.ts';
 import type { ContextEntry, ContextScan, IgnoreRules } from '../../cache/context-types.ts';
 import type { StoreRoot } from '../../cache/types.ts';
-import { createTreeView } from '../../layer/tree-view.ts';
+import { createTreeView } from '../../layer/tree/tree-view.ts';
 import type { TreeEntry } from '../../layer/types.ts';
 import { type Definition, digestOf } from '../../llb/definition.ts';
 import type { LocalSource } from '../../llb/ops.ts';

@@ -9,7 +9,7 @@ import { redact } from '../../errors/redact.ts';
 import type { SourceFile } from '../../errors/source.ts';
 import { parseHttpRef } from '../../frontend/parse/remote-ref.ts';
 import type { Digest } from '../../image/types.ts';
-import { resolvePath } from '../../layer/tree-view.ts';
+import { resolvePath } from '../../layer/tree/tree-view.ts';
 import type { ArchiveSource, GitSource, HttpSource } from '../../llb/ops.ts';
 import type { PlanSource } from '../../solver/ops/file-plan.ts';
 import type { Engine } from '../engine.ts';

@@ -7,7 +7,7 @@ import type { ContextEntry, ContextScan } from '../../cache/context-types.ts';
 import { createDownloadRows } from '../../cache/download-rows.ts';
 import { parseHttpRef } from '../../frontend/parse/remote-ref.ts';
 import type { Digest } from '../../image/types.ts';
-import { createTreeView } from '../../layer/tree-view.ts';
+import { createTreeView } from '../../layer/tree/tree-view.ts';
 import type { TreeEntry } from '../../layer/types.ts';
 import { canonicalJson, type Definition, digestOf } from '../../llb/definition.ts';
 import type { ArchiveSource, ExternalSource, GitSource, HttpSource } from '../../llb/ops.ts';

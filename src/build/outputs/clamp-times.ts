@@ -32,7 +32,7 @@ async function clampLayer(
   const content = ({ path }: { readonly path: string }) => layers.fileIn(snapshot, path);
   const early: Tree = tree.map((entry) => ({ ...entry, mtimeSec: Math.min(entry.mtimeSec, epochSec) }));
   // The new layer is named after its tree, so that has to tell all content.
-  const { hashTree } = await import('../../layer/hash-tree.ts');
+  const { hashTree } = await import('../../layer/tree/hash-tree.ts');
   const hashed = await hashTree(early, content, { signal });
   return layers.addFiles({ tree: hashed, content, snapshot: false, blob }, signal);
 }

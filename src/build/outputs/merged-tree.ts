@@ -1,8 +1,8 @@
 import type { ExportTree } from '../../exporter/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
-import { mergeTrees } from '../../layer/merge-trees.ts';
 import { fsPath } from '../../layer/path-bytes.ts';
-import { createTreeView } from '../../layer/tree-view.ts';
+import { mergeTrees } from '../../layer/tree/merge-trees.ts';
+import { createTreeView } from '../../layer/tree/tree-view.ts';
 import type { Engine } from '../engine.ts';
 
 /** The file system of an image. */

@@ -2,7 +2,7 @@ import type { CacheMountWish } from '../../cache/types.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import type { DeviceEdits, SandboxMount } from '../../executor/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
-import { resolvePath } from '../../layer/tree-view.ts';
+import { resolvePath } from '../../layer/tree/tree-view.ts';
 import type { TreeEntry } from '../../layer/types.ts';
 import { canonicalJson } from '../../llb/definition.ts';
 import type { CacheMount, ExecMount, ExecOp, SecretMount, SshMount } from '../../llb/ops.ts';

@@ -1,6 +1,6 @@
 import { OcibuildError } from '../../errors/error.ts';
-import { sortTree } from '../../layer/tree.ts';
-import { baseName, parentOf, resolvePath, type TreeView } from '../../layer/tree-view.ts';
+import { sortTree } from '../../layer/tree/tree.ts';
+import { baseName, parentOf, resolvePath, type TreeView } from '../../layer/tree/tree-view.ts';
 import type { FileContent, Tree, TreeEntry } from '../../layer/types.ts';
 import type { ModeChange } from '../../util/symbolic-mode.ts';
 import { join, type Selected } from './select.ts';

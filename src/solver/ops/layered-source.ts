@@ -1,6 +1,6 @@
 import { OcibuildError } from '../../errors/error.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
-import { createTreeView, resolvePath } from '../../layer/tree-view.ts';
+import { createTreeView, resolvePath } from '../../layer/tree/tree-view.ts';
 import type { TreeEntry } from '../../layer/types.ts';
 import type { PlanSource } from './file-plan.ts';
 import type { OpDeps } from './types.ts';

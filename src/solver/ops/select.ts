@@ -1,6 +1,6 @@
 import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
 import { suggest } from '../../errors/suggest.ts';
-import { baseName, resolvePath, type TreeView } from '../../layer/tree-view.ts';
+import { baseName, resolvePath, type TreeView } from '../../layer/tree/tree-view.ts';
 import type { TreeEntry } from '../../layer/types.ts';
 import type { CopyAction, CopySource } from '../../llb/ops.ts';
 import { compileGoMatch, hasWildcard } from '../../util/go-match.ts';

@@ -22,7 +22,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { scanContext } from '../../../src/cache/context-scan.ts';
 import type { ContextEntry, ContextScan, ScanOptions } from '../../../src/cache/context-types.ts';
 import { sys } from '../../../src/layer/sys.ts';
-import { compareEntries } from '../../../src/layer/tree.ts';
+import { compareEntries } from '../../../src/layer/tree/tree.ts';
 import { runs } from '../../support/runs.ts';
 import { tempDir } from './temp-store.ts';
 

@@ -12,7 +12,7 @@ import { createTocTrees } from '../../../src/cache/toc-trees.ts';
 import type { LayerOrigin } from '../../../src/cache/types.ts';
 import { digestBytes } from '../../../src/image/digest.ts';
 import { ANNOTATION, type Descriptor, MEDIA_TYPE } from '../../../src/image/types.ts';
-import { recompressAsEstargz } from '../../../src/layer/recompress.ts';
+import { recompressAsEstargz } from '../../../src/layer/compression/recompress.ts';
 import { createScratch, entryOf, foreignTar, sha256 } from '../../support/layers.ts';
 import { tempDir, tempStore } from './temp-store.ts';
 

@@ -2,8 +2,8 @@ import { buffer } from 'node:stream/consumers';
 import { constants, createZstdCompress, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { readLayerStream } from '../../../src/layer/layer-stream.ts';
-import { createTarParser, type TarMember } from '../../../src/layer/tar-parser.ts';
-import { createTreeBuilder } from '../../../src/layer/tree-builder.ts';
+import { createTarParser, type TarMember } from '../../../src/layer/tar/tar-parser.ts';
+import { createTreeBuilder } from '../../../src/layer/tree/tree-builder.ts';
 import { foreignTar, type Member, sealHeader, streamOf } from '../../support/layers.ts';
 
 const MIB = 1 << 20;

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'nod
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { packLayer } from '../../../src/layer/pack-layer.ts';
-import { treeDigest } from '../../../src/layer/tree.ts';
+import { treeDigest } from '../../../src/layer/tree/tree.ts';
 import type { Tree } from '../../../src/layer/types.ts';
 import { readTree } from '../../../src/layer/unpack-layer.ts';
 import { createScratch, decompressed, entryOf, type Scratch, sha256 } from '../../support/layers.ts';

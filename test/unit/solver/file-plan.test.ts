@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createTreeView } from '../../../src/layer/tree-view.ts';
+import { createTreeView } from '../../../src/layer/tree/tree-view.ts';
 import type { Tree, TreeEntry } from '../../../src/layer/types.ts';
 import { createFilePlan, type OpenedArchive, type PlanSource } from '../../../src/solver/ops/file-plan.ts';
 import { selectSources } from '../../../src/solver/ops/select.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createTreeView } from '../../../../src/layer/tree-view.ts';
+import { createTreeView } from '../../../../src/layer/tree/tree-view.ts';
 import { selectSources, staticPrefix } from '../../../../src/solver/ops/select.ts';
 import { treeOf } from './fixture.ts';
 

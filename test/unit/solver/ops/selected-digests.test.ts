@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { treeDigest } from '../../../../src/layer/tree.ts';
-import { createTreeView } from '../../../../src/layer/tree-view.ts';
+import { treeDigest } from '../../../../src/layer/tree/tree.ts';
+import { createTreeView } from '../../../../src/layer/tree/tree-view.ts';
 import type { Tree } from '../../../../src/layer/types.ts';
 import { layeredSource } from '../../../../src/solver/ops/layered-source.ts';
 import { selectSources } from '../../../../src/solver/ops/select.ts';
