@@ -51,7 +51,7 @@ export function bindExec(op: ExecOp, deps: OpDeps): SolverOp {
         );
         if (status.code !== 0) {
           const lines = tail.lines().map((line) => redactCredentials(line, equipment.secrets));
-          throw runError(op, status, lines, context);
+          throw runError(op, { status, logTail: lines, layers: lower }, context);
         }
         return [await layer.commit()];
       } catch (error) {

@@ -1,7 +1,9 @@
 import { OcibuildError } from '../../errors/error.ts';
 import type { ExitStatus } from '../../executor/types.ts';
 import type { ExecOp } from '../../llb/ops.ts';
+import { signalName } from '../../util/signal-name.ts';
 import type { ExecContext } from '../types.ts';
+import { missingCommand, missingCommandHint } from './missing-command.ts';
 
 /** A command as a person would type it: shell form loses its `/bin/sh -c`. */
 function commandOf(args: readonly string[]): string {
@@ -17,13 +19,18 @@ function titleOf(command: string): string {
   return first === command ? command : `${first}…`;
 }
 
+/** What is known of a RUN that did not end with 0. */
+export interface FailedRun {
+  readonly status: ExitStatus;
+  /** Its last lines. */
+  readonly logTail: readonly string[];
+  /** Directories of its root, base first. */
+  readonly layers: readonly string[];
+}
+
 /** The error of a RUN that did not end with 0. */
-export function runError(
-  op: ExecOp,
-  status: ExitStatus,
-  logTail: readonly string[],
-  { meta }: ExecContext,
-): OcibuildError {
+export function runError(op: ExecOp, failed: FailedRun, { meta }: Pick<ExecContext, 'meta'>): OcibuildError {
+  const { status, logTail } = failed;
   const command = commandOf(op.args);
   const what = `Cannot finish RUN ${titleOf(command)}`;
   const details = { exitCode: status.code, command, step: meta.name, signal: status.signal };
@@ -35,39 +42,41 @@ export function runError(
     });
   }
   if (status.signal !== undefined) {
-    return new OcibuildError('RUN_SIGNALLED', `${what}: killed by signal ${status.signal}`, {
-      details,
+    const name = signalName(status.signal);
+    return new OcibuildError('RUN_SIGNALLED', `${what}: killed by ${name} (exit code ${status.code})`, {
+      details: { ...details, signalName: name },
       logTail,
+      hint: name === 'SIGKILL' ? KILLED_HINT : STEP_INTO,
     });
   }
+  const isFull = logTail.some((line) => FULL.test(line));
   return new OcibuildError('RUN_EXIT_NONZERO', `${what}: exit code ${status.code}`, {
-    details,
+    details: { ...details, ...(isFull ? { diskFull: true } : {}) },
     logTail,
-    hint: hintOf(status.code, logTail),
+    hint: isFull ? FULL_HINT : hintOf(failed),
   });
 }
 
-function hintOf(code: number, logTail: readonly string[]): string {
-  if (isForeign(logTail)) return FOREIGN_HINT;
-  // As strerror(ENOSPC) has it, which programs pass on.
-  if (logTail.some((line) => /no space left on device/i.test(line))) return FULL_HINT;
-  return exitHint(code);
-}
+/** As strerror(ENOSPC) has it, which programs pass on. */
+const FULL = /no space left on device/i;
 
 const FULL_HINT =
   'a disk is full: free space, choose another disk for the store with --root, or make the tmpfs mounts of the step larger';
 
+const KILLED_HINT =
+  'something outside of the step killed it, often for want of memory: `dmesg` says so; `--jobs 1` runs fewer steps at a time';
+
+const STEP_INTO =
+  'build again with `--debug-shell` for a shell where it failed; `ocibuild logs --build latest` shows all that was printed';
+
 const FOREIGN_HINT =
   'a program in the step is for another processor: install emulators with `sudo apt-get install qemu-user-static`, or make it for this one';
 
-/** The kernel's words (ENOEXEC) as shells pass them on. */
-function isForeign(logTail: readonly string[]): boolean {
-  return logTail.some((line) => /exec format error/i.test(line));
-}
-
 /** What a shell's own exit codes mean. @see POSIX.1-2024 XCU 2.8.2 */
-function exitHint(code: number): string {
-  if (code === 127) return 'the command was not found: check its name and the PATH of the image';
+function hintOf({ status: { code }, logTail, layers }: FailedRun): string {
+  // The kernel's words (ENOEXEC) as shells pass them on.
+  if (logTail.some((line) => /exec format error/i.test(line))) return FOREIGN_HINT;
+  if (code === 127) return missingCommandHint(missingCommand(logTail), layers);
   if (code === 126) return 'the command cannot be executed: check its mode, its `#!` line and its platform';
-  return 'build again with `--progress plain` to see all that the step prints';
+  return STEP_INTO;
 }

@@ -306,7 +306,7 @@ describe('bindExec().exec()', () => {
   });
 
   it.each([
-    [{ code: 137, signal: 9 }, 'RUN_SIGNALLED', /killed by signal 9/],
+    [{ code: 137, signal: 9 }, 'RUN_SIGNALLED', /killed by SIGKILL \(exit code 137\)/],
     [{ code: 137, signal: 9, oomKilled: true }, 'RUN_SIGNALLED', /out of memory/],
     [{ code: 127 }, 'RUN_EXIT_NONZERO', /exit code 127/],
   ])('throws when the command ends with %j', async (status, code, message) => {
