@@ -1,5 +1,8 @@
 // biome-ignore lint/suspicious/noControlCharactersInRegex: colours begin with the escape character
 const SGR = /\u001b\[[0-9;:]*m/;
+/** Ends all colours. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: as above
+const OFF = /^\u001b\[0*m$/;
 const RESET = '\u001b[0m';
 const TAB_COLUMNS = 8;
 const VARIATION_EMOJI = 0xfe0f;
@@ -33,7 +36,7 @@ export function clip(text: string, columns: number, { ellipsis = '…' }: ClipOp
   let roomy = { result, width };
   let hasColour = false;
   for (const part of partsOf(text)) {
-    if (part.isColour) hasColour = true;
+    if (part.isColour) hasColour = !OFF.test(part.text);
     if (width + part.width > columns) {
       return `${roomy.result}${hasColour ? RESET : ''}${ellipsis}`;
     }
