@@ -48,7 +48,10 @@ export const RUN_FLAGS: readonly Flag[] = [
   { name: 'target', kind: 'string', value: 'STAGE', help: 'stage of a CONTEXT' },
   { name: 'progress', kind: 'string', value: 'MODE' },
   { name: 'quiet', short: 'q', kind: 'bool' },
-  { name: 'watch', kind: 'bool', refused: 'this version does not watch files', accepts: ['false'] },
+  { name: 'watch', kind: 'bool', help: 'build a CONTEXT and run it again when a file is saved' },
+  { name: 'sync', kind: 'list', value: 'SRC:DST' },
+  { name: 'sync-restart', kind: 'list', value: 'SRC:DST' },
+  { name: 'rebuild', kind: 'list', value: 'PATH' },
   {
     name: 'restart',
     kind: 'string',

@@ -6,7 +6,7 @@ import type { Engine } from '../build/engine.ts';
 import type { ImageDetails } from '../build/images/stored-image.ts';
 import type { BuildResult } from '../build/options.ts';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
-import { readBuildRequest } from './build-options.ts';
+import { type BuildRequest, readBuildRequest } from './build-options.ts';
 import { RUN_FLAGS } from './container-flags.ts';
 import { readRunRequest } from './container-options.ts';
 import { GLOBAL_FLAGS } from './flags.ts';
@@ -19,7 +19,8 @@ import type { CliContext, ParsedArgs } from './types.ts';
 const EXIT_CANNOT_START = 126;
 const EXIT_NOT_FOUND = 127;
 
-const BUILD_ONLY = ['file', 'build-arg', 'target', 'progress'];
+const BUILD_ONLY = ['file', 'build-arg', 'target', 'progress', 'watch', 'sync', 'sync-restart', 'rebuild'];
+const WATCH_ONLY = ['sync', 'sync-restart', 'rebuild'];
 
 /** `ocibuild run REF|CONTEXT [CMD…]`: gives the exit code of the container, or 0 once it runs detached. */
 export async function runCommand(args: readonly string[], context: CliContext): Promise<number> {
@@ -40,6 +41,8 @@ export async function runCommand(args: readonly string[], context: CliContext): 
       hint: 'leave -t out',
     });
   }
+  const watches = flagReader(parsed).bool('watch');
+  refuseWatchFlags(parsed, { watches, keepsTerminal: detach || request.interactive || request.tty });
   const { env, cwd } = context;
   const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
   await enterNamespaceIfNeeded({ env, cwd }, 'must');
@@ -47,6 +50,24 @@ export async function runCommand(args: readonly string[], context: CliContext): 
   const root = await storeOf(parsed, context);
   const { sweepDeadContainers } = await import('../build/containers/sweep.ts');
   await sweepDeadContainers(root);
+  if (watches) {
+    const [{ runWatch }, { openPrinter }] = await Promise.all([
+      import('./run-watch.ts'),
+      import('./build-command.ts'),
+    ]);
+    const own = buildRequest(name, parsed, context);
+    // What the program prints would tear up a screen.
+    const shown: BuildRequest = own.progress === 'auto' ? { ...own, progress: 'plain' } : own;
+    const asked = { name, parsed, request: { ...request, remove: true } };
+    return runWatch(
+      {
+        ...{ request: shown, parsed, root },
+        openPrinter: () => openPrinter(shown, context, context.stderr),
+        prepare: (result) => prepare({ ...asked, built: result }, { ...context, root }),
+      },
+      context,
+    );
+  }
   const built = isBuilt ? await build(name, parsed, { ...context, root }) : undefined;
   const container = await prepare({ name, parsed, request, built }, { ...context, root });
   return detach
@@ -65,7 +86,7 @@ function isContext(word: string, cwd: string): boolean {
 }
 
 function refuseBuildFlags({ flags }: ParsedArgs, name: string): void {
-  const given = BUILD_ONLY.find((flag) => flags.has(flag));
+  const given = BUILD_ONLY.find((flag) => flags.has(flag) && flags.get(flag) !== false);
   if (given === undefined) return;
   throw new OcibuildError(
     'USAGE_INVALID',
@@ -76,11 +97,23 @@ function refuseBuildFlags({ flags }: ParsedArgs, name: string): void {
   );
 }
 
-/** Builds with the flags of `run` that a build has too; the image needs no name. */
-async function build(contextDir: string, parsed: ParsedArgs, context: RunContext): Promise<BuildResult> {
-  const { cwd, env, signal, root } = context;
+function refuseWatchFlags(
+  { flags }: ParsedArgs,
+  { watches, keepsTerminal }: { readonly watches: boolean; readonly keepsTerminal: boolean },
+): void {
+  const alone = watches ? undefined : WATCH_ONLY.find((flag) => flags.has(flag));
+  if (alone !== undefined) throw new OcibuildError('USAGE_INVALID', `Cannot use --${alone} without --watch`);
+  if (watches && keepsTerminal) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot use --watch together with -d, -i or -t', {
+      hint: 'ocibuild exec -it NAME sh opens a shell in the container that runs',
+    });
+  }
+}
+
+/** The build that the flags of `run` ask for; the image needs no name. */
+function buildRequest(contextDir: string, parsed: ParsedArgs, { env }: CliContext): BuildRequest {
   const flags = new Map(
-    [...parsed.flags].filter(([flag]) => [...BUILD_ONLY, 'pull', 'runtime', 'quiet'].includes(flag)),
+    [...parsed.flags].filter(([flag]) => [...BUILD_ONLY, 'pull', 'runtime', 'quiet', 'debug'].includes(flag)),
   );
   const platform = flagReader(parsed).text('platform');
   if (platform !== undefined) flags.set('platform', [platform]);
@@ -88,6 +121,12 @@ async function build(contextDir: string, parsed: ParsedArgs, context: RunContext
   if (request.options.targets !== undefined) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot run several targets: choose one with --target');
   }
+  return request;
+}
+
+async function build(contextDir: string, parsed: ParsedArgs, context: RunContext): Promise<BuildResult> {
+  const { cwd, env, signal, root } = context;
+  const request = buildRequest(contextDir, parsed, context);
   const { openPrinter } = await import('./build-command.ts');
   const printer = await openPrinter(request, context, context.stderr);
   try {

@@ -42,10 +42,7 @@ export function planWatch({ files, trees = [], more = [], written = [] }: WatchP
       excluded: ignore?.excluded ?? never,
       mayContainIncluded: ignore?.mayContainIncluded ?? never,
     })),
-    ...more.map((dir) => ({
-      ...{ dir: real(dir), name: dir, select: [''] },
-      ...{ excluded: never, mayContainIncluded: never },
-    })),
+    ...more.map((dir) => ({ dir: real(dir), name: dir, select: [''], ...rulesFor(dir, trees) })),
   ];
   const roots = outermost([...[...single].map((path) => dirname(path)), ...areas.map(({ dir }) => dir)]);
   const outputs = written.flatMap((path) => [path, real(path)]);
@@ -77,6 +74,21 @@ export function planWatch({ files, trees = [], more = [], written = [] }: WatchP
       const area = areas.find(({ dir, name }) => dir !== name && isAtOrBelow(path, dir));
       return area === undefined ? path : area.name + path.slice(area.dir.length);
     },
+  };
+}
+
+/** A directory in a context is ignored where the context is. */
+function rulesFor(
+  dir: string,
+  trees: NonNullable<BuildInputs['trees']>,
+): Pick<Area, 'excluded' | 'mayContainIncluded'> {
+  const tree = trees.find((one) => one.ignore !== undefined && isAtOrBelow(dir, one.dir));
+  const rules = tree?.ignore;
+  if (tree === undefined || rules === undefined) return { excluded: never, mayContainIncluded: never };
+  const prefix = dir === tree.dir ? '' : `${dir.slice(tree.dir.length + 1)}/`;
+  return {
+    excluded: (path, isDir) => rules.excluded(prefix + path, isDir),
+    mayContainIncluded: (path) => rules.mayContainIncluded(prefix + path),
   };
 }
 

@@ -200,6 +200,73 @@ describe('build --watch', () => {
   });
 });
 
+describe('run --watch', () => {
+  /** Says what it has when it starts, and what changes of it later. */
+  const PROGRAM = [
+    '#!/bin/sh',
+    'trap "echo stopped; exit 0" TERM',
+    'show() { for file in /src/*; do [ -f $file ] && echo "$file=$(cat $file)"; done; }',
+    'old=$(show); echo "started $old" | tr "\\n" " "; echo',
+    'while sleep 0.05; do new=$(show); [ "$new" = "$old" ] || echo "now $new" | tr "\\n" " "; old=$new; done',
+    '',
+  ].join('\n');
+  const FILES = {
+    Dockerfile: [
+      'FROM scratch',
+      'COPY busybox /bin/busybox',
+      'COPY busybox /bin/sh',
+      'COPY --chmod=755 main /main',
+      'COPY src /src',
+      'ENV PATH=/bin',
+      'RUN /bin/busybox --install -s /bin',
+      'CMD ["/main"]',
+      '',
+    ].join('\n'),
+    '.dockerignore': 'src/ignored\n',
+    main: PROGRAM,
+    'src/a': '1',
+  };
+
+  it('runs the new image in place of the old one after each good build', async () => {
+    const project = createProject(FILES);
+    const watched = startWatch(project, ['run', '--watch', '--network', 'none', '--name', 'dev', '.']);
+    await watched.says(/started \/src\/a=1/);
+    project.write({ 'src/a': '2' });
+    expect(await watched.says(/started \/src\/a=2/)).toContain('stopped');
+    project.write({ Dockerfile: 'FROM nowhere:5000/' });
+    await watched.says(/the last good image stays/);
+    project.write({ Dockerfile: FILES.Dockerfile, main: '#!/bin/sh\nexit 7\n' });
+    await watched.says(/the program ended with code 7/);
+    const { code } = await watched.stop();
+    expect(code).toBe(130);
+    expect((await project.run(['ps', '-a', '-q'])).stdout.toString()).toBe('');
+    expect(project.leftovers()).toEqual([]);
+  });
+
+  it('only copies what a rule covers, and starts the program again where it says so', async () => {
+    const project = createProject({ ...FILES, 'src/sub/x': 'x', 'src/ignored/y': 'y' });
+    const args = ['--sync', 'src:/src', '--sync-restart', 'src/conf:/src/conf', '--rebuild', 'src/package'];
+    const watched = startWatch(project, ['run', '--watch', '--network', 'none', ...args, '.']);
+    await watched.says(/started \/src\/a=1/);
+    project.write({ 'src/a': '2', 'src/ignored/y': 'z' });
+    expect(await watched.says(/now \/src\/a=2/)).toMatch(/src\/a changed: 1 copied into the container\n/);
+    renameSync(join(project.dir, 'src/a'), join(project.dir, 'src/b'));
+    expect(await watched.says(/now \/src\/b=2/)).not.toContain('COPY');
+    project.write({ 'src/conf': 'c' });
+    const again = await watched.says(/started \/src\/b=2 \/src\/conf=c/);
+    expect(again).toContain('started again');
+    expect(again).not.toContain('COPY');
+    project.write({ 'src/package': 'p' });
+    expect(await watched.says(/started \/src\/b=2[^\n]*package=p/)).toContain('COPY src /src');
+    const inside = await project.run(['ps', '-q']);
+    const id = inside.stdout.toString().trim();
+    const listed = await project.run(['exec', id, 'ls', '/src']);
+    expect(listed.stdout.toString()).toBe('b\nconf\npackage\nsub\n');
+    await watched.stop();
+    expect(project.leftovers()).toEqual([]);
+  });
+});
+
 /** 200 edits of every kind, some of them faster than a build. */
 async function storm(dir: string): Promise<void> {
   const random = generator(42);
