@@ -1,16 +1,16 @@
 import { readFileSync } from 'node:fs';
-import { createContentOnlyStore } from '../cache/content-only.ts';
 import { createContentStore } from '../cache/content-store.ts';
 import { openDatabase } from '../cache/database.ts';
-import { currentIdMap, dropForeignSnapshots } from '../cache/id-map.ts';
 import { createImageIndex } from '../cache/image-index.ts';
 import { createKeyStore } from '../cache/key-store.ts';
-import { createLayerBlobs, type LayerBlobs } from '../cache/layer-blobs.ts';
-import { createLayerRows } from '../cache/layer-rows.ts';
-import { createLayerStore } from '../cache/layer-store.ts';
+import { createContentOnlyStore } from '../cache/layers/content-only.ts';
+import { currentIdMap, dropForeignSnapshots } from '../cache/layers/id-map.ts';
+import { createLayerBlobs, type LayerBlobs } from '../cache/layers/layer-blobs.ts';
+import { createLayerRows } from '../cache/layers/layer-rows.ts';
+import { createLayerStore } from '../cache/layers/layer-store.ts';
+import { createTocTrees } from '../cache/layers/toc-trees.ts';
 import { createLease, type Lease } from '../cache/lease.ts';
 import { openStore } from '../cache/store-root.ts';
-import { createTocTrees } from '../cache/toc-trees.ts';
 import type {
   ContentStore,
   Database,

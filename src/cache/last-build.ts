@@ -1,7 +1,7 @@
 // Loaded before anything else by a command that may have nothing to do: node:fs and node:path only.
 import { chmodSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { StatRow } from './context-types.ts';
+import type { StatRow } from './contexts/context-types.ts';
 
 /** What a finished build was made of, and what it said: equal again → the same answer at once. */
 export interface LastBuild {

@@ -1,7 +1,7 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { hostname as hostName } from 'node:os';
 import { join } from 'node:path';
-import { makeUpper } from '../../cache/mutable-layer.ts';
+import { makeUpper } from '../../cache/layers/mutable-layer.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import type { SandboxMount } from '../../executor/types.ts';
 import type { Descriptor } from '../../image/types.ts';

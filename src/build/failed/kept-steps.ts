@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { dropLayer } from '../../cache/drop-layer.ts';
+import { dropLayer } from '../../cache/layers/drop-layer.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
 import type { ExecOp } from '../../llb/ops.ts';
 import type { SolvedInputs } from '../../solver/types.ts';

@@ -1,6 +1,6 @@
 import { join, relative } from 'node:path';
-import { scanContext } from '../../cache/context-scan.ts';
-import type { ContextEntry, ContextScan, IgnoreRules } from '../../cache/context-types.ts';
+import { scanContext } from '../../cache/contexts/context-scan.ts';
+import type { ContextEntry, ContextScan, IgnoreRules } from '../../cache/contexts/context-types.ts';
 import type { StoreRoot } from '../../cache/types.ts';
 import { createTreeView } from '../../layer/tree/tree-view.ts';
 import type { TreeEntry } from '../../layer/types.ts';

@@ -1,4 +1,4 @@
-import type { ContextScan } from '../../cache/context-types.ts';
+import type { ContextScan } from '../../cache/contexts/context-types.ts';
 import type { ContextMemory } from '../inputs/local-files.ts';
 
 /** What was seen of contexts, and what is known to have changed since. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { openDatabase } from '../../../src/cache/database.ts';
-import { createLayerRows } from '../../../src/cache/layer-rows.ts';
+import { createLayerRows } from '../../../src/cache/layers/layer-rows.ts';
 import type { Database } from '../../../src/cache/types.ts';
 import { digestOf, tempDir, tempStore } from './temp-store.ts';
 

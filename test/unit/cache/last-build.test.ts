@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { scanContext } from '../../../src/cache/context-scan.ts';
-import type { StatRow } from '../../../src/cache/context-types.ts';
+import { scanContext } from '../../../src/cache/contexts/context-scan.ts';
+import type { StatRow } from '../../../src/cache/contexts/context-types.ts';
 import {
   isRacy,
   type LastBuild,

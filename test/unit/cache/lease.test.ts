@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createContentStore } from '../../../src/cache/content-store.ts';
 import { createImageIndex } from '../../../src/cache/image-index.ts';
-import { createLayerRows } from '../../../src/cache/layer-rows.ts';
+import { createLayerRows } from '../../../src/cache/layers/layer-rows.ts';
 import { createLease, leaseHorizon } from '../../../src/cache/lease.ts';
 import { digestBytes } from '../../../src/image/digest.ts';
 import { MEDIA_TYPE } from '../../../src/image/types.ts';

@@ -9,7 +9,7 @@ import { createInternalSteps } from '../../../../src/build/internal-steps.ts';
 import { CACHE_SALT } from '../../../../src/build/version.ts';
 import { openDatabase } from '../../../../src/cache/database.ts';
 import { createKeyStore } from '../../../../src/cache/key-store.ts';
-import { createLayerRows } from '../../../../src/cache/layer-rows.ts';
+import { createLayerRows } from '../../../../src/cache/layers/layer-rows.ts';
 import type { LayerOrigin } from '../../../../src/cache/types.ts';
 import { OcibuildError } from '../../../../src/errors/error.ts';
 import type { Digest } from '../../../../src/image/types.ts';

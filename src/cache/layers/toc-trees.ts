@@ -1,9 +1,9 @@
-import { ANNOTATION } from '../image/types.ts';
-import type { LayerId } from '../layer/layer-id.ts';
-import type { Tree } from '../layer/types.ts';
+import { ANNOTATION } from '../../image/types.ts';
+import type { LayerId } from '../../layer/layer-id.ts';
+import type { Tree } from '../../layer/types.ts';
+import type { LayerOrigin, ReadBlobEnd } from '../types.ts';
 import { descriptorOf } from './layer-blob.ts';
 import type { LayerBlobs } from './layer-blobs.ts';
-import type { LayerOrigin, ReadBlobEnd } from './types.ts';
 
 /**
  * Trees of eStargz layers that are elsewhere, from their lists of contents: two small requests in place of the layer.
@@ -19,7 +19,7 @@ export function createTocTrees(
     const descriptor = row === undefined ? undefined : descriptorOf(row);
     const tocDigest = descriptor?.annotations?.[ANNOTATION.tocDigest];
     if (row === undefined || descriptor === undefined || tocDigest === undefined) return undefined;
-    const { readTocTree } = await import('../layer/estargz/estargz-toc.ts');
+    const { readTocTree } = await import('../../layer/estargz/estargz-toc.ts');
     const reader = {
       size: descriptor.size,
       readEnd: (offset: number) => readEnd(row.origin as LayerOrigin, descriptor, { offset, signal }),

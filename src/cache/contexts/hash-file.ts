@@ -1,7 +1,7 @@
 import { createHash, hash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { changedError, readError } from '../layer/fs-error.ts';
-import { fsPath } from '../layer/path-bytes.ts';
+import { changedError, readError } from '../../layer/fs-error.ts';
+import { fsPath } from '../../layer/path-bytes.ts';
 
 /** A regular file as it was when it was listed. */
 export interface FileToHash {

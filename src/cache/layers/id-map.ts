@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { writeFileAtomic } from '../util/atomic-fs.ts';
-import { readText } from '../util/read-text.ts';
-import type { LayerRows, StoreRoot } from './types.ts';
+import { writeFileAtomic } from '../../util/atomic-fs.ts';
+import { readText } from '../../util/read-text.ts';
+import type { LayerRows, StoreRoot } from '../types.ts';
 
 /**
  * Snapshots hold owners as the kernel's ids, which another user namespace, or root, would read as other owners. Drops

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import type { LayerId } from '../layer/layer-id.ts';
-import type { LayerRows, StoreRoot } from './types.ts';
+import type { LayerId } from '../../layer/layer-id.ts';
+import type { LayerRows, StoreRoot } from '../types.ts';
 
 /** Forgets a layer that no record names, and takes its files out of the store. */
 export function dropLayer(

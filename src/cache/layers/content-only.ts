@@ -1,8 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { LayerId } from '../layer/layer-id.ts';
+import type { LayerId } from '../../layer/layer-id.ts';
+import type { BlobOptions, LayerStore, StoreRoot } from '../types.ts';
 import type { LayerBlobs } from './layer-blobs.ts';
-import type { BlobOptions, LayerStore, StoreRoot } from './types.ts';
 
 const PACKED: BlobOptions = { compression: 'gzip' };
 
@@ -19,7 +19,7 @@ export function createContentOnlyStore(
   const dirs: string[] = [];
 
   async function unpack(id: LayerId, signal: AbortSignal): Promise<string> {
-    const { unpackLayer } = await import('../layer/unpack-layer.ts');
+    const { unpackLayer } = await import('../../layer/unpack-layer.ts');
     const dir = root.tempPath();
     dirs.push(dir);
     mkdirSync(dir, { mode: 0o700 });

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
-import { writeFileAtomic } from '../util/atomic-fs.ts';
+import { writeFileAtomic } from '../../util/atomic-fs.ts';
 
 /** Doubles of a row: mtimeMs, ctimeMs, size, inode, mode with type bits. mtimeMs is good to 0.25 µs. */
 export const ROW_WIDTH = 5;

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
-import type { MutableLayer, StoreRoot } from './types.ts';
+import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
+import type { MutableLayer, StoreRoot } from '../types.ts';
 
 export interface MutableLayerDeps {
   readonly root: StoreRoot;

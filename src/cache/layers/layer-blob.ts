@@ -1,6 +1,6 @@
-import { ANNOTATION, type Compression, type Descriptor, type TarCompression } from '../image/types.ts';
-import type { LayerId } from '../layer/layer-id.ts';
-import type { BlobOptions, LayerBlob, LayerRow } from './types.ts';
+import { ANNOTATION, type Compression, type Descriptor, type TarCompression } from '../../image/types.ts';
+import type { LayerId } from '../../layer/layer-id.ts';
+import type { BlobOptions, LayerBlob, LayerRow } from '../types.ts';
 
 /** Names one way to ask for a layer's blob. */
 export function formKey(id: LayerId, options: BlobOptions): string {

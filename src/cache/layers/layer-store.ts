@@ -1,17 +1,13 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { OcibuildError } from '../errors/error.ts';
-import { EMPTY_LAYER, type LayerId } from '../layer/layer-id.ts';
-import { fsPath } from '../layer/path-bytes.ts';
-import type { ChunkIndex, Tree } from '../layer/types.ts';
-import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
-import { createEstargzBlobs } from './estargz-blobs.ts';
-import { formKey, isBase, mayStayRemote, mustChange, type TarBlobOptions, tarForm } from './layer-blob.ts';
-import type { LayerBlobs } from './layer-blobs.ts';
-import type { Lease } from './lease.ts';
-import { createMutableLayer } from './mutable-layer.ts';
-import { storeError } from './store-error.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
+import { fsPath } from '../../layer/path-bytes.ts';
+import type { ChunkIndex, Tree } from '../../layer/types.ts';
+import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
+import type { Lease } from '../lease.ts';
+import { storeError } from '../store-error.ts';
 import type {
   BlobOptions,
   ContentStore,
@@ -21,7 +17,11 @@ import type {
   LayerStore,
   NewFilesLayer,
   StoreRoot,
-} from './types.ts';
+} from '../types.ts';
+import { createEstargzBlobs } from './estargz-blobs.ts';
+import { formKey, isBase, mayStayRemote, mustChange, type TarBlobOptions, tarForm } from './layer-blob.ts';
+import type { LayerBlobs } from './layer-blobs.ts';
+import { createMutableLayer } from './mutable-layer.ts';
 
 export interface LayerStoreDeps {
   readonly root: StoreRoot;
@@ -86,7 +86,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     for (const row of rowsOf(id)) {
       const snapshot = snapshotOf(row);
       if (snapshot === undefined) continue;
-      const { diffUpper } = await import('../layer/tree/diff-upper.ts');
+      const { diffUpper } = await import('../../layer/tree/diff-upper.ts');
       return diffUpper(snapshot, { opaqueXattr });
     }
     const listed = await deps.remoteTree?.(id, signal);
@@ -95,7 +95,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       await store.snapshot(id, signal);
       return loadTree(id, signal);
     }
-    const { readTree } = await import('../layer/unpack-layer.ts');
+    const { readTree } = await import('../../layer/unpack-layer.ts');
     const read = await blobs.read(
       id,
       (source, expected, either) => readTree(source, { ...expected, signal: either }),
@@ -122,7 +122,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   }
 
   async function makeSnapshot(id: LayerId, signal: AbortSignal): Promise<string> {
-    const { unpackLayer } = await import('../layer/unpack-layer.ts');
+    const { unpackLayer } = await import('../../layer/unpack-layer.ts');
     return inTemp(async (dir) => {
       const dest = join(dir, 'fs');
       mkdirSync(dest, { mode: 0o755 });
@@ -164,7 +164,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     contentOf: NewFilesLayer['content'],
     options: PackContext,
   ): Promise<LayerBlob> {
-    const { packLayer } = await import('../layer/pack-layer.ts');
+    const { packLayer } = await import('../../layer/pack-layer.ts');
     const dest = content.tempFile();
     const { compression, level, onProgress, signal } = options;
     const sockets = tree.filter(({ type }) => type === 'socket');
@@ -179,7 +179,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       ...(onProgress === undefined ? {} : { onProgress }),
     });
     content.ingest(dest, packed.digest, packed.size);
-    const { sortTree } = await import('../layer/tree/tree.ts');
+    const { sortTree } = await import('../../layer/tree/tree.ts');
     saveTree(id, sortTree([...packed.tree, ...sockets]));
     if (packed.index !== undefined) write(chunksFile(id), JSON.stringify(packed.index));
     rows.put(id, {
@@ -314,7 +314,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
         const row = rows.get(id);
         if (layer.snapshot && (row === undefined || snapshotOf(row) === undefined)) {
           await inTemp(async (dir) => {
-            const { writeTree } = await import('../layer/tree/write-tree.ts');
+            const { writeTree } = await import('../../layer/tree/write-tree.ts');
             const target = join(dir, 'fs');
             mkdirSync(target, { mode: 0o755 });
             const how = { content: layer.content, opaqueXattr, ignoreDevices, signal };
@@ -356,7 +356,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   }
 
   async function recompressed(blob: LayerBlob, options: TarBlobOptions, signal: AbortSignal) {
-    const { recompress } = await import('../layer/compression/recompress.ts');
+    const { recompress } = await import('../../layer/compression/recompress.ts');
     const dest = content.tempFile();
     const { compression, level } = options;
     const how = { compression, ...(level === undefined ? {} : { level }), signal };

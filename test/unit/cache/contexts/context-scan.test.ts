@@ -19,12 +19,12 @@ import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { scanContext } from '../../../src/cache/context-scan.ts';
-import type { ContextEntry, ContextScan, ScanOptions } from '../../../src/cache/context-types.ts';
-import { sys } from '../../../src/layer/sys.ts';
-import { compareEntries } from '../../../src/layer/tree/tree.ts';
-import { runs } from '../../support/runs.ts';
-import { tempDir } from './temp-store.ts';
+import { scanContext } from '../../../../src/cache/contexts/context-scan.ts';
+import type { ContextEntry, ContextScan, ScanOptions } from '../../../../src/cache/contexts/context-types.ts';
+import { sys } from '../../../../src/layer/sys.ts';
+import { compareEntries } from '../../../../src/layer/tree/tree.ts';
+import { runs } from '../../../support/runs.ts';
+import { tempDir } from '../temp-store.ts';
 
 const signal = new AbortController().signal;
 const LONG_AGO = new Date('2024-01-02T03:04:05.678Z');

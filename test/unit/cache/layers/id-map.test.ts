@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { currentIdMap, dropForeignSnapshots } from '../../../src/cache/id-map.ts';
-import type { LayerRow } from '../../../src/cache/types.ts';
+import { currentIdMap, dropForeignSnapshots } from '../../../../src/cache/layers/id-map.ts';
+import type { LayerRow } from '../../../../src/cache/types.ts';
 
 it('dropForeignSnapshots() drops every snapshot when the id maps are others than before', () => {
   const dir = mkdtempSync(join(tmpdir(), 'ocibuild-id-map-'));

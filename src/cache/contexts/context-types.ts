@@ -1,4 +1,4 @@
-import type { TreeEntry } from '../layer/types.ts';
+import type { TreeEntry } from '../../layer/types.ts';
 
 /** What the ignore file says. Paths are relative to the context, without leading slash. */
 export interface IgnoreRules {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ANNOTATION, type Descriptor, type Digest } from '../image/types.ts';
-import { writeFileAtomic } from '../util/atomic-fs.ts';
-import type { ContentStore, LayerBlob, StoreRoot } from './types.ts';
+import { ANNOTATION, type Descriptor, type Digest } from '../../image/types.ts';
+import { writeFileAtomic } from '../../util/atomic-fs.ts';
+import type { ContentStore, LayerBlob, StoreRoot } from '../types.ts';
 
 /** What a conversion gave, kept beside the trees. */
 interface Made {
@@ -30,7 +30,7 @@ export function createEstargzBlobs(root: StoreRoot, content: ContentStore): Esta
     if (known !== undefined && known.from === from && known.codec === codec && isHere(known.descriptor)) {
       return blobOf(known);
     }
-    const { recompressAsEstargz } = await import('../layer/compression/recompress.ts');
+    const { recompressAsEstargz } = await import('../../layer/compression/recompress.ts');
     const dest = content.tempFile();
     const made = await recompressAsEstargz(plain.path, dest, {
       from: plain.descriptor,

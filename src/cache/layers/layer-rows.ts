@@ -1,5 +1,5 @@
-import type { Digest } from '../image/types.ts';
-import type { Database, LayerChange, LayerRow, LayerRows, SqlValue } from './types.ts';
+import type { Digest } from '../../image/types.ts';
+import type { Database, LayerChange, LayerRow, LayerRows, SqlValue } from '../types.ts';
 
 /** Field → column, and how its value is written. */
 const COLUMNS: Readonly<Record<keyof LayerChange, string>> = {

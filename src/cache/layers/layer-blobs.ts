@@ -1,10 +1,9 @@
 import { availableParallelism } from 'node:os';
-import type { Descriptor, Digest } from '../image/types.ts';
-import type { LayerId } from '../layer/layer-id.ts';
-import type { ExpectedBlob } from '../layer/layer-stream.ts';
-import type { LayerSource } from '../layer/unpack-layer.ts';
-import { createSlots } from '../util/slots.ts';
-import { descriptorOf } from './layer-blob.ts';
+import type { Descriptor, Digest } from '../../image/types.ts';
+import type { LayerId } from '../../layer/layer-id.ts';
+import type { ExpectedBlob } from '../../layer/layer-stream.ts';
+import type { LayerSource } from '../../layer/unpack-layer.ts';
+import { createSlots } from '../../util/slots.ts';
 import type {
   BlobFlight,
   ContentStore,
@@ -13,7 +12,8 @@ import type {
   LayerOrigin,
   LayerRow,
   LayerRows,
-} from './types.ts';
+} from '../types.ts';
+import { descriptorOf } from './layer-blob.ts';
 
 /** The blobs of layers: here, on their way, or elsewhere. */
 export interface LayerBlobs {

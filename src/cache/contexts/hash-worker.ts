@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { isOcibuildError } from '../errors/error.ts';
+import { isOcibuildError } from '../../errors/error.ts';
 import { createFileHasher } from './hash-file.ts';
 import { type HashWork, hashShare } from './hash-share.ts';
 

@@ -1,9 +1,9 @@
 import { constants, lstatSync, readdirSync, readlinkSync, type Stats, statSync } from 'node:fs';
-import { OcibuildError, throwIfAborted } from '../errors/error.ts';
-import type { Digest } from '../image/types.ts';
-import { readError } from '../layer/fs-error.ts';
-import { decodeName, fsPath } from '../layer/path-bytes.ts';
-import { errnoOf } from '../util/atomic-fs.ts';
+import { OcibuildError, throwIfAborted } from '../../errors/error.ts';
+import type { Digest } from '../../image/types.ts';
+import { readError } from '../../layer/fs-error.ts';
+import { decodeName, fsPath } from '../../layer/path-bytes.ts';
+import { errnoOf } from '../../util/atomic-fs.ts';
 import { createSelection, linkTarget, type SelectNode, wantedBelow } from './context-select.ts';
 import type { ContextEntry, ScanOptions, StatRow } from './context-types.ts';
 import type { KeptEntries, KeptRange } from './kept-entries.ts';

@@ -1,6 +1,6 @@
-import { fsPath } from '../layer/path-bytes.ts';
-import { sys } from '../layer/sys.ts';
-import { currentOwner, ownedName } from '../util/owner.ts';
+import { fsPath } from '../../layer/path-bytes.ts';
+import { sys } from '../../layer/sys.ts';
+import { currentOwner, ownedName } from '../../util/owner.ts';
 import { hashEntries } from './context-hash.ts';
 import { keptRows, mergedTable } from './context-table.ts';
 import type { ContextEntry, ContextScan, ScanOptions, StatRow } from './context-types.ts';
