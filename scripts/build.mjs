@@ -18,8 +18,9 @@ const ENTRIES = {
   'executor-worker': 'src/executor/executor-worker.ts',
   'extract-worker': 'src/layer/extract-worker.ts',
   'namespace-worker': 'src/executor/net/namespace-worker.ts',
-  'hash-worker': 'src/cache/hash-worker.ts',
+  'hash-worker': 'src/cache/contexts/hash-worker.ts',
   'monitor-main': 'src/build/containers/monitor-main.ts',
+  'gc-main': 'src/build/prune/gc-main.ts',
 };
 
 // Ink imports react-devtools-core only for debugging; the package is no dependency of ours.
