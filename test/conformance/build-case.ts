@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { checkJson, outlineJson, targetsJson } from '../../src/cli/call-json.ts';
 import { isOcibuildError } from '../../src/errors/error.ts';
 import { type BuildOptions, build, check, outline, targets } from '../../src/index.ts';
-import { type FlatImage, flattenLayout } from '../support/flatten.ts';
+import { type FlatImage, flattenLayout, type KnownLayers } from '../support/flatten.ts';
 import {
   MULTI_PLATFORMS,
   namedContexts,
@@ -28,7 +28,8 @@ export async function createCaseBuilder(options: { root: string; busybox: string
   const { root, busybox } = options;
   const workspace = await prepareBase(busybox);
   await buildLayout(root, workspace, {});
-  const base = await flattenLayout(workspace.output);
+  const known: KnownLayers = new Map();
+  const base = await flattenLayout(workspace.output, { known });
   const baseContext = `oci-layout://${workspace.output}:base`;
   const several = await prepareMulti(baseContext);
   await buildLayout(root, several, { platform: MULTI_PLATFORMS });
@@ -47,7 +48,7 @@ export async function createCaseBuilder(options: { root: string; busybox: string
       } catch (error) {
         return prepared.hide(failureOf(error));
       }
-      return prepared.hide(await outcomeOfLayout(prepared.output, base));
+      return prepared.hide(await outcomeOfLayout(prepared.output, base, known));
     },
     async [Symbol.asyncDispose]() {
       await several[Symbol.asyncDispose]();

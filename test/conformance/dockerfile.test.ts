@@ -1,8 +1,7 @@
 /** Builds every case of the corpus and compares with what Docker gave; needs root, an OCI runtime and a static busybox. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { type MemoryDisk, mountMemoryDisk } from '../support/memory-disk.ts';
 import { type CaseBuilder, createCaseBuilder } from './build-case.ts';
 import { loadCases, readBaseExpected, readExpected } from './cases.ts';
 import { expectOutcome } from './expect-outcome.ts';
@@ -14,17 +13,19 @@ const title = missing === undefined ? 'Dockerfile corpus' : `Dockerfile corpus (
 const cases = await loadCases();
 
 describe.skipIf(missing !== undefined)(title, { timeout: 60_000 }, () => {
-  let root: string;
+  let disk: MemoryDisk;
   let builder: CaseBuilder;
 
   beforeAll(async () => {
-    root = await mkdtemp(join(tmpdir(), 'ocibuild-conformance-store-'));
-    builder = await createCaseBuilder({ root, busybox: BUSYBOX });
+    disk = mountMemoryDisk();
+    vi.stubEnv('TMPDIR', disk.dir);
+    builder = await createCaseBuilder({ root: join(disk.dir, 'store'), busybox: BUSYBOX });
   }, 60_000);
 
   afterAll(async () => {
     await builder?.[Symbol.asyncDispose]();
-    await rm(root, { recursive: true, force: true });
+    vi.unstubAllEnvs();
+    disk[Symbol.dispose]();
   }, 60_000);
 
   test('build() makes the same base image as Docker', async () => {

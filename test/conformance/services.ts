@@ -2,7 +2,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { git, startGitServer } from '../support/git-server.ts';
+import { git, gitAll, startGitServer } from '../support/git-server.ts';
 import { startWebServer } from '../support/web-server.ts';
 import { writeFiles } from './context.ts';
 import type { Case, ContextFile, RepositoryCommit } from './types.ts';
@@ -66,22 +66,27 @@ export async function startServices({ options, dockerfileText }: Case): Promise<
 async function makeRepository(bare: string, history: readonly RepositoryCommit[]): Promise<void> {
   const work = `${bare}.work`;
   await mkdir(work);
-  git(work, 'init', '-q', '.');
-  for (const { files = [], branch, tag, annotated, submodule } of history) {
-    if (branch !== undefined) git(work, 'checkout', '-q', '-B', branch);
+  const commands: string[][] = [['init', '-q', '.']];
+  for (const [i, { files = [], branch, tag, annotated, submodule }] of history.entries()) {
+    if (i > 0) await gitAll(work, commands.splice(0));
     await writeFiles(work, files);
+    if (branch !== undefined) commands.push(['checkout', '-q', '-B', branch]);
     if (submodule !== undefined) {
       // The submodule's address is that of the servers; what is committed comes from the disk.
       const source = join(bare, '..', `${submodule.repository}.git`);
-      git(work, 'submodule', '-q', 'add', source, submodule.path);
-      git(work, 'config', '-f', '.gitmodules', `submodule.${submodule.path}.url`, submodule.url);
+      commands.push(['submodule', '-q', 'add', source, submodule.path]);
+      commands.push([
+        ...['config', '-f', '.gitmodules'],
+        ...[`submodule.${submodule.path}.url`, submodule.url],
+      ]);
     }
-    git(work, 'add', '-A');
-    git(work, 'commit', '-q', '--allow-empty', '-m', 'a commit');
-    if (tag !== undefined) git(work, 'tag', ...(annotated === true ? ['-a', '-m', 'a tag'] : []), tag);
+    commands.push(['add', '-A'], ['commit', '-q', '--allow-empty', '-m', 'a commit']);
+    if (tag !== undefined) {
+      commands.push(['tag', ...(annotated === true ? ['-a', '-m', 'a tag'] : []), tag]);
+    }
   }
-  git(work, 'checkout', '-q', 'main');
-  git(work, 'clone', '-q', '--bare', '.', bare);
-  git(bare, 'update-server-info');
+  commands.push(['checkout', '-q', 'main'], ['clone', '-q', '--bare', '.', bare]);
+  commands.push(['--git-dir', bare, 'update-server-info']);
+  await gitAll(work, commands);
   await rm(work, { recursive: true, force: true });
 }

@@ -154,7 +154,7 @@ describe('ocibuild', () => {
       /"?build"?/,
     ],
     ['a flag is unknown', {}, ['--buildarg', 'a=b', '.'], 2, /hint: did you mean "--build-arg"\?/],
-    ['a flag is not there yet', {}, ['--sbom', '.'], 2, /^error\[USAGE_UNSUPPORTED\]: Cannot use --sbom/m],
+    ['a flag is refused', {}, ['--policy', 'x', '.'], 2, /^error\[USAGE_UNSUPPORTED\]: Cannot use --policy/m],
     [
       'a command is not there yet',
       {},

@@ -48,16 +48,24 @@ type Descriptor = {
   annotations?: Record<string, string>;
   platform?: { os: string; architecture: string; variant?: string };
 };
-type Inode = { meta: Omit<FlatEntry, 'path' | 'hardlinkOf'> };
+type Meta = Omit<FlatEntry, 'path' | 'hardlinkOf'>;
+type Inode = { meta: Meta };
 type Node = { inode: Inode; layer: number };
+/** What an archive says, in its order: a hard link has a target in place of `meta`. */
+type ArchiveEntry = { name: string } & ({ meta: Meta } | { linkTo: string });
+type Layer = { diffId: string; entries: readonly ArchiveEntry[] };
+
+/** Layers that were read before, by the digest of their blob: images on one base have most of their bytes in common. */
+export type KnownLayers = Map<string, Layer>;
 
 /**
  * Reads the image `tag` (or the only image) of the layout directory `dir`; every blob's digest and size and every
  * layer's diffID is checked on the way.
+ * @param options.known spares unpacking what an earlier call has unpacked; blobs are read and checked all the same
  */
 export async function flattenLayout(
   dir: string,
-  options: { tag?: string; digest?: string; platform?: string } = {},
+  options: { tag?: string; digest?: string; platform?: string; known?: KnownLayers } = {},
 ): Promise<FlatImage> {
   const index = JSON.parse(await readFile(join(dir, 'index.json'), 'utf8')) as { manifests: Descriptor[] };
   const descriptor = await selectManifest(dir, index.manifests, options);
@@ -72,22 +80,36 @@ export async function flattenLayout(
   if (diffIds.length !== layers.length) {
     throw new Error(`Manifest has ${layers.length} layers, config has ${diffIds.length} diff IDs`);
   }
-  const tars: Buffer[] = [];
+  const archives: (readonly ArchiveEntry[])[] = [];
   for (const [i, layer] of layers.entries()) {
-    const tar = decompress(await readBlob(dir, layer));
-    const diffId = `sha256:${sha256(tar)}`;
+    const { diffId, entries } = await readLayer(dir, layer, options.known);
     if (diffId !== diffIds[i]) throw new Error(`Layer ${i} has diff ID ${diffId}, config says ${diffIds[i]}`);
-    tars.push(tar);
+    archives.push(entries);
   }
-  return { manifestDigest: descriptor.digest, config, diffIds, ...(await flattenTars(tars)) };
+  return { manifestDigest: descriptor.digest, config, diffIds, ...flatten(archives) };
 }
 
 /** Applies uncompressed layer archives in order, base layer first. */
 export async function flattenTars(tars: readonly Buffer[]): Promise<Pick<FlatImage, 'files' | 'layerPaths'>> {
+  return flatten(await Promise.all(tars.map(readTar)));
+}
+
+async function readLayer(dir: string, blob: Descriptor, known: KnownLayers = new Map()): Promise<Layer> {
+  const bytes = await readBlob(dir, blob);
+  const before = known.get(blob.digest);
+  if (before !== undefined) return before;
+  const tar = decompress(bytes);
+  const layer = { diffId: `sha256:${sha256(tar)}`, entries: await readTar(tar) };
+  known.set(blob.digest, layer);
+  return layer;
+}
+
+function flatten(archives: readonly (readonly ArchiveEntry[])[]): Pick<FlatImage, 'files' | 'layerPaths'> {
   const tree = new Map<string, Node>();
-  const layerPaths: string[][] = [];
-  for (const [layer, tar] of tars.entries()) layerPaths.push(await applyTar(tree, tar, layer));
-  return { files: list(tree), layerPaths };
+  for (const [layer, entries] of archives.entries()) {
+    for (const entry of entries) applyEntry(tree, entry, layer);
+  }
+  return { files: list(tree), layerPaths: archives.map((entries) => entries.map(({ name }) => name)) };
 }
 
 async function selectManifest(
@@ -147,22 +169,23 @@ function decompress(blob: Buffer): Buffer {
   return blob;
 }
 
-async function applyTar(tree: Map<string, Node>, tar: Buffer, layer: number): Promise<string[]> {
-  const paths: string[] = [];
+async function readTar(tar: Buffer): Promise<ArchiveEntry[]> {
+  const entries: ArchiveEntry[] = [];
   const reader = extract();
   reader.end(tar);
   for await (const entry of reader) {
     const chunks: Buffer[] = [];
     for await (const chunk of entry) chunks.push(chunk as Buffer);
-    paths.push(entry.header.name);
-    applyEntry(tree, { header: entry.header, body: Buffer.concat(chunks), layer });
+    const { header } = entry;
+    const { name, type, linkname = '' } = header;
+    const body = Buffer.concat(chunks);
+    entries.push(type === 'link' ? { name, linkTo: linkname } : { name, meta: metaOf(header, body) });
   }
-  return paths;
+  return entries;
 }
 
-function applyEntry(tree: Map<string, Node>, entry: { header: Header; body: Buffer; layer: number }): void {
-  const { header, body, layer } = entry;
-  const path = absolute(header.name);
+function applyEntry(tree: Map<string, Node>, entry: ArchiveEntry, layer: number): void {
+  const path = absolute(entry.name);
   const slash = path.lastIndexOf('/');
   const parent = path.slice(0, slash) || '/';
   const base = path.slice(slash + 1);
@@ -176,14 +199,14 @@ function applyEntry(tree: Map<string, Node>, entry: { header: Header; body: Buff
     return;
   }
   requireParents(tree, parent, layer);
-  const inode = header.type === 'link' ? linkTarget(tree, header, path) : { meta: metaOf(header, body) };
+  const inode = 'linkTo' in entry ? linkTarget(tree, entry.linkTo, path) : { meta: entry.meta };
   if (inode.meta.type !== 'dir') removeTree(tree, path, Number.POSITIVE_INFINITY);
   tree.set(path, { inode, layer });
 }
 
-function linkTarget(tree: Map<string, Node>, header: Header, path: string): Inode {
-  const target = tree.get(absolute(header.linkname ?? ''));
-  if (target === undefined) throw new Error(`Hard link "${path}" to absent "${header.linkname}"`);
+function linkTarget(tree: Map<string, Node>, linkTo: string, path: string): Inode {
+  const target = tree.get(absolute(linkTo));
+  if (target === undefined) throw new Error(`Hard link "${path}" to absent "${linkTo}"`);
   return target.inode;
 }
 
@@ -211,7 +234,7 @@ function removeBelow(tree: Map<string, Node>, path: string, beforeLayer: number)
   }
 }
 
-function metaOf(header: Header, body: Buffer): Inode['meta'] {
+function metaOf(header: Header, body: Buffer): Meta {
   const type = typeOf(header);
   const xattrs = xattrsOf(header);
   const pax = paxOf(header);
