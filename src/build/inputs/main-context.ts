@@ -126,7 +126,10 @@ async function loadStdin(
   if (stdin === undefined)
     throw new OcibuildError('USAGE_INVALID', 'Cannot read the context "-": stdin was not given');
   const name = '[internal] load build context from stdin';
-  const blob = await steps.run(name, () => keepStream(stdin, engine.content, signal));
+  const blob = await steps.run(name, (step) => {
+    const counted = countBytes(stdin, (bytes) => step.status('transferring context', bytes));
+    return keepStream(counted, engine.content, signal);
+  });
   const path = engine.content.path(blob.digest);
   const archive = blob.size === 0 ? undefined : await remote.archive(path, signal);
   if (archive !== undefined) {
@@ -144,6 +147,21 @@ async function loadStdin(
   const dockerfile = { name: 'Dockerfile', text: readFileSync(path, 'utf8') };
   const files = readDefinition({ ...options, contextDir, dockerfileText: dockerfile.text });
   return { files, source: undefined, contextDir };
+}
+
+async function* countBytes(
+  stream: AsyncIterable<Uint8Array>,
+  onBytes: (bytes: number) => void,
+): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  let told = 0;
+  for await (const chunk of stream) {
+    yield chunk;
+    bytes += chunk.length;
+    if (bytes - told < TOLD_BYTES) continue;
+    onBytes(bytes);
+    told = bytes;
+  }
 }
 
 function remoteContext(dockerfile: SourceFile, source: RemoteSource): MainContext {
@@ -210,6 +228,8 @@ async function keepStream(
 }
 
 /** What is longer is no Dockerfile, but may fill the memory. */
+/** How often the progress of a stream is told. */
+const TOLD_BYTES = 1024 * 1024;
 const MAX_DOCKERFILE = 16 << 20;
 
 function tooLong(name: string, size: number): OcibuildError {
