@@ -121,7 +121,7 @@ function transferLine(
   if (columns < NARROW) return clip([name, amount].filter((part) => part !== '').join(' '), columns, theme);
   const isWide = columns >= WIDE;
   const bar = total === undefined || total === 0 ? [] : [theme.bar(current / total, isWide ? 16 : 8)];
-  const parts = [fitTo(name, isWide ? 20 : 12, theme), ...bar, amount, speed];
+  const parts = [fitTo(name, isWide ? 26 : 12, theme), ...bar, amount, speed];
   return clip(`    ${parts.join('  ').trimEnd()}`, columns, theme);
 }
 

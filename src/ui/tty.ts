@@ -10,6 +10,8 @@ import { type BuildView, createView } from './view-model.ts';
 /** A build that ends sooner needs no live screen; loading Ink takes 180 ms of the main thread. */
 const PATIENCE_MS = 250;
 const REDRAW_MS = 100;
+/** While nothing happens only times change. */
+const IDLE_REDRAW_MS = 500;
 /** Drawing takes no more than one part in so many of the time. */
 const DRAW_SHARE = 25;
 const MIN_COLUMNS = 10;
@@ -39,6 +41,8 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
   let opening: Promise<void> | undefined;
   let cancelTimer: (() => void) | undefined;
   let stopWatching: (() => void) | undefined;
+  let hasNews = false;
+  let drawnMs = 0;
   let finished = false;
 
   const options = (): { columns: number; theme: Theme; note?: string } => ({
@@ -71,8 +75,11 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
     cancelTimer = undefined;
     if (finished) return;
     const before = deps.elapsed();
-    if (screen !== undefined) screen.update(draw());
-    else if (opening === undefined && view.isWorking(deps.now())) opening = open();
+    if (screen !== undefined && (hasNews || deps.now() - drawnMs >= IDLE_REDRAW_MS)) {
+      screen.update(draw());
+      hasNews = false;
+      drawnMs = deps.now();
+    } else if (opening === undefined && view.isWorking(deps.now())) opening = open();
     plan(Math.max(REDRAW_MS, (deps.elapsed() - before) * DRAW_SHARE));
   };
 
@@ -96,6 +103,7 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
     event(event) {
       if (finished) return;
       view.apply(event);
+      hasNews = true;
       if (cancelTimer === undefined && view.isRunning()) plan(PATIENCE_MS);
     },
     async finish(result) {

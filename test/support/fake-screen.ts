@@ -7,7 +7,7 @@ export interface FakeScreen {
   /** What programs write to. */
   readonly stream: NodeJS.WriteStream;
   /** Takes bytes of a program that runs elsewhere. */
-  write(data: Uint8Array): void;
+  write(data: string | Uint8Array): void;
   resize(columns: number, rows: number): void;
   /** What can be read now; blanks at the ends of lines and empty lines at the end are left out. */
   visible(): Promise<string>;
