@@ -8,6 +8,7 @@ import type { BuildOptions, Output } from './options.ts';
 import { type ImageOptions, readImageOptions } from './outputs/image-options.ts';
 import { isImageOutput } from './outputs/image-outputs.ts';
 import { checkPlaces } from './outputs/own-options.ts';
+import { readGcOptions } from './prune/auto-gc.ts';
 
 /** Options with every default filled in; paths are absolute. */
 export interface NormalOptions
@@ -50,6 +51,8 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
       `Cannot run ${jobs} steps at a time: jobs must be a whole number above 0`,
     );
   }
+  // What it says wrong is told before the build, not after it.
+  readGcOptions(options.gc, env, 0);
   const root = resolve(cwd, options.root ?? defaultRoot(env));
   checkPlaces(outputs, { cwd, kept: [root, ...(context.type === 'directory' ? [context.dir] : [])] });
   if (options.cacheTo?.some(({ type }) => type === 'inline') && !outputs.some(isImageOutput)) {

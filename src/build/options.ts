@@ -2,6 +2,7 @@ import type { OcibuildError } from '../errors/error.ts';
 import type { Compression, Descriptor, Digest, ImageConfig, Platform } from '../image/types.ts';
 import type { EventSink } from '../solver/types.ts';
 import type { CacheFrom, CacheTo } from './cache/types.ts';
+import type { GcOptions } from './prune/types.ts';
 
 /** What to do with the result. */
 export type Output =
@@ -225,6 +226,9 @@ export interface BuildOptions {
   readonly root?: string;
   /** OCI runtime, name or path. */
   readonly runtime?: string;
+  /** Clears the store now and then, in a process of its own after the build; `false`: never. Variables (`OCIBUILD_GC…`)
+   * say what stands here not. */
+  readonly gc?: GcOptions | false;
   /** Files to copy out of a RUN that fails. */
   readonly exportOnFailure?: readonly FailureExport[];
   /**

@@ -15,6 +15,7 @@ import { type DefinitionFiles, readDefinition } from './inputs/definition-files.
 import { createImageSources } from './inputs/image-resolver.ts';
 import { type LocalSources, localTrees } from './inputs/local-files.ts';
 import { isLocalDefinition, loadMainContext } from './inputs/main-context.ts';
+import { createOtherFetches } from './inputs/other-fetches.ts';
 import { createRemoteSources, isPinnedBuild } from './inputs/remote-sources.ts';
 import { createInternalSteps } from './internal-steps.ts';
 import { readHeldLock } from './lock/lock.ts';
@@ -24,6 +25,7 @@ import type { BuildResult } from './options.ts';
 import { carriesAttestations } from './outputs/attest-options.ts';
 import type { Attester } from './outputs/attester.ts';
 import type { BuildRecord } from './outputs/build-facts.ts';
+import { startGcIfDue } from './prune/auto-gc.ts';
 import type { Held } from './session/types.ts';
 import { contextDirsOf, type SolveContext, solveAndExport } from './solve-build.ts';
 import { readEpoch } from './source-epoch.ts';
@@ -72,6 +74,9 @@ export async function runBuild(given: NormalOptions, options: RunOptions): Promi
   } catch (error) {
     recorder.end({ error });
     throw error;
+  } finally {
+    // The store is closed, outputs are there; a build that failed on a full disk needs it most.
+    startGcIfDue(given.root, given.gc, given.env);
   }
 }
 
@@ -92,6 +97,7 @@ async function runRecorded(
     : undefined;
   if (early !== undefined) held?.onFiles(early.looked);
   const fetches: FetchReports = new Map();
+  const onOtherFetch = createOtherFetches(emit, Date.now);
   let shared: SharedCache | undefined;
   const how: EngineOptions = {
     root: given.root,
@@ -99,7 +105,11 @@ async function runRecorded(
     env: given.env,
     signal,
     caches: [...(given.cacheFrom ?? []), ...(given.cacheTo ?? [])],
-    onFetch: ({ digest }, bytes) => fetches.get(digest)?.(bytes),
+    onFetch(descriptor, bytes) {
+      const report = fetches.get(descriptor.digest);
+      if (report === undefined) onOtherFetch(descriptor, bytes);
+      else report(bytes);
+    },
     onLost: (digest, origin) => shared?.forget(digest, origin),
     onDevicesLeftOut: (paths) => emit({ kind: 'warning', time: Date.now(), message: devicesLeftOut(paths) }),
   };

@@ -11,6 +11,7 @@ import {
 import { DOCTOR_FLAGS } from './doctor-flags.ts';
 import { BUILD_FLAGS, GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS, LOCK_FLAGS, UNPACK_FLAGS } from './flags.ts';
 import { COPY_FLAGS, DIFF_FLAGS, HISTORY_FLAGS, LOGIN_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
+import { CACHE_FLAGS, DU_FLAGS, PRUNE_FLAGS } from './prune-flags.ts';
 import type { Flag } from './types.ts';
 
 export type CommandName =
@@ -37,6 +38,9 @@ export type CommandName =
   | 'kill'
   | 'wait'
   | 'rm'
+  | 'du'
+  | 'prune'
+  | 'cache'
   | 'doctor'
   | 'completion'
   | 'version'
@@ -210,6 +214,28 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
     flags: RM_FLAGS,
     examples: ['ocibuild rm -f web'],
   },
+  du: {
+    usage: 'ocibuild du [flags]',
+    summary: 'show what the store holds, and what of it can go',
+    flags: DU_FLAGS,
+    examples: ['ocibuild du', 'ocibuild du --filter type=exec.cachemount --verbose'],
+  },
+  prune: {
+    usage: 'ocibuild prune [flags]',
+    summary: 'remove build cache; images and what is in use stay',
+    flags: PRUNE_FLAGS,
+    examples: [
+      'ocibuild prune --filter until=24h',
+      'ocibuild prune --all --force --max-used-space 20GB',
+      'ocibuild prune --filter cache-mount=npm --dry-run',
+    ],
+  },
+  cache: {
+    usage: 'ocibuild cache ls|rm|path|shell [ID…]',
+    summary: 'list, remove and look into cache mounts',
+    flags: CACHE_FLAGS,
+    examples: ['ocibuild cache ls', 'ocibuild cache rm npm', 'ocibuild cache shell npm'],
+  },
   doctor: {
     usage: 'ocibuild doctor [flags]',
     summary: 'say what this machine can do, and what to install',
@@ -240,7 +266,7 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
 export const COMMAND_NAMES: readonly string[] = Object.keys(COMMANDS);
 
 /** Commands to come: named, so that a script that uses one is told why it fails. */
-export const LATER_COMMANDS: readonly string[] = ['du', 'prune', 'cache', 'watch'];
+export const LATER_COMMANDS: readonly string[] = ['watch'];
 
 /** `docker buildx build` and its likes, with the first word changed. */
 const BUILD_PREFIXES = ['buildx', 'image', 'builder'];

@@ -5,6 +5,7 @@ import { COMMANDS, type CommandName, findCommand, LATER_COMMANDS } from './comma
 import { EXEC_FLAGS, RUN_FLAGS } from './container-flags.ts';
 import { GLOBAL_FLAGS } from './flags.ts';
 import { helpText } from './help.ts';
+import { withConfigFile } from './open-config.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
 import { reportError } from './report.ts';
 import type { CliContext } from './types.ts';
@@ -24,17 +25,14 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
   }
 }
 
-async function dispatch(argv: readonly string[], context: CliContext): Promise<number> {
-  if (argv.length === 0) return print(helpText(), context);
-  if (argv[0] === '--version' || argv[0] === '-v') return dispatch(['version', ...argv.slice(1)], context);
+async function dispatch(argv: readonly string[], given: CliContext): Promise<number> {
+  if (argv.length === 0) return print(helpText(), given);
+  if (argv[0] === '--version' || argv[0] === '-v') return dispatch(['version', ...argv.slice(1)], given);
   if (argv[0] === '__complete') {
-    return print(
-      await (await import('./completion-command.ts')).completeWords(argv.slice(1), context),
-      context,
-    );
+    return print(await (await import('./completion-command.ts')).completeWords(argv.slice(1), given), given);
   }
   if (argv[0] === '__trial') {
-    return print(await (await import('./doctor-command.ts')).trialCommand(argv.slice(1), context), context);
+    return print(await (await import('./doctor-command.ts')).trialCommand(argv.slice(1), given), given);
   }
   const { name, named, args } = findCommand(argv);
   const asksHelp = isHelpAsked(name, args);
@@ -47,7 +45,8 @@ async function dispatch(argv: readonly string[], context: CliContext): Promise<n
       },
     );
   }
-  if (asksHelp) return print(helpText(named ? (name as CommandName) : undefined), context);
+  if (asksHelp) return print(helpText(named ? (name as CommandName) : undefined), given);
+  const context = await withConfigFile(name as CommandName, args, given);
   switch (name as CommandName) {
     case 'build':
       return (await import('./build-command.ts')).buildCommand(args, context);
@@ -95,6 +94,12 @@ async function dispatch(argv: readonly string[], context: CliContext): Promise<n
       return print(await (await import('./container-commands.ts')).waitCommand(args, context), context);
     case 'rm':
       return print(await (await import('./container-commands.ts')).rmCommand(args, context), context);
+    case 'du':
+      return print(await (await import('./prune-command.ts')).duCommand(args, context), context);
+    case 'prune':
+      return print(await (await import('./prune-command.ts')).pruneCommand(args, context), context);
+    case 'cache':
+      return (await import('./cache-command.ts')).cacheCommand(args, context);
     case 'doctor':
       return (await import('./doctor-command.ts')).doctorCommand(args, context);
     case 'completion':

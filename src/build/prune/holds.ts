@@ -1,0 +1,146 @@
+import { readFileSync } from 'node:fs';
+import { leaseHorizon } from '../../cache/lease.ts';
+import { isDigest } from '../../image/digest.ts';
+import type { Digest } from '../../image/types.ts';
+import type { LayerId } from '../../layer/layer-id.ts';
+import { errnoOf } from '../../util/atomic-fs.ts';
+import { isAlive } from '../../util/owner.ts';
+import { listContainers } from '../containers/records.ts';
+import type { Engine } from '../engine.ts';
+import { keptSteps } from '../failed/kept-steps.ts';
+
+export type StoreParts = Pick<Engine, 'root' | 'db' | 'content' | 'rows' | 'index'>;
+
+/** What must stay, as it is at one moment. */
+export interface Holds {
+  /** What was used at this time or later, ms since the epoch, is in use. */
+  readonly horizon: number;
+  /** Blobs below what index.json lists, and the names that lead to them. */
+  readonly images: ReadonlyMap<Digest, readonly string[]>;
+  /** Blobs below manifests that somebody reads or writes now. */
+  readonly reading: ReadonlySet<Digest>;
+  /** What containers stand on, and failed steps that somebody looks into. */
+  readonly layers: ReadonlySet<LayerId>;
+  /** Names in `snapshots/`. */
+  readonly snapshots: ReadonlySet<string>;
+}
+
+interface Entry {
+  readonly digest: Digest;
+  readonly name: string;
+}
+
+/** Larger than any document: a layer then. */
+const MAX_DOCUMENT_BYTES = 4 << 20;
+
+/**
+ * Gives a function that reads what must stay. Called in the transaction that removes things its answer holds until the
+ * end of it: leases end, and names are written, in transactions too, and a container has its record before the command
+ * that makes it lets go of its lease.
+ */
+export function createHolds({ root, db, content }: StoreParts): () => Holds {
+  const children = new Map<Digest, readonly Digest[]>();
+  let known:
+    | { readonly text: string; readonly images: Holds['images']; readonly absent: readonly Digest[] }
+    | undefined;
+
+  /** What a manifest or an index leads to; nothing for other blobs, and for what is not here. */
+  const childrenOf = (digest: Digest): readonly Digest[] => {
+    const found = children.get(digest);
+    if (found !== undefined) return found;
+    const size = content.peek(digest);
+    // What is absent now may come.
+    if (size === undefined) return [];
+    const read = size > MAX_DOCUMENT_BYTES ? [] : readChildren(content.path(digest));
+    children.set(digest, read);
+    return read;
+  };
+
+  const below = (entries: readonly Entry[]): Map<Digest, string[]> => {
+    const reached = new Map<Digest, string[]>();
+    const visit = (digest: Digest, name: string): void => {
+      const names = reached.get(digest);
+      if (names?.includes(name)) return;
+      if (names === undefined) reached.set(digest, [name]);
+      else names.push(name);
+      for (const child of childrenOf(digest)) visit(child, name);
+    };
+    for (const { digest, name } of entries) visit(digest, name);
+    return reached;
+  };
+
+  const imagesNow = (): Holds['images'] => {
+    const text = readFileSync(root.indexFile, 'utf8');
+    // A manifest of an index that was here in part may have come since.
+    const isSame = known?.text === text && known.absent.every((digest) => content.peek(digest) === undefined);
+    if (known === undefined || !isSame) {
+      const images = below(entriesOf(text));
+      known = { text, images, absent: [...images.keys()].filter((digest) => !children.has(digest)) };
+    }
+    return known.images;
+  };
+
+  return () => {
+    const horizon = leaseHorizon(db);
+    const used = db.all('SELECT digest FROM blob_uses WHERE used_ms >= ?', finite(horizon));
+    const containers = listContainers(root.dir).filter(({ state }) => state.status !== 'stopped');
+    const failed = keptSteps(root.dir).filter(({ user }) => user !== undefined && isAlive(user));
+    return {
+      horizon,
+      images: imagesNow(),
+      reading: new Set(below(used.map(({ digest }) => ({ digest: digest as Digest, name: '' }))).keys()),
+      layers: new Set([
+        ...containers.flatMap(({ plan }) => plan.layers),
+        ...failed.flatMap(({ layers, own }) => [...layers, own]),
+      ]),
+      snapshots: new Set(
+        containers.flatMap(({ plan }) =>
+          plan.lower.map((path) => path.slice(root.snapshotsDir.length + 1).replace(/\/fs$/, '')),
+        ),
+      ),
+    };
+  };
+}
+
+/** SQLite knows no infinity as a bound value of an integer column. */
+function finite(horizon: number): number {
+  return Math.min(horizon, Number.MAX_SAFE_INTEGER);
+}
+
+/** All entries: also those of other tools, and those without a name. */
+function entriesOf(text: string): Entry[] {
+  const { manifests = [] } = JSON.parse(text) as {
+    manifests?: { digest: string; annotations?: Record<string, string> }[];
+  };
+  return manifests.flatMap(({ digest, annotations = {} }) => {
+    const name = annotations['org.opencontainers.image.ref.name'] ?? annotations['io.containerd.image.name'];
+    return isDigest(digest) ? [{ digest, name: name ?? digest }] : [];
+  });
+}
+
+/** Every descriptor in a manifest or an index, whoever wrote it: a digest too much keeps a file, one too few loses it. */
+function readChildren(path: string): Digest[] {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+  if (bytes[0] !== '{'.charCodeAt(0)) return [];
+  const found: Digest[] = [];
+  const visit = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) return;
+    if ('digest' in value && typeof value.digest === 'string' && isDigest(value.digest))
+      found.push(value.digest);
+    for (const inner of Object.values(value)) visit(inner);
+  };
+  try {
+    const document = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>;
+    // A config or a statement is not followed: what they name is not needed to have them.
+    for (const key of ['manifests', 'config', 'layers', 'blobs', 'subject']) visit(document[key]);
+  } catch {
+    // Not a document.
+  }
+  return found;
+}
