@@ -84,7 +84,7 @@ describe('readRunRequest()', () => {
     expect(() => read([flag, value, 'image'])).toThrow(usage);
   });
 
-  it.each(['--watch', '--restart=always', '--init'])('readRunRequest() says why when %s is given', (flag) => {
+  it.each(['--restart=always', '--init'])('readRunRequest() says why when %s is given', (flag) => {
     expect(() => read([flag, 'image'])).toThrow(expect.objectContaining({ code: 'USAGE_UNSUPPORTED' }));
   });
 

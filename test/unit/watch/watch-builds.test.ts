@@ -1,0 +1,130 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { BuildResult } from '../../../src/build/options.ts';
+import type { BuildSession, SessionBuildOptions } from '../../../src/build/session/types.ts';
+import { OcibuildError } from '../../../src/errors/error.ts';
+import type { FileWatcherEvents } from '../../../src/watch/file-watcher.ts';
+import type { WatchCycle, WatchNotice } from '../../../src/watch/types.ts';
+import { watchBuilds } from '../../../src/watch/watch-builds.ts';
+
+const RESULT = { cachedSteps: 0, totalSteps: 1, names: [] } as unknown as BuildResult;
+const TREES = [{ dir: '/p', select: [''], rules: [] }];
+
+/** A watch on builds that only wait. */
+function start(build: (options: SessionBuildOptions, number: number) => Promise<BuildResult>) {
+  const ending = new AbortController();
+  const cycles: WatchCycle[] = [];
+  const notices: WatchNotice[] = [];
+  const noted: (readonly string[] | undefined)[] = [];
+  const missed: string[] = [];
+  let events: FileWatcherEvents | undefined;
+  let builds = 0;
+  const session: BuildSession = {
+    async build(options) {
+      builds++;
+      options.onInputs?.(session.inputs());
+      return build(options, builds);
+    },
+    note: (paths) => void noted.push(paths === undefined ? undefined : [...paths]),
+    inputs: () => ({ files: ['/p/Dockerfile'], trees: TREES }),
+    differences: () => missed.splice(0),
+    async [Symbol.asyncDispose]() {},
+  };
+  const run = watchBuilds(session, {
+    signal: ending.signal,
+    onBuild: async () => () => undefined,
+    async onEnd(cycle) {
+      if (cycle !== undefined) cycles.push(cycle);
+    },
+    onNotice: (notice) => void notices.push(notice),
+    openWatcher(_plan, given) {
+      events = given;
+      return { ready: Promise.resolve(), close: async () => undefined };
+    },
+  });
+  onTestFinished(async () => {
+    ending.abort();
+    await run.catch(() => undefined);
+  });
+  const until = async (isSo: () => boolean): Promise<void> => {
+    while (!isSo()) await sleep(5);
+  };
+  return {
+    ...{ cycles, notices, noted, missed, until, ending, run },
+    change: (path: string) => events?.onChange(path),
+    fail: (error: Error) => events?.onError(error),
+    builds: () => builds,
+  };
+}
+
+/** As a build that stops when it is told to. */
+function untilAborted(signal: AbortSignal): Promise<BuildResult> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(new OcibuildError('CANCELLED', 'Cannot finish')));
+  });
+}
+
+describe('watchBuilds()', () => {
+  it('builds again when something has changed, and tells what', async () => {
+    const watch = start(async () => RESULT);
+    await watch.until(() => watch.cycles.length === 1);
+    watch.change('/p/a');
+    watch.change('/p/b');
+    await watch.until(() => watch.cycles.length === 2);
+    expect(watch.cycles[1]).toMatchObject({ number: 2, changed: ['/p/a', '/p/b'], result: RESULT });
+    expect(watch.noted).toEqual([['/p/a', '/p/b']]);
+  });
+
+  it('gives up a stale build, and finishes one after three', async () => {
+    const watch = start(({ signal }, number) =>
+      number <= 3 ? untilAborted(signal) : sleep(150).then(() => RESULT),
+    );
+    for (let i = 1; i <= 3; i++) {
+      await watch.until(() => watch.builds() === i);
+      watch.change(`/p/${i}`);
+    }
+    await watch.until(() => watch.builds() === 4);
+    watch.change('/p/4');
+    await watch.until(() => watch.cycles.length === 1);
+    expect(watch.cycles[0]?.changed).toEqual(['/p/1', '/p/2', '/p/3']);
+    await watch.until(() => watch.cycles.length === 2);
+    expect(watch.cycles[1]?.changed).toEqual(['/p/4']);
+    expect(watch.notices.filter(({ kind }) => kind === 'stale')).toHaveLength(3);
+  });
+
+  it('goes on when a build fails, but not when the first has nothing to read', async () => {
+    const failure = new OcibuildError('DOCKERFILE_SYNTAX', 'Cannot read');
+    const watch = start(async (_, number) => {
+      if (number === 1) throw failure;
+      return RESULT;
+    });
+    await watch.until(() => watch.cycles.length === 1);
+    expect(watch.cycles[0]?.error).toBe(failure);
+    watch.change('/p/Dockerfile');
+    await watch.until(() => watch.cycles.length === 2);
+    const none = start(async () => {
+      throw new OcibuildError('CONTEXT_NOT_FOUND', 'Cannot use');
+    });
+    await expect(none.run).rejects.toMatchObject({ code: 'CONTEXT_NOT_FOUND' });
+  });
+
+  it('finds what was not heard', async () => {
+    const watch = start(async () => RESULT);
+    await watch.until(() => watch.cycles.length === 1);
+    watch.missed.push('/p/unheard');
+    await watch.until(() => watch.cycles.length === 2);
+    expect(watch.cycles[1]?.changed).toEqual(['/p/unheard']);
+    expect(watch.noted).toContain(undefined);
+  });
+
+  it('looks for changes every now and then when it cannot listen', async () => {
+    const watch = start(async () => RESULT);
+    await watch.until(() => watch.cycles.length === 1);
+    watch.fail(Object.assign(new Error('no space'), { code: 'ENOSPC' }));
+    watch.fail(new Error('once more'));
+    expect(watch.notices.filter(({ kind }) => kind === 'polling')).toHaveLength(1);
+    await sleep(900);
+    watch.missed.push('/p/a');
+    await watch.until(() => watch.cycles.length === 2);
+  });
+});
