@@ -29,3 +29,5 @@ export type {
 } from './frontend/types.ts';
 export type { ContainerConfig, Descriptor, Digest, History, ImageConfig, Platform } from './image/types.ts';
 export type { EventSink, ProgressEvent } from './solver/types.ts';
+export type { WatchCycle } from './watch/types.ts';
+export { type Watch, watch } from './watch/watch.ts';
