@@ -1,5 +1,7 @@
 export { type Build, build } from './build/build.ts';
 export type { CacheContent, CacheDocuments, CacheFrom, CacheTo } from './build/cache/types.ts';
+export { defineConfig } from './build/config/define-config.ts';
+export type { BuildDefaults, GcConfig, NamedBuild, OcibuildConfig } from './build/config/types.ts';
 export { type CheckOptions, type CheckResult, check, outline, targets } from './build/describe.ts';
 export { type LockOptions, type LockResult, lock } from './build/lock/lock.ts';
 export type { Lock, LockChange } from './build/lock/lock-file.ts';
@@ -9,6 +11,7 @@ export type {
   BuildResult,
   FailedStep,
   FailureExport,
+  ImageLayer,
   Output,
   PlatformProvenance,
   PlatformResult,

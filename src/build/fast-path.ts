@@ -16,6 +16,17 @@ export interface Invocation {
   readonly columns: number | undefined;
 }
 
+/** What was read beside the build itself: a config file. */
+export interface FileTrace {
+  /** When the first of it was looked at. */
+  readonly readMs: number;
+  /** Paths, also those where nothing was found. */
+  readonly files: readonly string[];
+  readonly env: Readonly<Record<string, string | null>>;
+  /** Nothing else can have decided what it says. */
+  readonly isWhole: boolean;
+}
+
 /** Variables that change what a build does or prints, beside those named on the command line. */
 const VARIABLES = [
   'BUILDKIT_PROGRESS',
@@ -30,6 +41,7 @@ const VARIABLES = [
   'LC_ALL',
   'LC_CTYPE',
   'NO_COLOR',
+  'OCIBUILD_CONFIG',
   'OCIBUILD_DEBUG',
   'OCIBUILD_ROOT',
   'OCIBUILD_RUNTIME',
@@ -43,12 +55,13 @@ const VARIABLES = [
  * nothing of Dockerfiles: it compares lstat rows, tags and the presence of blobs.
  */
 export function answerFromLastBuild(invocation: Invocation): LastBuild['lines'] | undefined {
-  const { argv, cwd } = invocation;
+  const { cwd } = invocation;
   const root = rootOf(invocation);
   const record = readLastBuild(lastBuildFile(root, invocation), VERSION);
   if (record === undefined || record.cwd !== cwd || !equal(record.argv, keyOf(invocation))) return undefined;
-  const variables = variablesOf(argv, invocation.env);
-  if (Object.entries(variables).some(([name, value]) => record.env[name] !== value)) return undefined;
+  // Of an equal command line: the record names all that count, with those that a config file has read.
+  const isOther = ([name, value]: [string, string | null]): boolean => (invocation.env[name] ?? null) !== value;
+  if (Object.entries(record.env).some(isOther)) return undefined;
   const same =
     tagsPoint(root, record.tags) &&
     record.blobs.every((path) => statSync(path, { throwIfNoEntry: false }) !== undefined) &&

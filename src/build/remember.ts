@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { type LastBuild, writeLastBuild } from '../cache/last-build.ts';
 import type { ExportSet } from '../exporter/types.ts';
 import type { Digest } from '../image/types.ts';
-import { type Invocation, keyOf, lastBuildFile, variablesOf } from './fast-path.ts';
+import { type FileTrace, type Invocation, keyOf, lastBuildFile, variablesOf } from './fast-path.ts';
 import type { NormalOptions } from './normalise.ts';
 import type { BuildTrace } from './run-build.ts';
 import { VERSION } from './version.ts';
@@ -15,11 +15,16 @@ type StatRow = LastBuild['files'][number];
  * answered at once. A build that wrote elsewhere than to the store, or that asks a registry each time, has to go
  * the whole way again.
  */
-export function rememberBuild(trace: BuildTrace, invocation: Invocation, lines: LastBuild['lines']): void {
+export function rememberBuild(
+  trace: BuildTrace,
+  invocation: Invocation,
+  lines: LastBuild['lines'],
+  config: FileTrace = { readMs: trace.startedMs, files: [], env: {}, isWhole: true },
+): void {
   const { options, targets, root } = trace;
   const file = lastBuildFile(root.dir, invocation);
   const sets = targets.flatMap(({ set }) => set ?? []);
-  if (sets.length < targets.length || !trace.pinned || !isRepeatable(options)) {
+  if (sets.length < targets.length || !trace.pinned || !config.isWhole || !isRepeatable(options)) {
     rmSync(file, { force: true });
     return;
   }
@@ -27,10 +32,11 @@ export function rememberBuild(trace: BuildTrace, invocation: Invocation, lines: 
     version: VERSION,
     argv: keyOf(invocation),
     cwd: invocation.cwd,
-    env: variablesOf(invocation.argv, invocation.env),
+    env: { ...variablesOf(invocation.argv, invocation.env), ...config.env },
     files: [
       ...rowsOf(trace.files.looked),
       ...rowsOf(layoutFiles(options, trace)),
+      ...rowsOf(config.files),
       ...trace.local.scans().flatMap((scan) => [...scan.statRows()]),
     ],
     texts: {},
@@ -48,7 +54,7 @@ export function rememberBuild(trace: BuildTrace, invocation: Invocation, lines: 
     lines,
   };
   try {
-    writeLastBuild(file, record, { readMs: trace.startedMs, temp: root.tempPath() });
+    writeLastBuild(file, record, { readMs: Math.min(trace.startedMs, config.readMs), temp: root.tempPath() });
   } catch {
     // A full disk must not fail a build that is done; without a record the next one goes the whole way.
   }

@@ -9,7 +9,8 @@ import type { ProgressEvent } from '../solver/types.ts';
 import type { PrinterOptions } from '../ui/create-printer.ts';
 import type { Printer, PrinterStream, ProgressMode } from '../ui/types.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
-import { type BuildRequest, readBuildRequest } from './build-options.ts';
+import type { BuildRequest } from './build-options.ts';
+import { commandBuilds, configuredRequest } from './config-builds.ts';
 import { checkTerminal, openDebugShell } from './debug-shell.ts';
 import { BUILD_FLAGS, GLOBAL_FLAGS } from './flags.ts';
 import { parseArgs } from './parse-args.ts';
@@ -21,7 +22,9 @@ import type { CliContext } from './types.ts';
 export async function buildCommand(args: readonly string[], context: CliContext): Promise<number> {
   const { cwd, env, signal, stdout } = context;
   const parsed = parseArgs(args, [...BUILD_FLAGS, ...GLOBAL_FLAGS]);
-  const request = readBuildRequest(parsed, env);
+  const builds = commandBuilds(parsed, context);
+  if (builds.length > 1) return (await import('./build-many.ts')).buildMany(builds, context);
+  const request = configuredRequest(builds[0]?.args ?? parsed, context);
   if (request.call !== undefined && !request.watches) {
     return (await import('./check-command.ts')).callCommand(request, request.call, context);
   }
@@ -168,7 +171,7 @@ async function remember(request: BuildRequest, context: CliContext, seen: Seen):
   }
   for (const warning of seen.warnings) printer.event(warning);
   await printer.finish(repeated(seen.result));
-  rememberBuild(seen.trace, invocation, { stdout: [seen.stdout], stderr: text });
+  rememberBuild(seen.trace, invocation, { stdout: [seen.stdout], stderr: text }, context.config?.trace);
 }
 
 /** The result of the same build when nothing is left to do. */
@@ -191,12 +194,16 @@ function repeated(result: BuildResult): BuildResult {
 }
 
 /** One line for each image. */
-function digestLines({ digest, targets = {} }: BuildResult): string {
+export function digestLines({ digest, targets = {} }: BuildResult): string {
   if (digest !== undefined) return `${digest}\n`;
   return Object.values(targets).map(digestLines).join('');
 }
 
-function writeResultFiles({ iidFile, metadataFile }: BuildRequest, result: BuildResult, cwd: string): void {
+export function writeResultFiles(
+  { iidFile, metadataFile }: Pick<BuildRequest, 'iidFile' | 'metadataFile'>,
+  result: BuildResult,
+  cwd: string,
+): void {
   const ids = Object.values(result.targets ?? { only: result }).flatMap(
     ({ configDigest, digest }) => configDigest ?? digest ?? [],
   );

@@ -9,6 +9,7 @@ export const GLOBAL_FLAGS: readonly Flag[] = [
     value: 'NAME',
     help: 'OCI runtime: runc, crun or youki (OCIBUILD_RUNTIME)',
   },
+  { name: 'config', kind: 'string', value: 'FILE|none', help: 'config file (OCIBUILD_CONFIG)' },
   { name: 'debug', short: 'D', kind: 'bool', help: 'show the stack of every error' },
   { name: 'help', short: 'h', kind: 'bool', help: 'show the help of a command' },
 ];

@@ -39,14 +39,17 @@ function commandHelp(name: CommandName, all: boolean): string {
     const many = shown.some(({ kind }) => kind === 'list') ? ' (+: may be repeated)' : '';
     parts.push(`Flags${many}:\n${flagLines(shown)}${more}`);
   }
-  parts.push(`Flags of every command:\n${flagLines(GLOBAL_FLAGS.map((flag) => withoutTaken(flag, flags)))}`);
+  parts.push(
+    `Flags of every command:\n${flagLines(GLOBAL_FLAGS.flatMap((flag) => withoutTaken(flag, flags)))}`,
+  );
   if (examples.length > 0) parts.push(`Examples:\n${examples.map((line) => `  ${line}`).join('\n')}`);
   return `${parts.join('\n\n')}\n`;
 }
 
-/** A command may use the letter of a flag of every command for its own. */
-function withoutTaken(flag: Flag, own: readonly Flag[]): Flag {
+/** A command may use the letter, or the name, of a flag of every command for its own. */
+function withoutTaken(flag: Flag, own: readonly Flag[]): Flag | readonly [] {
   const { short, ...rest } = flag;
+  if (own.some((each) => each.name === flag.name)) return [];
   return short === undefined || own.some((each) => each.short === short) ? rest : flag;
 }
 

@@ -2,6 +2,7 @@ import type { LockResult } from '../build/lock/lock.ts';
 import type { LockChange } from '../build/lock/lock-file.ts';
 import { isOcibuildError } from '../errors/error.ts';
 import { readBuildRequest } from './build-options.ts';
+import { withDefaults } from './config-builds.ts';
 import { GLOBAL_FLAGS, LOCK_FLAGS } from './flags.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
 import type { CliContext } from './types.ts';
@@ -9,7 +10,8 @@ import type { CliContext } from './types.ts';
 /** `ocibuild lock`: what changed goes to stderr, stdout stays empty. */
 export async function lockCommand(args: readonly string[], context: CliContext): Promise<number> {
   const { cwd, env, signal, stderr } = context;
-  const parsed = parseArgs(args, [...LOCK_FLAGS, ...GLOBAL_FLAGS]);
+  const own = LOCK_FLAGS.filter(({ name }) => name !== 'check');
+  const parsed = withDefaults(parseArgs(args, [...LOCK_FLAGS, ...GLOBAL_FLAGS]), own, context);
   const { bool, text } = flagReader(parsed);
   const { options } = readBuildRequest(parsed, env);
   const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');

@@ -6,10 +6,11 @@ import type { Engine } from '../build/engine.ts';
 import type { ImageDetails } from '../build/images/stored-image.ts';
 import type { BuildResult } from '../build/options.ts';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
-import { type BuildRequest, readBuildRequest } from './build-options.ts';
+import type { BuildRequest } from './build-options.ts';
+import { configuredRequest, withDefaults } from './config-builds.ts';
 import { RUN_FLAGS } from './container-flags.ts';
 import { readRunRequest } from './container-options.ts';
-import { GLOBAL_FLAGS } from './flags.ts';
+import { BUILD_FLAGS, GLOBAL_FLAGS } from './flags.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
 import { reportError } from './report.ts';
 import { storeOf } from './store-commands.ts';
@@ -18,6 +19,13 @@ import type { CliContext, ParsedArgs } from './types.ts';
 /** As in Docker and shells: the program is there and cannot be started, or is not there. */
 const EXIT_CANNOT_START = 126;
 const EXIT_NOT_FOUND = 127;
+
+/** The config file says these of images that are kept. */
+const NOT_RUN: readonly string[] = [
+  ...['tag', 'output', 'push', 'load', 'platform', 'iidfile', 'metadata-file', 'watch', 'debug-shell'],
+  ...['check', 'fix', 'call'],
+];
+const RUN_DEFAULTS = BUILD_FLAGS.filter(({ name }) => !NOT_RUN.includes(name));
 
 const BUILD_ONLY = ['file', 'build-arg', 'target', 'progress', 'watch', 'sync', 'sync-restart', 'rebuild'];
 const WATCH_ONLY = ['sync', 'sync-restart', 'rebuild'];
@@ -111,13 +119,14 @@ function refuseWatchFlags(
 }
 
 /** The build that the flags of `run` ask for; the image needs no name. */
-function buildRequest(contextDir: string, parsed: ParsedArgs, { env }: CliContext): BuildRequest {
+function buildRequest(contextDir: string, parsed: ParsedArgs, context: CliContext): BuildRequest {
   const flags = new Map(
     [...parsed.flags].filter(([flag]) => [...BUILD_ONLY, 'pull', 'runtime', 'quiet', 'debug'].includes(flag)),
   );
   const platform = flagReader(parsed).text('platform');
   if (platform !== undefined) flags.set('platform', [platform]);
-  const request = readBuildRequest({ flags, positional: [contextDir] }, env);
+  const args = { flags, positional: [contextDir] };
+  const request = configuredRequest(withDefaults(args, RUN_DEFAULTS, context), context);
   if (request.options.targets !== undefined) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot run several targets: choose one with --target');
   }

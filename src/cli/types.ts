@@ -1,4 +1,5 @@
 import type { Invocation } from '../build/fast-path.ts';
+import type { Config } from './config.ts';
 
 /** One flag of the command line. The table of these is the only place that knows flags. */
 export interface Flag {
@@ -37,4 +38,6 @@ export interface CliContext {
   readonly signal: AbortSignal;
   /** How the process was called; absent where nothing is remembered of it. */
   readonly invocation?: Invocation;
+  /** The config file that holds here; its root and runtime stand in `env` as well. */
+  readonly config?: Config;
 }
