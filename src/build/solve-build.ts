@@ -1,5 +1,7 @@
+import { resolve } from 'node:path';
 import { createCacheMounts } from '../cache/cache-mounts.ts';
 import { OcibuildError } from '../errors/error.ts';
+import { digestOf } from '../llb/definition.ts';
 import { createBinder } from '../solver/ops/bind.ts';
 import { createSolver } from '../solver/solver.ts';
 import type { EventSink } from '../solver/types.ts';
@@ -102,6 +104,7 @@ async function tryOnce(context: SolveContext, graph: BuildGraph): Promise<Solved
       jobs: options.jobs,
       explain: options.explain === true,
       salt: CACHE_SALT,
+      scope: scopeOf(options),
       onResult: (vertex, result) => prefetch.start(vertex, result),
     },
   );
@@ -142,6 +145,14 @@ async function tryOnce(context: SolveContext, graph: BuildGraph): Promise<Solved
     archives.close();
     inline.close();
   }
+}
+
+/** What tells one project of a store from another; a digest, for records are shared with other machines. */
+function scopeOf({ context, dockerfile = '', cwd }: NormalOptions): string {
+  return digestOf({ context, dockerfile: resolve(cwd, dockerfile) }).slice(
+    'sha256:'.length,
+    'sha256:'.length + 16,
+  );
 }
 
 /** The directory of each local source. */

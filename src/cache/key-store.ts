@@ -11,6 +11,9 @@ const USED_GRANULARITY_MS = 60 * 60 * 1000;
 /** Earlier runs of a step that are worth looking at: branches that are built in turn, not a whole history. */
 const PREVIOUS_LIMIT = 8;
 
+/** Some builds of a large Dockerfile. */
+const HISTORY_LIMIT = 500;
+
 export interface KeyStoreOptions {
   /** Whether some form of the layer is there or can be fetched. Cheap: it is asked for every layer of a hit. */
   readonly layerAvailable: (id: LayerId) => boolean;
@@ -55,6 +58,15 @@ export function createKeyStore(db: Database, options: KeyStoreOptions): KeyStore
     },
     lock: takeLock,
     previous: (name) => latest(db, name, { kind: 'result', limit: PREVIOUS_LIMIT }),
+    history: (ingredient) =>
+      db
+        .all(
+          `SELECT * FROM records WHERE kind = 'result' AND instr(ingredients, ?) > 0
+           ORDER BY created_ms DESC, rowid DESC LIMIT ?`,
+          JSON.stringify({ name: ingredient.name, value: ingredient.value }),
+          HISTORY_LIMIT,
+        )
+        .map(toRecord),
     previousIngredients: (name, kind) => latest(db, name, { kind, limit: 1 })[0],
   };
 }

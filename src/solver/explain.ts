@@ -1,4 +1,5 @@
 import { digestOf } from '../llb/definition.ts';
+import { explainOp } from './explain-op.ts';
 import type { Ingredient } from './types.ts';
 
 const HIDDEN = /^#[0-9a-f]{16}$/;
@@ -8,46 +9,93 @@ export function hiddenValue(value: string): string {
   return HIDDEN.test(value) ? value : `#${digestOf(value).slice('sha256:'.length, 'sha256:'.length + 16)}`;
 }
 
-/** Names that say nothing to a person when they are the only ones that differ. */
-const TECHNICAL = /^(input \d+|rootfs|op)$/;
+/** Ingredients of a record that no key is made of: where it was built, and what the images below were. */
+export const SCOPE: string = 'scope';
+export const BASE_IMAGE: string = 'base image';
 
-/**
- * Says what changed between the ingredients of the last run of a step and of this one, one change a line:
- * `ARG VERSION: "1" → "2"`, `file src/a.ts changed`, `first build`.
- */
-export function explainMiss(
-  before: readonly Ingredient[] | undefined,
-  after: readonly Ingredient[],
-  ignoredCache: boolean,
-): readonly string[] {
-  if (ignoredCache) return ['the cache was not asked (--no-cache)'];
-  if (before === undefined) return ['first build of this step'];
-  const old = new Map(before.map(({ name, value }) => [name, value]));
-  const fresh = new Map(after.map(({ name, value }) => [name, value]));
-  const changes: string[] = [];
-  const technical: string[] = [];
-  for (const [name, value] of fresh) {
-    const was = old.get(name);
-    if (was === value || was === hiddenValue(value)) continue;
-    const line = describe(name, was, value);
-    if (TECHNICAL.test(name)) technical.push(line);
-    else changes.push(line);
-  }
-  for (const [name, value] of old) {
-    if (!fresh.has(name) && !TECHNICAL.test(name)) changes.push(describe(name, value, undefined));
-  }
-  if (changes.length > 0) return changes;
-  return technical.length > 0 ? [...new Set(technical)] : ['its earlier result is no longer in the store'];
+/** What other steps gave: they say themselves what changed. */
+const OF_OTHERS = /^(input \d+|rootfs|layer)$/;
+const FILES = /^files of /;
+
+/** What differs between the ingredients of the last run of a step and of this one. */
+export interface Miss {
+  /** One change a line: `ARG VERSION 1 → 2`, `base image alpine:3 updated (sha256:… → sha256:…)`. */
+  readonly changes: readonly string[];
+  /** Selections of files that differ, for who knows their names. */
+  readonly files: readonly string[];
+  /** Indexes of inputs that are others now. */
+  readonly inputs: readonly number[];
+  /** What other steps gave differs. */
+  readonly byOthers: boolean;
 }
 
-function describe(name: string, was: string | undefined, is: string | undefined): string {
-  if (TECHNICAL.test(name))
-    return name === 'op' ? 'the instruction changed' : 'a step that it builds on changed';
-  if (was === undefined) return `${name} is new`;
-  if (is === undefined) return `${name} is gone`;
-  return short(was) && short(is) && !HIDDEN.test(was) ? `${name}: "${was}" → "${is}"` : `${name} changed`;
+export function compareIngredients(before: readonly Ingredient[], after: readonly Ingredient[]): Miss {
+  const old = mapOf(before);
+  const fresh = mapOf(after);
+  const changes: string[] = [];
+  const files: string[] = [];
+  const inputs: number[] = [];
+  let byOthers = false;
+  for (const name of new Set([...fresh.keys(), ...old.keys()])) {
+    const [was, is] = [old.get(name), fresh.get(name)];
+    const isSame = was === is || (was !== undefined && is !== undefined && was === hiddenValue(is));
+    if (isSame || name === SCOPE) continue;
+    if (OF_OTHERS.test(name)) {
+      byOthers = true;
+      const index = /^input (\d+)$/.exec(name)?.[1];
+      if (index !== undefined && is !== undefined) inputs.push(Number(index));
+    } else if (FILES.test(name)) files.push(`${name} changed`);
+    // An ARG is a variable of the step as well.
+    else if (!name.startsWith('env ') || !differs(`ARG ${name.slice('env '.length)}`, old, fresh))
+      changes.push(...describe(name, was, is));
+  }
+  return { changes, files, inputs, byOthers };
+}
+
+type Values = ReadonlyMap<string, string>;
+
+/** The same selection may be there twice: the last would hide the others. */
+function mapOf(ingredients: readonly Ingredient[]): Values {
+  const values = new Map<string, string>();
+  for (const { name, value } of ingredients) {
+    const known = values.get(name);
+    values.set(name, known !== undefined && FILES.test(name) ? `${known} ${value}` : value);
+  }
+  return values;
+}
+
+function differs(name: string, old: Values, fresh: Values): boolean {
+  const [was, is] = [old.get(name), fresh.get(name)];
+  return was !== is && !(was !== undefined && is !== undefined && was === hiddenValue(is));
+}
+
+function describe(name: string, was: string | undefined, is: string | undefined): readonly string[] {
+  if (name === 'op') return explainOp(was, is);
+  const shown = name.startsWith('env ') ? `ENV ${name.slice('env '.length)}` : name;
+  if (name.startsWith(BASE_IMAGE) || name.startsWith('image ')) return [imageChange(shown, was, is)];
+  if (was === undefined) return [`${shown} is new`];
+  if (is === undefined) return [`${shown} is gone`];
+  return [short(was) && short(is) ? `${shown} ${quoted(was)} → ${quoted(is)}` : `${shown} changed`];
+}
+
+/** Values are `NAME@DIGEST`. */
+function imageChange(what: string, was: string | undefined, is: string | undefined): string {
+  const kind = what.startsWith(BASE_IMAGE) ? BASE_IMAGE : 'image';
+  const [oldName = '', oldDigest = ''] = was?.split('@') ?? [];
+  const [name = '', digest = ''] = is?.split('@') ?? [];
+  if (was === undefined || is === undefined || HIDDEN.test(was)) return `${kind} ${name || oldName} changed`;
+  if (oldName !== name) return `${kind} ${oldName} → ${name}`;
+  return `${kind} ${name} updated (${cut(oldDigest)} → ${cut(digest)})`;
+}
+
+function cut(digest: string): string {
+  return digest.slice(0, 'sha256:'.length + 12);
 }
 
 function short(value: string): boolean {
-  return value.length <= 60 && !value.startsWith('sha256:');
+  return value.length <= 60 && !value.startsWith('sha256:') && !HIDDEN.test(value);
+}
+
+function quoted(value: string): string {
+  return value === '' || /\s/.test(value) ? JSON.stringify(value) : value;
 }

@@ -4,7 +4,7 @@ import { withSource } from '../errors/source.ts';
 import type { Digest } from '../image/types.ts';
 import type { LayerId } from '../layer/layer-id.ts';
 import { type Definition, digestOf, type Vertex, type VertexMeta } from '../llb/definition.ts';
-import { explainMiss } from './explain.ts';
+import { beside, createMissExplainer } from './miss.ts';
 import { createProgress, type VertexProgress } from './progress.ts';
 import type {
   CacheStore,
@@ -29,6 +29,8 @@ export interface SolverOptions {
   readonly jobs: number;
   /** Say why a step that ran was not cached. */
   readonly explain: boolean;
+  /** Names the Dockerfile and context that are built: a step is compared with the last builds of those. */
+  readonly scope?: string;
   /** Version of everything that keys and layers depend on: another one shares no record. */
   readonly salt: string;
   /** A vertex has its result: found or made. */
@@ -62,6 +64,7 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
   const definitionKeys = new Map<Digest, Promise<DefinitionKey>>();
   const anew = new Map<Digest, boolean>();
   const progress = createProgress(definition, emit, now);
+  const misses = createMissExplainer(definition, { cache, scope: options.scope });
   /** Later failures are only consequences of the first. */
   let firstFailure: { readonly error: unknown } | undefined;
 
@@ -93,7 +96,10 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
         }),
       );
       const ingredients = [...own, ...inputs.flat()];
-      const about = Object.entries(meta.ingredients ?? {}).map(([name, value]) => ({ name, value }));
+      const about = [
+        ...Object.entries(meta.ingredients ?? {}).map(([name, value]) => ({ name, value })),
+        ...beside(definition, vertex, options.scope),
+      ];
       return { key: keyOf('definition', options.salt, ingredients), ingredients: [...about, ...ingredients] };
     });
   }
@@ -157,10 +163,11 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
     const other = await findResult();
     if (other !== undefined) return other;
     if (options.explain) {
-      const [last] = cache.previous(meta.name);
-      const more = last === undefined || skipCache ? [] : await op.explain?.(inputs, last, signal);
-      const known = explainMiss(last?.ingredients, [...byDefinition.ingredients, ...read], skipCache);
-      step.explain(more === undefined || more.length === 0 ? known : more);
+      const changes = await misses.explain({
+        ...{ vertex, meta, ingredients: [...byDefinition.ingredients, ...read] },
+        more: async (last) => (await op.explain?.(inputs, last, signal)) ?? [],
+      });
+      step.explain(changes);
     }
     return finish(await execute(op, inputs, contextOf(vertex, meta, step, signal), step), true);
   }

@@ -75,6 +75,8 @@ export interface CacheStore {
   lock(key: Digest, signal: AbortSignal): Promise<AsyncDisposable>;
   /** The latest results of steps with this name, newest first: material to explain a miss and to reuse. */
   previous(name: string): readonly CacheRecord[];
+  /** The latest results with this very ingredient, newest first. */
+  history?(ingredient: Ingredient): readonly CacheRecord[];
 }
 
 /** Times are ms since the epoch, sizes bytes. `vertex` is the digest of a vertex, or an id of an internal

@@ -1,25 +1,4 @@
-/** How a step is called: `[build 2/5] RUN make`. */
-export interface StepName {
-  /** The stage, or the number of its FROM; undefined in a Dockerfile whose only stage has no name. */
-  readonly stage?: string;
-  /** In its stage, from 1; undefined for what is no instruction. */
-  readonly step?: number;
-  /** The instruction. */
-  readonly text: string;
-}
-
-/** @param name as progress shows it */
-export function parseStepName(name: string): StepName {
-  const [, words = '', step, , text = ''] = /^\[((?:\S+ +)*?)(\d+)\/(\d+)\] (.*)$/s.exec(name) ?? [];
-  if (step === undefined) return { text: name };
-  // `[linux/arm64 build 2/5]`: of several platforms each step says its own.
-  const stage = words
-    .trim()
-    .split(/ +/)
-    .filter((word) => word !== '' && !word.includes('/'))
-    .at(-1);
-  return { ...(stage === undefined ? {} : { stage }), step: Number(step), text };
-}
+import { parseStepName } from '../../llb/step-name.ts';
 
 /**
  * Whether a step is meant by `build` (a stage), `build/2` (a step of it), `2` (that step of any stage) or the beginning

@@ -50,7 +50,7 @@ export function convertRun(build: Build, state: StageState, instruction: RunInst
     ...hostnameOf(build),
   };
   const used = usedArgs(state);
-  const ingredients = Object.fromEntries(used);
+  const ingredients = Object.fromEntries(used.map(([key, value]) => [`ARG ${key}`, value]));
   state.root = graph.add(op, inputs, used.length === 0 ? meta : { ...meta, ingredients });
   const shown = used.map(([key, value]) => `${key}=${value}`);
   const prefix = shown.length === 0 ? [] : [`|${shown.length}`, ...shown];

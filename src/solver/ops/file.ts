@@ -15,6 +15,7 @@ import { layeredSource } from './layered-source.ts';
 import { resolveOwner } from './owner.ts';
 import { type Selected, selectSources } from './select.ts';
 import { selectedTree, withDigests } from './selected-digests.ts';
+import { sourceNames, type TakenFiles } from './source-names.ts';
 import type { OpDeps } from './types.ts';
 
 /**
@@ -30,8 +31,9 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
   });
   const base = (inputs: SolvedInputs): readonly LayerId[] => inputs[op.base]?.layers ?? [];
   let planned: Promise<PlannedLayer> | undefined;
+  const taken: TakenFiles[] = [];
   const plan = (inputs: SolvedInputs, signal: AbortSignal): Promise<PlannedLayer> => {
-    planned ??= makePlan(op, { inputs, externals, base: base(inputs), deps, signal });
+    planned ??= makePlan(op, { inputs, externals, base: base(inputs), deps, signal, taken });
     return planned;
   };
   return {
@@ -51,8 +53,8 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
     async explain(inputs, previous, signal) {
       const [before] = previous.layers;
       if (before === undefined || !deps.layers.available(before)) return [];
-      const [old, { tree }] = await Promise.all([deps.layers.tree(before, signal), plan(inputs, signal)]);
-      return changedFiles(old, tree);
+      const [old, now] = await Promise.all([deps.layers.tree(before, signal), plan(inputs, signal)]);
+      return changedFiles(old, now.tree, sourceNames(now, taken));
     },
     async exec(inputs, { signal, status, previous }) {
       const { tree, content } = await plan(inputs, signal);
@@ -75,6 +77,8 @@ interface PlanContext {
   readonly base: readonly LayerId[];
   readonly deps: OpDeps;
   readonly signal: AbortSignal;
+  /** Gets what was taken from sources that no step makes. */
+  readonly taken: TakenFiles[];
 }
 
 async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer> {
@@ -105,6 +109,7 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
           deps,
           signal,
         );
+        if (external !== undefined) context.taken.push({ source, selected });
         const attributes = {
           mode: typeof action.mode === 'string' ? compileMode(action.mode) : action.mode,
           owner: owner ?? (external?.type === 'local' ? ROOT : undefined),

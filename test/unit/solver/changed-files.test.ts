@@ -23,10 +23,10 @@ it('changedFiles() names what was changed, added and removed', () => {
     file('added'),
   ];
   expect(changedFiles(before, after)).toEqual([
-    'file /edited changed',
-    'file /mode changed',
-    'file /added is new',
-    'file /removed is gone',
+    '/edited changed',
+    '/mode: mode 644 → 755',
+    '/added added',
+    '/removed removed',
   ]);
 });
 

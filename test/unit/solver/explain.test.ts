@@ -1,18 +1,96 @@
 import { describe, expect, it } from 'vitest';
-import { explainMiss, hiddenValue } from '../../../src/solver/explain.ts';
+import { compareIngredients, hiddenValue } from '../../../src/solver/explain.ts';
+import type { Ingredient } from '../../../src/solver/types.ts';
 
-describe('explainMiss()', () => {
-  const after = [
-    { name: 'arg VERSION', value: '2' },
-    { name: 'env A', value: 'same' },
-  ];
+const of = (values: Readonly<Record<string, string>>): Ingredient[] =>
+  Object.entries(values).map(([name, value]) => ({ name, value }));
+
+const OP = {
+  kind: 'exec',
+  args: ['/bin/sh', '-c', 'make'],
+  cwd: '/',
+  user: '',
+  network: 'default',
+  mounts: [],
+};
+const op = (change: object = {}): Record<string, string> => ({ op: JSON.stringify({ ...OP, ...change }) });
+const cache = { type: 'cache', target: '/cache', readonly: false };
+
+describe('compareIngredients()', () => {
+  it.each<[string, Record<string, string>, Record<string, string>, string[]]>([
+    ['an ARG', { 'ARG V': '1', 'env V': '1' }, { 'ARG V': '2', 'env V': '2' }, ['ARG V 1 → 2']],
+    ['an ARG with spaces', { 'ARG V': '' }, { 'ARG V': 'a b' }, ['ARG V "" → "a b"']],
+    ['a new ARG', {}, { 'ARG V': '1' }, ['ARG V is new']],
+    ['an ARG that is gone', { 'ARG V': '1' }, {}, ['ARG V is gone']],
+    ['a long value', { 'ARG V': 'x'.repeat(99) }, { 'ARG V': 'y' }, ['ARG V changed']],
+    ['a variable', { 'env MODE': 'a' }, { 'env MODE': 'b' }, ['ENV MODE a → b']],
+    [
+      'the content of a mount',
+      { 'mount /src': 'sha256:a' },
+      { 'mount /src': 'sha256:b' },
+      ['mount /src changed'],
+    ],
+    [
+      'an updated base image',
+      { 'base image': `alpine:3@sha256:${'a'.repeat(64)}` },
+      { 'base image': `alpine:3@sha256:${'b'.repeat(64)}` },
+      ['base image alpine:3 updated (sha256:aaaaaaaaaaaa → sha256:bbbbbbbbbbbb)'],
+    ],
+    [
+      'another base image',
+      { 'base image': 'alpine:3.19@sha256:a' },
+      { 'base image': 'alpine:3.20@sha256:b' },
+      ['base image alpine:3.19 → alpine:3.20'],
+    ],
+    [
+      'an image that files are copied from',
+      { 'image 1': 'nginx@sha256:a' },
+      { 'image 1': 'nginx@sha256:b' },
+      ['image nginx updated (sha256:a → sha256:b)'],
+    ],
+    ['the command', op(), op({ args: ['/bin/sh', '-c', 'make all'] }), ['the instruction changed']],
+    ['the user', op(), op({ user: 'app' }), ['USER default → app']],
+    ['the directory', op(), op({ cwd: '/app' }), ['WORKDIR / → /app']],
+    ['the network', op(), op({ network: 'none' }), ['--network default → none']],
+    [
+      'the platform',
+      op({ platform: { os: 'linux', architecture: 'arm64' } }),
+      op(),
+      ['platform linux/arm64 → default'],
+    ],
+    ['a new mount', op(), op({ mounts: [cache] }), ['mount /cache is new']],
+    ['a mount that is gone', op({ mounts: [cache] }), op(), ['mount /cache is gone']],
+    [
+      'the flags of a mount',
+      op({ mounts: [cache] }),
+      op({ mounts: [{ ...cache, readonly: true }] }),
+      ['mount /cache changed'],
+    ],
+    [
+      'the epoch',
+      { op: JSON.stringify({ kind: 'file', actions: [], epochSec: 1 }) },
+      { op: JSON.stringify({ kind: 'file', actions: [], epochSec: 2 }) },
+      ['SOURCE_DATE_EPOCH 1 → 2'],
+    ],
+  ])('names %s', (_what, before, after, changes) => {
+    expect(compareIngredients(of(before), of(after)).changes).toEqual(changes);
+  });
 
   it('says what changed since a record of another machine, without its values', () => {
-    const before = [
-      { name: 'arg VERSION', value: hiddenValue('1') },
-      { name: 'env A', value: hiddenValue('same') },
-    ];
-    expect(explainMiss(before, after, false)).toEqual(['arg VERSION changed']);
+    const before = of({ 'ARG VERSION': hiddenValue('1'), 'env A': hiddenValue('same') });
+    const { changes } = compareIngredients(before, of({ 'ARG VERSION': '2', 'env A': 'same' }));
+    expect(changes).toEqual(['ARG VERSION changed']);
+  });
+
+  it('tells inputs and selections of files apart from what has a name', () => {
+    const before = of({ 'input 0': 'a', 'input 1': 'b', 'files of "src"': '0 src x', scope: 'here' });
+    const after = of({ 'input 0': 'a', 'input 1': 'c', 'files of "src"': '0 src y', scope: 'there' });
+    expect(compareIngredients(before, after)).toEqual({
+      changes: [],
+      files: ['files of "src" changed'],
+      inputs: [1],
+      byOthers: true,
+    });
   });
 });
 

@@ -321,7 +321,7 @@ describe('bindExec().exec()', () => {
   it.each([
     ['cp: /big: No space left on device', /a disk is full/],
     ['sh: exec: Exec format error', /another processor/],
-    ['sh: make: not found', /command was not found/],
+    ['sh: make: not found', /no program "make"/],
   ])('hints at what "%s" means', async (line, hint) => {
     const { op } = bind(
       {},

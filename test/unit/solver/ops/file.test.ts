@@ -206,6 +206,6 @@ describe('bindFile().exec()', () => {
     const layers = { before: treeOf('app/', 'app/a.ts=old', 'app/b.ts=b.ts') };
     const { op } = fromLocal(fileOp(), FILES, { layers });
     const record = { key: 'sha256:', kind: 'result', layers: ['before'], ingredients: [], name: '' } as const;
-    expect(await op.explain?.(inputs, record, signal)).toEqual(['file /app/a.ts changed']);
+    expect(await op.explain?.(inputs, record, signal)).toEqual(['a.ts changed']);
   });
 });

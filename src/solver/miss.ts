@@ -1,0 +1,155 @@
+import type { Digest } from '../image/types.ts';
+import type { Definition, Vertex, VertexMeta } from '../llb/definition.ts';
+import { parseStepName } from '../llb/step-name.ts';
+import { BASE_IMAGE, compareIngredients, SCOPE } from './explain.ts';
+import type { CacheRecord, CacheStore, Ingredient } from './types.ts';
+
+/** A step that is about to run. */
+export interface MissedStep {
+  readonly vertex: Vertex;
+  readonly meta: VertexMeta;
+  /** All that its keys were made of, and what explains them. */
+  readonly ingredients: readonly Ingredient[];
+  /** What its op knows beyond the ingredients, such as the names of files. */
+  readonly more: (previous: CacheRecord) => Promise<readonly string[]>;
+}
+
+export interface MissExplainer {
+  /** Why the step was not cached, one reason a line. Steps are asked about after those that they build on. */
+  explain(step: MissedStep): Promise<readonly string[]>;
+}
+
+const NO_CACHE = 'the cache was not asked (--no-cache)';
+const FIRST = 'first build of this step';
+const PRUNED = 'its earlier result was pruned from the store';
+
+/**
+ * Compares steps with the last builds of the same Dockerfile and context.
+ * @param scope names those; without it, or without such records, a step is compared with the last of its name
+ */
+export function createMissExplainer(
+  definition: Definition,
+  { cache, scope }: { readonly cache: CacheStore; readonly scope: string | undefined },
+): MissExplainer {
+  const reasons = new Map<
+    Digest,
+    { readonly changes: readonly string[]; readonly causes: readonly string[] }
+  >();
+  const names = new Set([...definition.meta.values()].map(({ name }) => placeless(name)));
+  let history: readonly CacheRecord[] | undefined;
+
+  /** The run of this step that is nearest to this one. */
+  function lastRun({ name }: VertexMeta): CacheRecord | undefined {
+    if (scope === undefined || cache.history === undefined) return cache.previous(name)[0];
+    history ??= cache.history({ name: SCOPE, value: scope });
+    const same = history.find((record) => record.name === name);
+    if (same !== undefined) return same;
+    const wanted = placeless(name);
+    const moved = history.find((record) => placeless(record.name) === wanted);
+    if (moved !== undefined) return moved;
+    const { stage, platform, step, text } = parseStepName(name);
+    if (step === undefined) return undefined;
+    const here = history.find((record) => {
+      const other = parseStepName(record.name);
+      return other.stage === stage && other.platform === platform && other.step === step;
+    });
+    if (here === undefined || wordOf(parseStepName(here.name).text) !== wordOf(text)) return undefined;
+    // Another instruction stood here, or this one with other values; unless it has only moved.
+    return names.has(placeless(here.name)) ? undefined : here;
+  }
+
+  /** Why an input is not what it was; of a step that ran for the same cause, that cause. */
+  function causesOf(digest: Digest): readonly string[] {
+    const { op, inputs = [] } = definition.vertices.get(digest) ?? {};
+    if (op?.kind === 'merge') return inputs.flatMap(causesOf);
+    const name = definition.meta.get(digest)?.name ?? digest;
+    const known = reasons.get(digest);
+    if (op?.kind === 'source') return [];
+    return known?.causes ?? [`${name} changed`];
+  }
+
+  function ranAgain(digest: Digest): boolean {
+    const { op, inputs = [] } = definition.vertices.get(digest) ?? {};
+    return op?.kind === 'merge' ? inputs.some(ranAgain) : reasons.has(digest);
+  }
+
+  /** An internal step has no line that a user knows: what changed in it changed in the steps that use it. */
+  function ofInternal(digest: Digest): readonly string[] {
+    const isInternal = definition.meta.get(digest)?.name.startsWith('[internal]') === true;
+    return isInternal ? (reasons.get(digest)?.changes ?? []) : [];
+  }
+
+  async function changesOf(
+    step: MissedStep,
+  ): Promise<{ changes: readonly string[]; causes: readonly string[] }> {
+    const { vertex, meta, ingredients } = step;
+    const caused = (how: string): readonly string[] => [`${meta.name} ${how}`];
+    if (meta.ignoreCache === true) return { changes: [NO_CACHE], causes: caused('ran anew (--no-cache)') };
+    const last = lastRun(meta);
+    if (last === undefined) return { changes: [FIRST], causes: caused('is new') };
+    const miss = compareIngredients(last.ingredients, ingredients);
+    const named = await step.more(last);
+    const images = miss.changes.filter((change) => change.startsWith(BASE_IMAGE));
+    // Where no definition differs, one of the steps below gave another result when it ran again.
+    const again = miss.byOthers && miss.inputs.length === 0 ? vertex.inputs.filter(ranAgain) : [];
+    const inputs = [...again, ...miss.inputs.flatMap((index) => vertex.inputs[index] ?? [])];
+    const changes = [...new Set([...miss.changes, ...named, ...inputs.flatMap(ofInternal)])];
+    if (named.length === 0) changes.push(...miss.files);
+    const isOwn = changes.length > images.length;
+    const causes = new Set(
+      inputs.filter((input) => ofInternal(input).length === 0).flatMap((input) => causesOf(input)),
+    );
+    const because = [...causes].map((cause) => `because ${cause}`);
+    if (changes.length + because.length === 0) {
+      return miss.byOthers
+        ? { changes: ['a step that it builds on was built again'], causes: caused('was built again') }
+        : { changes: [PRUNED], causes: caused('was built again') };
+    }
+    return {
+      changes: [...changes, ...because],
+      causes: isOwn ? caused('changed') : images.length > 0 ? images : [...causes],
+    };
+  }
+
+  return {
+    async explain(step) {
+      const found = await changesOf(step);
+      reasons.set(step.vertex.digest, found);
+      return found.changes;
+    },
+  };
+}
+
+/** What stands beside the keys of a step's record: where it was built, and the images that it stands on. */
+export function beside(
+  definition: Definition,
+  { op, inputs }: Vertex,
+  scope: string | undefined,
+): readonly Ingredient[] {
+  const base = op.kind === 'exec' ? op.rootfs : op.kind === 'file' ? op.base : -1;
+  const images = inputs.flatMap((input, index) =>
+    imagesOf(definition, input).map((value, i): Ingredient => {
+      const name = index === base ? BASE_IMAGE : `image ${index}`;
+      return { name: i === 0 ? name : `${name} ${i}`, value };
+    }),
+  );
+  return [...(scope === undefined ? [] : [{ name: SCOPE, value: scope }]), ...images];
+}
+
+function imagesOf(definition: Definition, digest: Digest): readonly string[] {
+  const { op, inputs = [] } = definition.vertices.get(digest) ?? {};
+  if (op?.kind === 'merge') return inputs.flatMap((input) => imagesOf(definition, input));
+  if (op?.kind !== 'source' || op.source.type !== 'image') return [];
+  const name = definition.meta.get(digest)?.ingredients?.image ?? 'image';
+  return [`${name.split('@')[0]}@${op.source.manifest}`];
+}
+
+/** A name without its place: a line more above, and every step of the stage has another number. */
+function placeless(name: string): string {
+  const { stage = '', platform = '', text } = parseStepName(name);
+  return `${platform} ${stage} ${text}`;
+}
+
+function wordOf(text: string): string | undefined {
+  return text.split(/\s/, 1)[0];
+}

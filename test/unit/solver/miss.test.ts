@@ -1,0 +1,123 @@
+import { describe, expect, it } from 'vitest';
+import type { Digest } from '../../../src/image/types.ts';
+import { createGraph, type Definition } from '../../../src/llb/definition.ts';
+import type { ExecOp } from '../../../src/llb/ops.ts';
+import { createMissExplainer } from '../../../src/solver/miss.ts';
+import type { CacheRecord, CacheStore, Ingredient } from '../../../src/solver/types.ts';
+
+const exec = (command: string, rootfs = -1): ExecOp => ({
+  ...{ kind: 'exec', rootfs, args: [command], env: [], cwd: '/', user: '' },
+  ...{ network: 'default', security: 'sandbox', mounts: [] },
+});
+
+function recordOf(name: string, values: Readonly<Record<string, string>>): CacheRecord {
+  const ingredients = Object.entries(values).map(([key, value]): Ingredient => ({ name: key, value }));
+  return { key: 'sha256:0', kind: 'result', layers: [], ingredients, name };
+}
+
+/** Steps on top of each other, and the records of the last builds, newest first. */
+function stack(names: readonly string[], history: readonly CacheRecord[], ignored: readonly string[] = []) {
+  const graph = createGraph();
+  const digests: Digest[] = [];
+  for (const name of names) {
+    const below = digests.slice(-1);
+    const meta = { name, ...(ignored.includes(name) ? { ignoreCache: true } : {}) };
+    digests.push(graph.add(exec(name, below.length - 1), below, meta));
+  }
+  const definition: Definition = graph.definition();
+  const cache: CacheStore = {
+    lookup: async () => undefined,
+    save: async () => undefined,
+    lock: () => Promise.reject(new Error('not asked for')),
+    previous: () => [],
+    history: () => history,
+  };
+  const explainer = createMissExplainer(definition, { cache, scope: 'here' });
+  return (index: number, values: Readonly<Record<string, string>>, files: readonly string[] = []) => {
+    const digest = digests[index] as Digest;
+    const vertex = definition.vertices.get(digest);
+    if (vertex === undefined) throw new RangeError(`There is no step ${index}`);
+    const { ingredients } = recordOf('', values);
+    const meta = definition.meta.get(digest) ?? { name: '' };
+    return explainer.explain({ vertex, meta, ingredients, more: async () => files });
+  };
+}
+
+describe('createMissExplainer()', () => {
+  it('says that it is the first build when there is no record', async () => {
+    expect(await stack(['[1/1] RUN a'], [])(0, { op: 'x' })).toEqual(['first build of this step']);
+  });
+
+  it('says that the cache was not asked', async () => {
+    const explain = stack(['[1/1] RUN a'], [recordOf('[1/1] RUN a', { op: 'x' })], ['[1/1] RUN a']);
+    expect(await explain(0, { op: 'x' })).toEqual(['the cache was not asked (--no-cache)']);
+  });
+
+  it('says that the result was pruned when nothing else changed', async () => {
+    const explain = stack(['[1/1] RUN a'], [recordOf('[1/1] RUN a', { op: 'x' })]);
+    expect(await explain(0, { op: 'x' })).toEqual(['its earlier result was pruned from the store']);
+  });
+
+  it('names the value that changed where it is a part of the name, too', async () => {
+    const explain = stack(['[1/1] RUN make 2'], [recordOf('[1/1] RUN make 1', { op: 'x', 'ARG V': '1' })]);
+    expect(await explain(0, { op: 'x', 'ARG V': '2' })).toEqual(['ARG V 1 → 2']);
+  });
+
+  it('says that the instruction changed when another one stood in its place', async () => {
+    const explain = stack(['[1/1] RUN b'], [recordOf('[1/1] RUN a', { op: 'a' })]);
+    expect(await explain(0, { op: 'b' })).toEqual(['the instruction changed']);
+  });
+
+  it('knows a step again when lines were added above it', async () => {
+    const history = [recordOf('[build 1/1] RUN a', { op: 'a', 'env X': '1' })];
+    const explain = stack(['[build 1/2] RUN new', '[build 2/2] RUN a'], history);
+    expect(await explain(0, { op: 'new' })).toEqual(['first build of this step']);
+    expect(await explain(1, { op: 'a', 'env X': '1', 'input 0': 'other' })).toEqual([
+      'because [build 1/2] RUN new is new',
+    ]);
+  });
+
+  it('names the step that changed, and not those in between', async () => {
+    const names = ['[build 1/3] COPY . .', '[build 2/3] RUN a', '[build 3/3] RUN b'];
+    const history = names.map((name) => recordOf(name, { op: name, 'input 0': '1' }));
+    const explain = stack(names, history);
+    const now = (name = ''): Record<string, string> => ({ op: name, 'input 0': '2' });
+    expect(await explain(0, { op: names[0] ?? '', 'input 0': '1' }, ['src/a.ts changed'])).toEqual([
+      'src/a.ts changed',
+    ]);
+    expect(await explain(1, now(names[1]))).toEqual(['because [build 1/3] COPY . . changed']);
+    expect(await explain(2, now(names[2]))).toEqual(['because [build 1/3] COPY . . changed']);
+  });
+
+  it('names the base image as the cause of all that stands on it', async () => {
+    const names = ['[1/2] RUN a', '[2/2] RUN b'];
+    const history = [
+      recordOf('[1/2] RUN a', { op: 'a', 'base image': 'alpine@sha256:a' }),
+      recordOf('[2/2] RUN b', { op: 'b', 'input 0': '1' }),
+    ];
+    const explain = stack(names, history);
+    const change = 'base image alpine updated (sha256:a → sha256:b)';
+    expect(await explain(0, { op: 'a', 'base image': 'alpine@sha256:b' })).toEqual([change]);
+    expect(await explain(1, { op: 'b', 'input 0': '2' })).toEqual([`because ${change}`]);
+  });
+
+  it('says that a step was run anew when that is what the next one stands on', async () => {
+    const names = ['[1/2] RUN a', '[2/2] RUN b'];
+    const history = names.map((name) => recordOf(name, { op: name, 'input 0': '1' }));
+    const explain = stack(names, history, ['[1/2] RUN a']);
+    await explain(0, { op: names[0] ?? '' });
+    expect(await explain(1, { op: names[1] ?? '', 'input 0': '2' })).toEqual([
+      'because [1/2] RUN a ran anew (--no-cache)',
+    ]);
+  });
+
+  it('names the step below that had to be built again when its result was pruned', async () => {
+    const names = ['[1/2] RUN a', '[2/2] RUN b'];
+    const history = names.map((name) => recordOf(name, { op: name, rootfs: '1' }));
+    const explain = stack(names, history);
+    await explain(0, { op: names[0] ?? '', rootfs: '1' });
+    expect(await explain(1, { op: names[1] ?? '', rootfs: '2' })).toEqual([
+      'because [1/2] RUN a was built again',
+    ]);
+  });
+});
