@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { OcibuildError } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
-import type { TokenScope } from './auth.ts';
 
 /** A way to prove who we are to a registry. */
 export type Credential =
@@ -23,7 +22,10 @@ export interface FoundCredential {
 /** Finds credentials; asks files and helpers at most once for each repository. */
 export interface CredentialStore {
   /** @throws REGISTRY_CONFIG_INVALID for a file that cannot be read as JSON */
-  find(scope: Pick<TokenScope, 'registry' | 'repository'>, signal: AbortSignal): Promise<FoundCredential>;
+  find(
+    scope: { readonly registry: string; readonly repository: string },
+    signal: AbortSignal,
+  ): Promise<FoundCredential>;
 }
 
 type Env = Readonly<Record<string, string | undefined>>;

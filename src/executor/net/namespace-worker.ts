@@ -5,7 +5,8 @@ import { errnoOf } from '../../util/atomic-fs.ts';
 import type { PublishedPort } from '../types.ts';
 import { type Forward, openForward } from './forward.ts';
 import { setLink } from './link.ts';
-import type { FromNamespace, NamespaceSetup, PortFault, ToNamespace } from './namespace.ts';
+import type { FromNamespace, NamespaceSetup, ToNamespace } from './namespace.ts';
+import type { PortFault } from './port-error.ts';
 
 /**
  * Entry of a thread that is a network namespace: the namespace ends with the thread, or with the last process in it.

@@ -2,19 +2,13 @@ import { Worker } from 'node:worker_threads';
 import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
 import { workerUrl } from '../../util/worker-url.ts';
 import type { PublishedPort } from '../types.ts';
-import { portError } from './port-error.ts';
+import { type PortFault, portError } from './port-error.ts';
 
 /** What the thread of a namespace starts with. */
 export interface NamespaceSetup {
   readonly ports: readonly PublishedPort[];
   /** Ports of other protocols are only tried, and given back at once. */
   readonly forward: readonly PublishedPort['protocol'][];
-}
-
-export interface PortFault {
-  readonly port: PublishedPort;
-  /** Name of the system's error (`EADDRINUSE`). */
-  readonly errno: string;
 }
 
 export type FromNamespace =

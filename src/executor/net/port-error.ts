@@ -3,7 +3,13 @@ import { isIPv6 } from 'node:net';
 import { OcibuildError } from '../../errors/error.ts';
 import { readText } from '../../util/read-text.ts';
 import type { PublishedPort } from '../types.ts';
-import type { PortFault } from './namespace.ts';
+
+/** A port of the host that could not be taken. */
+export interface PortFault {
+  readonly port: PublishedPort;
+  /** Name of the system's error (`EADDRINUSE`). */
+  readonly errno: string;
+}
 
 /** A process that holds a port. */
 export interface PortHolder {
