@@ -32,6 +32,12 @@ export interface Tool {
   close(): Promise<void>;
 }
 
+/** Flags of every build with Docker. */
+export const DOCKER_BUILD: readonly string[] = [
+  ...['--progress', 'plain', '--provenance=false'],
+  ...['--network', 'host', '--allow', 'network.host'],
+];
+
 const root = resolve(import.meta.dirname, '..');
 export const OCIBUILD: string = join(root, 'bin/ocibuild');
 
@@ -150,18 +156,11 @@ export async function createDocker(work: string): Promise<Tool | undefined> {
     build({ context, archive, tag, shared }) {
       const loaded = archive ? ['-o', `type=oci,dest=${archive}`] : ['--load'];
       const output = shared === undefined ? ['-t', tag, ...loaded] : sharedWords(shared, 'docker');
-      const flags = [
-        '--progress',
-        'plain',
-        '--provenance=false',
-        '--network',
-        'host',
-        '--allow',
-        'network.host',
-      ];
       const noCache = cold && !owned ? ['--no-cache'] : [];
       cold = false;
-      return shell.run(commandLine([...docker, 'buildx', 'build', ...flags, ...noCache, ...output, context]));
+      return shell.run(
+        commandLine([...docker, 'buildx', 'build', ...DOCKER_BUILD, ...noCache, ...output, context]),
+      );
     },
     async close() {
       if (owned) await shell.run(commandLine([...docker, 'builder', 'prune', '--all', '--force']));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { startRegistry, type TestRegistry } from '../test/support/registry.ts';
 import { writeTree } from './data.ts';
 import { openShell, type ShellResult } from './shell.ts';
-import { BASE_REF, commandLine, must, OCIBUILD, openPeer, type Tool } from './tools.ts';
+import { BASE_REF, commandLine, DOCKER_BUILD, must, OCIBUILD, openPeer, type Tool } from './tools.ts';
 
 /** One tool in a transfer; `prepare` is not measured. */
 export interface Contestant {
@@ -34,15 +34,6 @@ export interface Transfer {
 }
 
 const LAYERS = [0, 1, 2, 3, 4, 5];
-const DOCKER_BUILD = [
-  '--progress',
-  'plain',
-  '--provenance=false',
-  '--network',
-  'host',
-  '--allow',
-  'network.host',
-];
 const OCIBUILD_BUILD = ['build', '--progress', 'plain', '--network', 'host'];
 
 /** Six layers of 50 MB that no compression makes smaller, and one of a few bytes. */

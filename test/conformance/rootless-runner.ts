@@ -3,9 +3,8 @@
  * Usage: node rootless-runner.ts DIR BUSYBOX [NAME...]
  */
 import { writeFile } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { enterUserNamespace, ROOTLESS_MARKER } from '../../src/executor/rootless.ts';
+import { enterOwnNamespace } from '../support/own-namespace.ts';
 import { createCaseBuilder } from './build-case.ts';
 import { loadCases } from './cases.ts';
 import { outcomeOfBase } from './outcome.ts';
@@ -14,17 +13,7 @@ import type { Outcome, RootlessOutcomes } from './types.ts';
 const IN_FLIGHT = 5;
 
 const [dir = '', busybox = '', ...names] = process.argv.slice(2);
-if (process.env[ROOTLESS_MARKER] === undefined) {
-  const { uid, gid, username } = userInfo();
-  const { execPath, execArgv } = process;
-  enterUserNamespace(process.argv.slice(1), process.env, {
-    uid,
-    gid,
-    userName: username,
-    execPath,
-    execArgv,
-  });
-}
+enterOwnNamespace();
 const queue = (await loadCases(names)).values();
 await using builder = await createCaseBuilder({ root: join(dir, 'store'), busybox });
 const cases: Record<string, Outcome> = {};

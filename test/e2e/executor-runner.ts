@@ -4,12 +4,11 @@
  * Usage: node executor-runner.ts DIR root|rootless RUNTIME
  */
 import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { isOcibuildError } from '../../src/errors/error.ts';
-import { enterUserNamespace, ROOTLESS_MARKER } from '../../src/executor/rootless.ts';
 import { createRuncExecutor } from '../../src/executor/runc.ts';
 import type { ExitStatus, ProcessSpec } from '../../src/executor/types.ts';
+import { enterOwnNamespace } from '../support/own-namespace.ts';
 
 export interface StepCase {
   readonly name: string;
@@ -35,17 +34,7 @@ export interface StepResult {
 }
 
 const [dir = '', mode = 'root', runtime = 'runc'] = process.argv.slice(2);
-if (mode === 'rootless' && process.env[ROOTLESS_MARKER] === undefined) {
-  const { uid, gid, username } = userInfo();
-  const { execPath, execArgv } = process;
-  enterUserNamespace(process.argv.slice(1), process.env, {
-    uid,
-    gid,
-    userName: username,
-    execPath,
-    execArgv,
-  });
-}
+if (mode === 'rootless') enterOwnNamespace();
 const cases = JSON.parse(readFileSync(join(dir, 'cases.json'), 'utf8')) as StepCase[];
 const executor = createRuncExecutor({ runDir: join(dir, 'run'), rootless: mode === 'rootless', runtime });
 executor.prepare();
