@@ -265,9 +265,6 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
 /** For "did you mean". */
 export const COMMAND_NAMES: readonly string[] = Object.keys(COMMANDS);
 
-/** Commands to come: named, so that a script that uses one is told why it fails. */
-export const LATER_COMMANDS: readonly string[] = ['watch'];
-
 /** `docker buildx build` and its likes, with the first word changed. */
 const BUILD_PREFIXES = ['buildx', 'image', 'builder'];
 
@@ -283,7 +280,9 @@ export function findCommand(argv: readonly string[]): {
   if (first !== undefined && BUILD_PREFIXES.includes(first) && (second === 'build' || second === 'b')) {
     return { name: 'build', named: true, args: [...before, ...argv.slice(at + 2)] };
   }
-  if (first !== undefined && (Object.hasOwn(COMMANDS, first) || LATER_COMMANDS.includes(first))) {
+  if (first === 'watch')
+    return { name: 'build', named: true, args: [...before, '--watch', ...argv.slice(at + 1)] };
+  if (first !== undefined && Object.hasOwn(COMMANDS, first)) {
     return { name: first, named: true, args: [...before, ...argv.slice(at + 1)] };
   }
   return { name: 'build', named: false, args: argv };

@@ -1,7 +1,7 @@
 import { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
 import { isSet } from './build-options.ts';
-import { COMMANDS, type CommandName, findCommand, LATER_COMMANDS } from './commands.ts';
+import { COMMANDS, type CommandName, findCommand } from './commands.ts';
 import { EXEC_FLAGS, RUN_FLAGS } from './container-flags.ts';
 import { GLOBAL_FLAGS } from './flags.ts';
 import { helpText } from './help.ts';
@@ -36,15 +36,6 @@ async function dispatch(argv: readonly string[], given: CliContext): Promise<num
   }
   const { name, named, args } = findCommand(argv);
   const asksHelp = isHelpAsked(name, args);
-  if (LATER_COMMANDS.includes(name)) {
-    throw new OcibuildError(
-      'USAGE_UNSUPPORTED',
-      `Cannot run "ocibuild ${name}": this version does not have it yet`,
-      {
-        hint: 'see `ocibuild help` for what it has',
-      },
-    );
-  }
   if (asksHelp) return print(helpText(named ? (name as CommandName) : undefined), given);
   const context = await withConfigFile(name as CommandName, args, given);
   switch (name as CommandName) {
