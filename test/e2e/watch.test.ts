@@ -1,4 +1,5 @@
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,10 +19,15 @@ interface Watched {
 }
 
 const PATIENCE_MS = 20_000;
+/** Of a process whose output is not kept. */
+const NO_RESULT: CliResult = { code: null, stdout: Buffer.alloc(0), stderr: '' };
 
 /** A command that stays; ended with the test whatever happens. */
 function startWatch(project: Project, args: readonly string[]): Watched {
-  const { child, ended } = project.start(args);
+  return follow(project.start(args));
+}
+
+function follow({ child, ended }: ReturnType<Project['start']>): Watched {
   onTestFinished(() => void child.kill('SIGKILL'));
   let text = '';
   let seen = 0;
@@ -162,6 +168,28 @@ describe('build --watch', () => {
     expect((await hungUp.ended).code).toBe(130);
     expect((await unread.ended).code).toBe(130);
     expect(project.leftovers()).toEqual([]);
+  });
+
+  it('looks for changes every now and then when the system gives too few watches', async () => {
+    const project = createProject({
+      Dockerfile: 'FROM scratch\nCOPY src /src\n',
+      'src/a': '1',
+      'src/b/c': '1',
+    });
+    // The limit of a user namespace counts for those in it only.
+    const limit = 'echo 1 > /proc/sys/user/max_inotify_watches && exec "$@"';
+    const cli = [process.execPath, join(import.meta.dirname, '../../dist/cli.js'), '--root', project.store];
+    const words = ['-r', 'sh', '-c', limit, 'sh', ...cli, 'watch', '-t', 'app:dev', '.'];
+    const child = spawn('unshare', words, { cwd: project.dir, stdio: ['ignore', 'pipe', 'pipe'] });
+    const watched = follow({ child, ended: once(child, 'exit').then(() => NO_RESULT) });
+    expect(await watched.says(/looked at every 1 s[^\n]*\n[^\n]*\n/)).toContain(
+      'fs.inotify.max_user_watches',
+    );
+    const before = await digestOf(project, 'app:dev');
+    project.write({ 'src/b/c': '2' });
+    await watched.says(/src\/b\/c changed[\s\S]*waiting for changes[^\n]*\n/);
+    expect(await digestOf(project, 'app:dev')).not.toBe(before);
+    await watched.stop();
   });
 
   it('fails at once when there is no such directory', async () => {
