@@ -2,7 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type MemoryDisk, mountMemoryDisk } from '../support/memory-disk.ts';
 import { createNormalUser, whyNoNormalUser } from '../support/normal-user.ts';
 import { startRegistry } from '../support/registry.ts';
 
@@ -12,6 +13,8 @@ const TIMEOUT_MS = 300_000;
 
 let work = '';
 let store = '';
+/** For what one test unpacks: a Debian is ten thousand files. */
+let disk: MemoryDisk;
 
 /** Runs a program to its end and returns its output; any other exit code than 0 fails the test. */
 function run(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): string {
@@ -41,15 +44,15 @@ function readWithOtherTools(name: string): string {
   expect(inspected.Layers.length).toBeGreaterThan(0);
   expect(inspected.Architecture).toBe(process.arch === 'x64' ? 'amd64' : process.arch);
 
-  const layout = join(work, `${name}-layout`);
+  const layout = join(disk.dir, `${name}-layout`);
   run('skopeo', ['--insecure-policy', 'copy', '--quiet', source, `oci:${layout}:it`]);
-  const bundle = join(work, `${name}-umoci`);
+  const bundle = join(disk.dir, `${name}-umoci`);
   run('umoci', ['unpack', '--image', `${layout}:it`, bundle]);
   return join(bundle, 'rootfs');
 }
 
 function unpack(name: string): string {
-  const bundle = join(work, `${name}-bundle`);
+  const bundle = join(disk.dir, `${name}-bundle`);
   run(OCIBUILD, ['unpack', `${name}:local`, bundle]);
   return bundle;
 }
@@ -92,6 +95,12 @@ describe('examples', () => {
   afterAll(() => {
     rmSync(work, { recursive: true, force: true });
   });
+
+  beforeEach(() => {
+    disk = mountMemoryDisk();
+  });
+
+  afterEach(() => disk[Symbol.dispose]());
 
   it('busybox is a base that other tools unpack when built from scratch', { timeout: TIMEOUT_MS }, () => {
     buildExample('busybox');
