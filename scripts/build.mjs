@@ -115,6 +115,13 @@ for (const name of readdirSync(out)) {
   if (/\.js(\.map)?$/.test(name) && !current.has(name)) rmSync(join(out, name), { force: true });
 }
 
+// The manual page and the schema of the config file come from the tables that the command line is read by.
+const { manPage } = await import('../src/cli/man-page.ts');
+const { configSchema } = await import('../src/cli/config-schema.ts');
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+writeFileSync(join(out, 'ocibuild.1'), manPage(version));
+writeFileSync(join(out, 'config.schema.json'), `${JSON.stringify(configSchema(), undefined, 2)}\n`);
+
 if (!process.argv.includes('--no-types') && existsSync(join(root, ENTRIES.index))) {
   rmSync(join(out, 'types'), { recursive: true, force: true });
   const tsc = join(root, 'node_modules/typescript/bin/tsc');

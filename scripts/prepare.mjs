@@ -34,6 +34,7 @@ const PROGRAMS = {
   xz: 'xz-utils',
   openssl: 'openssl',
   zstd: 'zstd',
+  mandoc: 'mandoc',
   time: 'time',
 };
 
@@ -69,6 +70,7 @@ const PURPOSES = {
       'openssl',
       'xz',
       'zstd',
+      'mandoc',
     ],
   ],
 };

@@ -103,7 +103,10 @@ function readBuilds(raw: RawConfig, builds: Readonly<Record<string, unknown>>): 
     const build = own.get(name);
     const keys = ['builds', path.at(-1) ?? name, 'extends'];
     if (build === undefined) {
-      const near = nearKey(name, [...own.keys()]);
+      const near = nearKey(
+        name,
+        [...own.keys()].filter((each) => !path.includes(each)),
+      );
       throw fault(raw, keys, `there is no build "${name}" to extend`, near);
     }
     if (path.includes(name))
