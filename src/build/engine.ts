@@ -66,7 +66,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const root = await openStore(options.root, { signal: options.signal });
   await killLeftContainers(root, rootless, options);
   const db = await openDatabase(root.databaseFile);
-  const lease = createLease(db);
+  const lease = createLease(root, db);
   const content = createContentStore(root, { lease });
   const rows = createLayerRows(db, { now: lease.now });
   const isRoot = process.geteuid?.() === 0;
@@ -98,7 +98,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     root,
     db,
     content,
-    index: createImageIndex(root, db, { onUnnamed: lease.blob }),
+    index: createImageIndex(root, db, { onUnnamed: lease.unnamed }),
     rows,
     layers,
     blobs,

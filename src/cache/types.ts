@@ -104,7 +104,7 @@ export interface LayerRow {
   readonly origin?: unknown;
   readonly createdMs: number;
   readonly usedMs: number;
-  /** Builds that have looked it up. */
+  /** Builds that have looked it up, one an hour at most. */
   readonly uses: number;
   /** What the snapshot takes on the disk, where that was measured. */
   readonly snapshotBytes?: number;

@@ -2,6 +2,7 @@ import { lstatSync, readdirSync } from 'node:fs';
 import type { LayerOrigin, LayerRow } from '../../cache/types.ts';
 import { isDigest } from '../../image/digest.ts';
 import type { Digest } from '../../image/types.ts';
+import { isUsed } from './layer-items.ts';
 import { GRACE_MS, type SurveyContext } from './survey.ts';
 import type { StoreItem } from './types.ts';
 
@@ -29,6 +30,7 @@ export function blobItems(context: SurveyContext): StoreItem[] {
     const usedMs = times.length === 0 ? stat.mtimeMs : Math.max(...times);
     const inUse =
       holds.reading.has(digest) ||
+      layers.some((row) => isUsed(row, context)) ||
       (times.length === 0 ? nowMs - stat.mtimeMs < GRACE_MS : usedMs >= holds.horizon);
     const images = holds.images.get(digest);
     const bytes = stat.blocks * 512;

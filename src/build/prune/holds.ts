@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { leaseHorizon } from '../../cache/lease.ts';
+import { readLeases } from '../../cache/lease.ts';
 import { isDigest } from '../../image/digest.ts';
 import type { Digest } from '../../image/types.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
@@ -19,8 +19,10 @@ export interface Holds {
   readonly images: ReadonlyMap<Digest, readonly string[]>;
   /** Blobs below manifests that somebody reads or writes now. */
   readonly reading: ReadonlySet<Digest>;
-  /** What containers stand on, and failed steps that somebody looks into. */
+  /** What leases list, what containers stand on, and failed steps that somebody looks into. */
   readonly layers: ReadonlySet<LayerId>;
+  /** Content of those: any layer that has it may be what is read. */
+  readonly diffIds: ReadonlySet<Digest>;
   /** Names in `snapshots/`. */
   readonly snapshots: ReadonlySet<string>;
 }
@@ -35,10 +37,10 @@ const MAX_DOCUMENT_BYTES = 4 << 20;
 
 /**
  * Gives a function that reads what must stay. Called in the transaction that removes things its answer holds until the
- * end of it: leases end, and names are written, in transactions too, and a container has its record before the command
- * that makes it lets go of its lease.
+ * end of it: leases that are written later wait for it, names are written in transactions too, and a container has its
+ * record before the command that makes it lets go of its lease.
  */
-export function createHolds({ root, db, content }: StoreParts): () => Holds {
+export function createHolds({ root, db, content, rows }: StoreParts): () => Holds {
   const children = new Map<Digest, readonly Digest[]>();
   let known:
     | { readonly text: string; readonly images: Holds['images']; readonly absent: readonly Digest[] }
@@ -81,18 +83,21 @@ export function createHolds({ root, db, content }: StoreParts): () => Holds {
   };
 
   return () => {
-    const horizon = leaseHorizon(db);
+    // First: who ends a lease has written what he leaves.
+    const { horizon, names } = readLeases(root);
     const used = db.all('SELECT digest FROM blob_uses WHERE used_ms >= ?', finite(horizon));
     const containers = listContainers(root.dir).filter(({ state }) => state.status !== 'stopped');
     const failed = keptSteps(root.dir).filter(({ user }) => user !== undefined && isAlive(user));
+    const layers = new Set([
+      ...names,
+      ...containers.flatMap(({ plan }) => plan.layers),
+      ...failed.flatMap((step) => [...step.layers, step.own]),
+    ]);
+    const digests = [...used.map(({ digest }) => String(digest)), ...names].filter(isDigest);
     return {
-      horizon,
-      images: imagesNow(),
-      reading: new Set(below(used.map(({ digest }) => ({ digest: digest as Digest, name: '' }))).keys()),
-      layers: new Set([
-        ...containers.flatMap(({ plan }) => plan.layers),
-        ...failed.flatMap(({ layers, own }) => [...layers, own]),
-      ]),
+      ...{ horizon, layers, images: imagesNow() },
+      diffIds: new Set([...layers].flatMap((id) => rows.get(id)?.diffId ?? [])),
+      reading: new Set(below(digests.map((digest) => ({ digest, name: '' }))).keys()),
       snapshots: new Set(
         containers.flatMap(({ plan }) =>
           plan.lower.map((path) => path.slice(root.snapshotsDir.length + 1).replace(/\/fs$/, '')),

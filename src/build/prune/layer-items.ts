@@ -70,6 +70,7 @@ export function isUsed(row: LayerRow, { holds }: Pick<SurveyContext, 'holds'>): 
   return (
     row.usedMs >= holds.horizon ||
     holds.layers.has(row.id) ||
+    (row.diffId !== undefined && holds.diffIds.has(row.diffId)) ||
     (row.snapshot !== undefined && holds.snapshots.has(row.snapshot))
   );
 }

@@ -13,6 +13,7 @@ const LISTED = ['blobs', 'snapshots', 'trees', 'mounts', 'git', 'last-builds', '
 
 const NAMES: Readonly<Record<string, string>> = {
   builds: 'logs of builds',
+  leases: 'who works with the store',
   failed: 'records of failed steps',
   tmp: 'what is being written',
   run: 'bundles of running steps',

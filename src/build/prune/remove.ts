@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { beginPruning } from '../../cache/lease.ts';
 import type { LayerRow } from '../../cache/types.ts';
 import { isOcibuildError, throwIfAborted } from '../../errors/error.ts';
 import type { Digest } from '../../image/types.ts';
@@ -33,6 +34,7 @@ export async function removeItems(
 ): Promise<readonly StoreItem[]> {
   const { db, root } = store;
   const readHolds = createHolds(store);
+  using _flag = beginPruning(root);
   const removed: StoreItem[] = [];
   // What has several forms loses its row with the last one.
   for (let start = 0; start < items.length; start += BATCH) {
@@ -104,7 +106,7 @@ function takeBlob(digest: Digest, store: StoreParts, holds: Holds): boolean {
   const { root, rows, db, content } = store;
   if (holds.images.has(digest) || holds.reading.has(digest)) return false;
   const layers = rowsOfBlob(digest, store);
-  if (layers.some((row) => row.usedMs >= holds.horizon)) return false;
+  if (layers.some((row) => isUsed(row, { holds }))) return false;
   const use = db.get('SELECT used_ms FROM blob_uses WHERE digest = ?', digest);
   if (use !== undefined && Number(use.used_ms) >= holds.horizon) return false;
   root.discard(content.path(digest));

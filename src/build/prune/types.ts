@@ -37,7 +37,7 @@ export interface DiskUsageItem {
   /** ms since the epoch. */
   readonly createdMs: number;
   readonly usedMs: number;
-  /** Builds that have looked it up. */
+  /** Builds that have looked it up, one an hour at most. */
   readonly uses: number;
   /** Names of the images that it belongs to. */
   readonly images: readonly string[];
