@@ -46,7 +46,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     const { watchCommand } = await import('./watch-command.ts');
     return watchCommand(request, context, {
       ...(dockerfileText === undefined ? {} : { dockerfileText }),
-      openPrinter: () => openPrinter(request, context, context.stderr),
+      openPrinter: (how) => openPrinter({ ...request, ...how }, context, context.stderr),
       onResult(result) {
         writeResultFiles(request, result, cwd);
         if (request.printsDigest) stdout.write(digestLines(result));
@@ -111,10 +111,9 @@ export async function buildCommand(args: readonly string[], context: CliContext)
 
 /** Where the progress of a build is shown. */
 export async function openPrinter(
-  request: Pick<BuildRequest, 'progress'>,
+  request: Pick<BuildRequest, 'progress'> & Pick<PrinterOptions, 'brief'>,
   { env, stderr }: CliContext,
   stream: PrinterStream,
-  more: Pick<PrinterOptions, 'note' | 'brief'> = {},
 ): Promise<Printer> {
   const [{ createPrinter }, { capabilitiesOf }, { VERSION }] = await Promise.all([
     import('../ui/create-printer.ts'),
@@ -132,7 +131,7 @@ export async function openPrinter(
     color,
     unicode,
     title: `building with ocibuild ${VERSION}`,
-    ...more,
+    brief: request.brief === true,
   });
 }
 

@@ -70,7 +70,7 @@ export async function runCommand(args: readonly string[], context: CliContext): 
     return runWatch(
       {
         ...{ request: shown, parsed, root },
-        openPrinter: () => openPrinter(shown, context, context.stderr),
+        openPrinter: (how) => openPrinter({ ...shown, ...how }, context, context.stderr),
         prepare: (result) => prepare({ ...asked, built: result }, { ...context, root }),
       },
       context,

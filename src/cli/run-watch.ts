@@ -3,14 +3,13 @@ import { resolve } from 'node:path';
 import type { ForegroundService } from '../build/containers/foreground-service.ts';
 import type { Container } from '../build/containers/types.ts';
 import type { BuildResult } from '../build/options.ts';
-import type { Printer } from '../ui/types.ts';
 import type { SyncRules } from '../watch/sync-rules.ts';
 import type { BuildRequest } from './build-options.ts';
 import { flagReader } from './parse-args.ts';
 import { reportError } from './report.ts';
 import type { CliContext, ParsedArgs } from './types.ts';
 import { endOfWatch } from './watch-command.ts';
-import { createWatchReport } from './watch-report.ts';
+import { createWatchReport, type OpenPrinter } from './watch-report.ts';
 
 const EXIT_INTERRUPTED = 130;
 
@@ -20,7 +19,7 @@ export interface RunWatchOptions {
   readonly parsed: ParsedArgs;
   /** The store. */
   readonly root: string;
-  openPrinter(): Promise<Printer>;
+  readonly openPrinter: OpenPrinter;
   /** Makes a container of the image. */
   prepare(built: BuildResult): Promise<Container>;
 }

@@ -1,16 +1,15 @@
 import { resolve } from 'node:path';
 import type { BuildOptions, BuildResult } from '../build/options.ts';
 import { OcibuildError } from '../errors/error.ts';
-import type { Printer } from '../ui/types.ts';
 import type { BuildRequest } from './build-options.ts';
 import type { CliContext } from './types.ts';
-import { createWatchReport } from './watch-report.ts';
+import { createWatchReport, type OpenPrinter } from './watch-report.ts';
 
 const EXIT_INTERRUPTED = 130;
 
 export interface WatchCommandOptions extends Pick<BuildOptions, 'dockerfileText'> {
   /** A printer for one build. */
-  openPrinter(): Promise<Printer>;
+  readonly openPrinter: OpenPrinter;
   /** After each good build. */
   onResult(result: BuildResult): void;
 }

@@ -16,10 +16,13 @@ export interface WatchReport {
   say(text: string): void;
 }
 
+/** Gives a printer for one build; a brief one leaves nothing of a build that went well, for the report has a line of it. */
+export type OpenPrinter = (how: { readonly brief: boolean }) => Promise<Printer>;
+
 export async function createWatchReport(
   request: Pick<BuildRequest, 'progress' | 'warnings' | 'debug'>,
   context: CliContext,
-  openPrinter: () => Promise<Printer>,
+  openPrinter: OpenPrinter,
 ): Promise<WatchReport> {
   const { stderr, signal, cwd } = context;
   const { describeChanges, describeCycle, describeNotice } = await import('../watch/describe.ts');
@@ -40,7 +43,7 @@ export async function createWatchReport(
     say,
     async onBuild(changed) {
       if (changed.length > 0) say(describeChanges(changed, cwd));
-      printer = await openPrinter();
+      printer = await openPrinter({ brief: changed.length > 0 });
       for (const message of request.warnings) {
         printer.event({ kind: 'warning', time: Date.now(), message });
       }

@@ -1,4 +1,3 @@
-import { safeText } from './format.ts';
 import { createPlainPrinter } from './plain.ts';
 import { createRawJsonPrinter } from './rawjson.ts';
 import { watchSuspension } from './suspend.ts';
@@ -14,9 +13,7 @@ export interface PrinterOptions {
   /** Text of the `#0` line in `plain`. */
   readonly title: string;
   readonly secrets?: readonly string[];
-  /** Why there is this build, e.g. `src/a.ts changed`: beside the header, or the end of the `#0` line. */
-  readonly note?: string;
-  /** `tty` leaves one line when all went well, in place of rows and a summary. @default false */
+  /** `tty` leaves nothing but warnings when all went well. @default false */
   readonly brief?: boolean;
   /** The header of `tty` while it goes on and when all went well. @default Building, Built */
   readonly words?: { readonly running: string; readonly done: string };
@@ -24,8 +21,7 @@ export interface PrinterOptions {
 
 /** The printer of a mode. Loads only what that mode needs. */
 export async function createPrinter(mode: ProgressMode, options: PrinterOptions): Promise<Printer> {
-  const { stream, terminal, color, note, secrets = [] } = options;
-  const title = note === undefined ? options.title : `${options.title}: ${safeText(note, secrets)}`;
+  const { stream, terminal, color, title, secrets = [] } = options;
   const deps = {
     secrets,
     now: Date.now,
@@ -62,7 +58,6 @@ export async function createPrinter(mode: ProgressMode, options: PrinterOptions)
       ]);
       return createTtyPrinter({
         ...deps,
-        ...(note === undefined ? {} : { note }),
         brief: options.brief === true,
         words: options.words ?? { running: 'Building', done: 'Built' },
         theme: createTheme({ color, unicode: options.unicode !== false }),

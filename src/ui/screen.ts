@@ -33,8 +33,6 @@ export interface ScreenOptions {
   readonly title: string;
   readonly nowMs: number;
   readonly theme: Theme;
-  /** Stands beside the header. */
-  readonly note?: string;
 }
 
 /** The state of a running build. Steps that only prepare it and cached ones take a row each; stages that run at the same
@@ -170,16 +168,14 @@ function moreLine(columns: number, theme: Theme): (count: number, what: 'finishe
 function headerLine(
   view: BuildView,
   total: number,
-  { columns, nowMs, note, theme, title }: Omit<ScreenOptions, 'rows'>,
+  { columns, nowMs, theme, title }: Omit<ScreenOptions, 'rows'>,
 ): string {
   const ended = [...view.steps.values()].filter((step) => step.endedMs !== undefined).length;
   const took = formatSeconds(nowMs - (view.startedMs ?? nowMs));
   const count = `(${ended}/${total})`;
   const texts = [`[+] ${title} ${took} ${count}`, `${title} ${took} ${count}`, `${took} ${count}`];
   const left = texts.find((text) => text.length <= columns) ?? clip(took, columns, theme);
-  const room = columns - left.length - 2;
-  const aside = note === undefined || room < 12 ? '' : `  ${clip(note, room, theme)}`;
-  return `${theme.paint('header', left)}${theme.paint('quiet', aside)}`;
+  return theme.paint('header', left);
 }
 
 /** Steps that are known of, and those that the numbers of their stages promise. */

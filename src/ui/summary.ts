@@ -37,24 +37,6 @@ export function summaryLines(view: BuildView, result: ResultFacts, context: Summ
   return [...images, fact('cached', `${result.cachedSteps} of ${result.totalSteps} steps`), ...slow];
 }
 
-/** The same on one line, for builds that come one after the other. */
-export function briefLine(view: BuildView, result: ResultFacts, tookMs: number): string {
-  const { cachedSteps, totalSteps, digest } = result;
-  const what = result.names.length === 0 ? (digest?.slice(0, 19) ?? 'the result') : result.names.join(', ');
-  const fresh = layersOf(result).filter(({ reused }) => !reused);
-  const failed = view.warnings.length;
-  return [
-    `built ${what} in ${formatBrief(tookMs)}`,
-    `${totalSteps - cachedSteps} of ${totalSteps} steps ran`,
-    ...(fresh.length > 0 ? [`${formatBytes(sizeOf(fresh))} new`] : []),
-    ...(failed > 0 ? [`${failed} warnings`] : []),
-  ].join(', ');
-}
-
-function formatBrief(ms: number): string {
-  return ms < 1000 ? `${(ms / 1000).toFixed(2)}s` : formatSeconds(ms);
-}
-
 interface LineMaker {
   readonly theme: Theme;
   readonly fact: (name: string, text: string) => string;
@@ -94,10 +76,6 @@ function slowSteps(view: BuildView): StepView[] {
     .filter((step) => step.state === 'done' && !isInternalName(step.name) && tookMs(step) >= SLOW_MS)
     .sort((a, b) => tookMs(b) - tookMs(a))
     .slice(0, SLOW_STEPS);
-}
-
-function layersOf({ platforms, targets = {} }: ResultFacts): LayerFacts[] {
-  return [...(platforms ?? []).flatMap(({ layers }) => layers), ...Object.values(targets).flatMap(layersOf)];
 }
 
 function sizeOf(layers: readonly LayerFacts[]): number {

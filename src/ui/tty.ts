@@ -1,8 +1,7 @@
 import type { LiveScreen } from './app.tsx';
 import { warningSummary } from './format.ts';
 import { drawScreen, lastState, type Screen } from './screen.ts';
-import { briefLine, summaryLines } from './summary.ts';
-import { clip } from './text-width.ts';
+import { summaryLines } from './summary.ts';
 import type { Theme } from './theme.ts';
 import type { Printer, PrinterDeps } from './types.ts';
 import { type BuildView, createView } from './view-model.ts';
@@ -18,10 +17,9 @@ const MIN_COLUMNS = 10;
 
 export interface TtyDeps extends PrinterDeps {
   readonly theme: Theme;
-  readonly note?: string;
   /** The header while it goes on, and when all went well. */
   readonly words: { readonly running: string; readonly done: string };
-  /** Leaves one line when all went well. */
+  /** Leaves nothing but warnings when all went well. */
   readonly brief: boolean;
   /** Size of the terminal now. */
   readonly size: () => { columns: number; rows: number };
@@ -35,7 +33,7 @@ export interface TtyDeps extends PrinterDeps {
 
 /** Draws the build's state over and over while steps run, and leaves its last state as ordinary lines. */
 export function createTtyPrinter(deps: TtyDeps): Printer {
-  const { brief, note, theme, words } = deps;
+  const { brief, theme, words } = deps;
   const view = createView(deps.secrets);
   let screen: LiveScreen | undefined;
   let opening: Promise<void> | undefined;
@@ -45,10 +43,9 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
   let drawnMs = 0;
   let finished = false;
 
-  const options = (): { columns: number; theme: Theme; note?: string } => ({
+  const options = (): { columns: number; theme: Theme } => ({
     columns: Math.max(deps.size().columns, MIN_COLUMNS),
     theme,
-    ...(note === undefined ? {} : { note }),
   });
 
   // Ink clears the whole terminal when what it draws does not fit with the cursor below it.
@@ -88,12 +85,9 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
   };
 
   const ending = (result: Parameters<Printer['finish']>[0]): string[] => {
-    if (view.steps.size === 0) return [];
+    if (view.steps.size === 0 || (brief && result !== undefined)) return [];
     const nowMs = view.lastMs ?? deps.now();
     const { columns } = options();
-    if (brief && result !== undefined) {
-      return [clip(briefLine(view, result, nowMs - (view.startedMs ?? nowMs)), columns, theme)];
-    }
     const title = result === undefined ? unfinished(view) : words.done;
     const lines = lastState(view, { ...options(), nowMs, title });
     return result === undefined ? lines : [...lines, ...summaryLines(view, result, { columns, theme })];

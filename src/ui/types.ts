@@ -29,14 +29,6 @@ export interface LayerFacts {
   readonly reused: boolean;
 }
 
-/** One line about what goes on between builds: `watching 12 files; last build 0.12s`. */
-export interface StatusLine {
-  /** On a terminal the text takes the place of the last one; elsewhere it is a line of its own. */
-  show(text: string): void;
-  /** Takes it away, so that something else may be written. */
-  clear(): void;
-}
-
 /** `plain` and `tty` are for people, `grouped` and the folds of CI systems for reading afterwards, `rawjson` for
  * programs, `quiet` shows nothing. */
 export type ProgressMode = 'plain' | 'tty' | 'grouped' | 'github' | 'gitlab' | 'rawjson' | 'quiet';

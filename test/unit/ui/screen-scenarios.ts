@@ -180,7 +180,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
   'ascii-only': { columns: 80, rows: 24, unicode: false, events: PULL, looks: [1900] },
   'watch-cycle': {
-    ...{ columns: 80, rows: 24, note: 'src/app.ts changed', brief: true, events: SINGLE, looks: [1600] },
+    ...{ columns: 80, rows: 24, brief: true, events: SINGLE, looks: [1600] },
     result: resultOf(['app:dev'], { 'linux/amd64': [-29_000_000, 15_300, 230_000] }),
   },
   resized: {

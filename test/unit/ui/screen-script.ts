@@ -23,13 +23,12 @@ export interface ScriptOptions {
   readonly rows: number;
   readonly color?: boolean;
   readonly unicode?: boolean;
-  readonly note?: string;
   readonly brief?: boolean;
   readonly secrets?: readonly string[];
 }
 
 export function startScreen(events: readonly ProgressEvent[], options: ScriptOptions): ScriptedScreen {
-  const { columns, rows, color = false, unicode = true, note, brief = false, secrets = [] } = options;
+  const { columns, rows, color = false, unicode = true, brief = false, secrets = [] } = options;
   const clock = fakeTerminal(secrets);
   const screen = createFakeScreen(columns, rows);
   const startMs = clock.now();
@@ -38,7 +37,6 @@ export function startScreen(events: readonly ProgressEvent[], options: ScriptOpt
     ...clock,
     write: (text) => screen.stream.write(text),
     theme: createTheme({ color, unicode }),
-    ...(note === undefined ? {} : { note }),
     brief,
     words: { running: 'Building', done: 'Built' },
     elapsed: () => 0,

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { createStatusLine } from '../../../src/ui/status-line.ts';
 import { clip, fitTo, widthOf } from '../../../src/ui/text-width.ts';
 
 const RED = '\u001b[31m';
@@ -39,38 +38,5 @@ describe('clip()', () => {
 
   it('fitTo() fills with blanks when the text is narrow', () => {
     expect(fitTo('漢', 4)).toBe('漢  ');
-  });
-});
-
-describe('createStatusLine()', () => {
-  function start(isTerminal: boolean) {
-    let text = '';
-    const stream = {
-      columns: 20,
-      rows: 5,
-      destroyed: false,
-      write(more: string) {
-        text += more;
-        return true;
-      },
-    };
-    return { line: createStatusLine({ stream, isTerminal, color: false }), text: () => text };
-  }
-
-  it('createStatusLine() writes a line for each text when there is no terminal', () => {
-    const { line, text } = start(false);
-    line.show('watching 3 files');
-    line.clear();
-    line.show('rebuilding');
-    expect(text()).toBe('watching 3 files\nrebuilding\n');
-  });
-
-  it('createStatusLine() replaces the text and stays on one line when there is a terminal', () => {
-    const { line, text } = start(true);
-    line.clear();
-    expect(text()).toBe('');
-    line.show('rebuilding because src/index.ts changed');
-    line.clear();
-    expect(text()).toBe('\r\u001b[Krebuilding because…\r\u001b[K');
   });
 });
