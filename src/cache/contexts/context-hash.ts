@@ -4,7 +4,7 @@ import type { ErrorCode } from '../../errors/codes.ts';
 import { type ErrorFacts, OcibuildError, throwIfAborted } from '../../errors/error.ts';
 import type { Digest } from '../../image/types.ts';
 import { workerUrl } from '../../util/worker-url.ts';
-import type { OpenEntry } from './context-walk.ts';
+import type { OpenEntry } from './context-types.ts';
 import { createFileHasher, type FileToHash } from './hash-file.ts';
 import { createHashWork, type HashWork, hashShare } from './hash-share.ts';
 

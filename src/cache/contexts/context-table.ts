@@ -1,6 +1,6 @@
 import { isRacy } from '../last-build.ts';
 import { createSelection } from './context-select.ts';
-import type { Walk } from './context-walk.ts';
+import type { Walk } from './context-types.ts';
 import { DIGEST_LENGTH, FLAG_DIGEST, FLAG_KNOWN, ROW_WIDTH, type StatTable } from './stat-cache.ts';
 import { comparePaths } from './table-cursor.ts';
 

@@ -67,3 +67,20 @@ export type StatRow = readonly [
   ino: number,
   mode: number,
 ];
+
+/** An entry while its facts are gathered. */
+export type OpenEntry = {
+  -readonly [K in keyof ContextEntry]: ContextEntry[K];
+};
+
+/** What one walk of a context saw. */
+export interface Walk {
+  readonly entries: readonly OpenEntry[];
+  /** For each entry: mode with type bits, and its row in the stat table or -1. */
+  readonly modes: readonly number[];
+  readonly matched: readonly number[];
+  /** Entries that were looked at now and have no row in the table: nothing else is known of them. */
+  readonly fresh: readonly OpenEntry[];
+  /** Directories that are no entries, and paths that were looked for in vain. */
+  readonly otherRows: readonly StatRow[];
+}

@@ -5,25 +5,9 @@ import { readError } from '../../layer/fs-error.ts';
 import { decodeName, fsPath } from '../../layer/path-bytes.ts';
 import { errnoOf } from '../../util/atomic-fs.ts';
 import { createSelection, linkTarget, type SelectNode, wantedBelow } from './context-select.ts';
-import type { ContextEntry, ScanOptions, StatRow } from './context-types.ts';
+import type { OpenEntry, ScanOptions, StatRow, Walk } from './context-types.ts';
 import type { KeptEntries, KeptRange } from './kept-entries.ts';
 import type { TableCursor } from './table-cursor.ts';
-
-/** An entry while its facts are gathered. */
-export type OpenEntry = {
-  -readonly [K in keyof ContextEntry]: ContextEntry[K];
-};
-
-export interface Walk {
-  readonly entries: readonly OpenEntry[];
-  /** For each entry: mode with type bits, and its row in the stat table or -1. */
-  readonly modes: readonly number[];
-  readonly matched: readonly number[];
-  /** Entries that were looked at now and have no row in the table: nothing else is known of them. */
-  readonly fresh: readonly OpenEntry[];
-  /** Directories that are no entries, and paths that were looked for in vain. */
-  readonly otherRows: readonly StatRow[];
-}
 
 const EMPTY_DIGEST: Digest = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 const { S_IFMT, S_IFDIR, S_IFREG, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO } = constants;

@@ -1,4 +1,4 @@
-import type { Walk } from './context-walk.ts';
+import type { Walk } from './context-types.ts';
 import { comparePaths } from './table-cursor.ts';
 
 /** What an earlier walk saw where nothing has changed since. */
