@@ -90,6 +90,8 @@ describe('manual page', () => {
       stdout.split('\n').filter((line) => line !== '' && !line.includes('missing date')),
     ]).toEqual([undefined, []]);
     const shown = spawnSync('mandoc', ['-T', 'utf8', '-O', 'width=100', page], { encoding: 'utf8' }).stdout;
-    expect(shown.replaceAll(new RegExp(`.${String.fromCharCode(8)}`, 'g'), '')).toMatch(/--build-arg K\[=V\]\n +Value of an ARG/);
+    expect(shown.replaceAll(new RegExp(`.${String.fromCharCode(8)}`, 'g'), '')).toMatch(
+      /--build-arg K\[=V\]\n +Value of an ARG/,
+    );
   });
 });

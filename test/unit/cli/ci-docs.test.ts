@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -78,6 +80,108 @@ describe('docs/ci.md', () => {
     const { containers, volumes } = job.spec.template.spec;
     expect(containers[0]?.volumeMounts.map(({ name }) => name)).toEqual(volumes.map(({ name }) => name));
     expect(blocks('ci.md', 'dockerfile')[0]).toContain('ENTRYPOINT ["ocibuild"]');
+  });
+});
+
+describe('examples/ci', () => {
+  const file = (name: string): string =>
+    readFileSync(resolve(import.meta.dirname, '../../../examples/ci', name), 'utf8');
+  interface Action {
+    readonly inputs: Readonly<Record<string, { readonly description: string; readonly default: string }>>;
+    readonly outputs: Readonly<Record<string, unknown>>;
+    readonly runs: {
+      readonly steps: readonly { readonly id?: string; readonly run?: string; readonly env?: object }[];
+    };
+  }
+  const action = parse(file('github-action/action.yml')) as Action;
+  const build = action.runs.steps.find(({ id }) => id === 'build');
+
+  /** Runs the script of the build step with an ocibuild that notes how it was called. */
+  function callOf(inputs: Readonly<Record<string, string>>): { argv: string[]; output: string } {
+    const dir = mkdtempSync(join(tmpdir(), 'ocibuild-action-'));
+    try {
+      const tool = '#!/bin/sh\nprintf "%s\\n" "$@" >"$RUNNER_TEMP/argv"\n';
+      writeFileSync(join(dir, 'ocibuild'), tool, { mode: 0o755 });
+      writeFileSync(join(dir, 'ocibuild.json'), '{"containerimage.digest":"sha256:1"}');
+      const value = (text: string): string =>
+        text.replace(
+          /\$\{\{ inputs\.([\w-]+) \}\}/g,
+          (_, name: string) => inputs[name] ?? action.inputs[name]?.default ?? '?',
+        );
+      const env = Object.fromEntries(
+        Object.entries(build?.env ?? {}).map(([name, text]) => [name, value(String(text))]),
+      );
+      const { status, stderr } = spawnSync(
+        'bash',
+        ['--noprofile', '--norc', '-e', '-o', 'pipefail', '-c', build?.run ?? 'exit 1'],
+        {
+          env: {
+            PATH: `${dir}:${process.env.PATH}`,
+            RUNNER_TEMP: dir,
+            GITHUB_OUTPUT: join(dir, 'output'),
+            ...env,
+          },
+          encoding: 'utf8',
+        },
+      );
+      expect([status, stderr]).toEqual([0, '']);
+      return {
+        argv: readFileSync(join(dir, 'argv'), 'utf8').trimEnd().split('\n'),
+        output: readFileSync(join(dir, 'output'), 'utf8'),
+      };
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  }
+
+  it('has an action whose inputs become flags that ocibuild understands', () => {
+    const least = callOf({});
+    expect([check(least.argv), least.argv.at(-1)]).toEqual(['build', '.']);
+    expect(least.output).toContain('digest=sha256:1\n');
+    const { argv } = callOf({
+      ...{ context: './app dir', tags: 'a:1\na:2\n', 'build-args': 'A=x y\nB=$(id)', push: 'true' },
+      ...{
+        platforms: 'linux/amd64,linux/arm64',
+        'cache-to': 'type=registry,ref=r.example/c',
+        args: '--locked',
+      },
+    });
+    expect(check(argv)).toBe('build');
+    expect(argv.slice(4)).toEqual([
+      ...['--tag', 'a:1', '--tag', 'a:2', '--platform', 'linux/amd64,linux/arm64'],
+      ...['--build-arg', 'A=x y', '--build-arg', 'B=$(id)', '--cache-to', 'type=registry,ref=r.example/c'],
+      ...['--push', '--locked', './app dir'],
+    ]);
+  });
+
+  it('has an action that uses each input as a variable, never in a script', () => {
+    const used = new Set(
+      [...file('github-action/action.yml').matchAll(/inputs\.([\w-]+)/g)].map(([, name]) => name),
+    );
+    expect([...used].toSorted()).toEqual(Object.keys(action.inputs).toSorted());
+    for (const { run = '' } of action.runs.steps) expect(run).not.toContain('${{');
+    expect(
+      action.runs.steps.flatMap(({ run = '' }) => callsIn(run.replace('"${args[@]}" ', ''))).map(check),
+    ).toEqual(['doctor', 'login', 'build']);
+  });
+
+  it('has a workflow that gives the action inputs that it has', () => {
+    const workflow = parse(file('github-workflow.yml')) as {
+      jobs: { image: { steps: { uses?: string; with?: object }[] } };
+    };
+    const step = workflow.jobs.image.steps.find(({ uses }) => uses === './.github/actions/ocibuild');
+    expect(Object.keys(action.inputs)).toEqual(
+      expect.arrayContaining(Object.keys(step?.with ?? { missing: 1 })),
+    );
+  });
+
+  it('has a template with calls that ocibuild understands', () => {
+    const template = parse(file('gitlab-template.yml')) as Record<string, unknown>;
+    expect(Object.keys(template)).toEqual(['.ocibuild']);
+    const text = { ...template, OCIBUILD_ARGS: '' };
+    expect(callsOf(JSON.parse(JSON.stringify(text).replaceAll('$OCIBUILD_ARGS ', ''))).map(check)).toEqual([
+      ...['doctor', 'login', 'build'],
+    ]);
   });
 });
 
