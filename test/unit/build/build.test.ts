@@ -31,11 +31,20 @@ describe('build()', () => {
     expect(JSON.parse(readFileSync(blob, 'utf8'))).toMatchObject({ config: { digest: result.configDigest } });
   });
 
-  it('gives the same image again, from the cache', async () => {
+  it('gives the same image again, from the cache, with layers that were there', async () => {
     const options = optionsFor(FILES);
-    const first = await build(options);
-    const second = await build(options);
+    const { platforms: made = [], ...first } = await build(options);
+    const { platforms: found = [], ...second } = await build(options);
     expect(second).toEqual({ ...first, cachedSteps: 2 });
+    const reused = (platforms: typeof made): boolean[] =>
+      platforms.flatMap(({ layers }) => layers.map((layer) => layer.reused));
+    expect([reused(made), reused(found)]).toEqual([
+      [false, false],
+      [true, true],
+    ]);
+    const digests = (platforms: typeof made): string[] =>
+      platforms.flatMap(({ descriptor, layers }) => [descriptor, ...layers].map(({ digest }) => digest));
+    expect(digests(found)).toEqual(digests(made));
   });
 
   it('keeps events from the start for whoever iterates later', async () => {
