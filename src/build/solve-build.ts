@@ -7,7 +7,7 @@ import { createSolver } from '../solver/solver.ts';
 import type { EventSink } from '../solver/types.ts';
 import type { SharedCache, SolvedGraph } from './cache/shared-cache.ts';
 import type { Engine } from './engine.ts';
-import { createFailedSteps } from './failed/failed-steps.ts';
+import { createFailedSteps, warnOfUnknownSteps } from './failed/failed-steps.ts';
 import type { BuildGraph } from './graph.ts';
 import type { Recorder } from './history/recorder.ts';
 import { createArchiveReader } from './inputs/archives.ts';
@@ -54,6 +54,7 @@ export interface Solved {
 /** Solves the graph for all its targets and platforms at once, then writes outputs and caches. Everything that was
  * started has stopped when it returns. */
 export async function solveAndExport(context: SolveContext, graph: BuildGraph): Promise<Solved> {
+  warnOfUnknownSteps(context.options, graph.definition, context.emit);
   for (;;) {
     const solved = await tryOnce(context, graph);
     if (solved !== undefined) return solved;

@@ -29,6 +29,11 @@ export interface Project {
   run(args: readonly string[], options?: RunOptions): Promise<CliResult>;
   /** The same, but gives the process as well. */
   start(args: readonly string[], options?: RunOptions): { child: ChildProcess; ended: Promise<CliResult> };
+  /** What `start` runs, for who starts it in another way. */
+  command(args: readonly string[]): {
+    readonly command: readonly string[];
+    readonly env: Readonly<Record<string, string | undefined>>;
+  };
   /** What a build has left behind, besides what it is meant to keep. */
   leftovers(): string[];
 }
@@ -79,6 +84,10 @@ export function createProject(files: Readonly<Record<string, string>>): Project 
     store,
     write,
     start,
+    command: (args) => ({
+      command: [process.execPath, '--disable-warning=ExperimentalWarning', CLI, '--root', store, ...args],
+      env: { ...process.env, TERM: 'xterm' },
+    }),
     run: (args, options) => start(args, options).ended,
     leftovers() {
       const names = ['run', 'tmp', 'trash'].flatMap((folder) =>

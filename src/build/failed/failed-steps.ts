@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { OcibuildError } from '../../errors/error.ts';
+import type { Definition } from '../../llb/definition.ts';
 import { runInFailed, shellOf } from '../../solver/ops/failed-exec.ts';
 import type { FailedExec, OpDeps } from '../../solver/ops/types.ts';
 import type { EventSink } from '../../solver/types.ts';
@@ -58,6 +59,20 @@ export function createFailedSteps(context: FailedStepsContext): FailedSteps {
       }
     },
   };
+}
+
+/** A name that no step has would be noticed only when it is too late. */
+export function warnOfUnknownSteps(
+  { exportOnFailure = [] }: Pick<NormalOptions, 'exportOnFailure'>,
+  { meta }: Definition,
+  emit: EventSink,
+): void {
+  const names = [...meta.values()].map(({ name }) => name);
+  for (const { step } of exportOnFailure) {
+    if (names.some((name) => isStep(name, step))) continue;
+    const message = `--export-on-failure "${step}" names none of the steps of this build`;
+    emit({ kind: 'warning', time: Date.now(), message });
+  }
 }
 
 /** What a failed step can be asked for. */

@@ -14,9 +14,18 @@ export interface TakenFiles {
  * others of its directory.
  */
 export function sourceNames(
-  { tree, content }: PlannedLayer,
+  layer: PlannedLayer,
   taken: readonly TakenFiles[],
 ): (path: string) => string | undefined {
+  // Most of the time a few names of many thousands are asked for, or none.
+  let find: ((path: string) => string | undefined) | undefined;
+  return (path) => {
+    find ??= indexNames(layer, taken);
+    return find(path);
+  };
+}
+
+function indexNames({ tree, content }: PlannedLayer, taken: readonly TakenFiles[]) {
   const origins = new Map<string, string>();
   for (const { source, selected } of taken) {
     for (const { root, below } of selected) {
@@ -33,7 +42,7 @@ export function sourceNames(
     names.set(entry.path, name);
     places.set(parentOf(entry.path) ?? '', parentOf(name) ?? '');
   }
-  return (path) => names.get(path) ?? guess(path, places);
+  return (path: string): string | undefined => names.get(path) ?? guess(path, places);
 }
 
 function files(tree: Tree): Tree {
