@@ -183,6 +183,7 @@ async function nextChanges(parts: Parts, failed: boolean): Promise<readonly stri
     if (changes.size === 0) {
       const isReady = await Promise.race([listener.ready(), changes.settled(hooks.signal)]);
       if (changes.size === 0) compare(parts);
+      if (changes.size === 0 && compareInMs === COMPARE_AFTER_MS) session.relax();
       // Of a build that failed only its texts are compared, and that costs nothing.
       const isSure = isReady === true && listener.hears() && !failed;
       compareInMs = isSure ? undefined : parts.poll.everyMs;

@@ -8,6 +8,7 @@ import { type NormalOptions, normaliseOptions } from '../normalise.ts';
 import type { BuildOptions } from '../options.ts';
 import { runBuild } from '../run-build.ts';
 import { createSessionContexts } from './context-memory.ts';
+import { releaseMemory } from './release-memory.ts';
 import type { BuildInputs, BuildSession } from './types.ts';
 
 /**
@@ -66,6 +67,7 @@ export function createBuildSession(options: BuildOptions): BuildSession {
       const texts = [...rows].filter(([path, row]) => rowOf(path) !== row).map(([path]) => path);
       return [...texts, ...contexts.differences()];
     },
+    relax: releaseMemory,
     [Symbol.asyncDispose]: store.close,
   };
 }

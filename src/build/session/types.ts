@@ -40,4 +40,6 @@ export interface BuildSession extends AsyncDisposable {
   inputs(): BuildInputs;
   /** Looks at everything that was read, without trust in what was noted: paths that have changed. */
   differences(): readonly string[];
+  /** Lets go of memory that only builds need: for a wait that may be long. */
+  relax(): void;
 }
