@@ -17,13 +17,12 @@ Usage: ocibuild [build] [flags] CONTEXT
        ocibuild COMMAND [flags] …
 
 Commands:
-${names.map((name) => `  ${name.padEnd(10)}${COMMANDS[name].summary}`).join('\n')}
+${names.map((name) => `  ${name.padEnd(12)}${COMMANDS[name].summary}`).join('\n')}
 
 Flags of every command:
 ${flagLines(GLOBAL_FLAGS)}
 
-Examples:
-${COMMANDS.build.examples.map((line) => `  ${line}`).join('\n')}
+Example: ${COMMANDS.build.examples[0]}
 
 \`ocibuild help build\` shows the flags of a command.
 `;
