@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { StoreRoot } from '../cache/types.ts';
+import { isStackedFile } from '../layer/stacked-file.ts';
 import { treeDigest } from '../layer/tree/tree.ts';
 import type { OpDeps } from '../solver/ops/types.ts';
 import type { Engine } from './engine.ts';
@@ -81,6 +82,7 @@ export function createOpDeps(parts: OpParts): OpDeps {
     newRunId: () => engine.root.bundle().id,
     epochSec: options.epochSec ?? 0,
     readFile: (path) => readFileSync(path),
+    isStackedFile,
     inlineFile: inline.add,
   };
 }

@@ -51,7 +51,8 @@ export function bindExec(op: ExecOp, deps: OpDeps): SolverOp {
         );
         if (status.code !== 0) {
           const lines = tail.lines().map((line) => redactCredentials(line, equipment.secrets));
-          throw runError(op, { status, logTail: lines, layers: lower }, context);
+          const hasFile = (path: string): boolean => deps.isStackedFile(lower, path);
+          throw runError(op, { status, logTail: lines, hasFile }, context);
         }
         return [await layer.commit()];
       } catch (error) {

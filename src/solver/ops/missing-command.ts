@@ -1,6 +1,3 @@
-import { lstatSync } from 'node:fs';
-import { join } from 'node:path';
-
 /** Programs whose package has their name with every one of the package managers below. */
 const SAME_NAME = new Set(
   'bash curl file gawk git gzip jq less make nano patch rsync sed sudo tar tree unzip vim wget zip'.split(
@@ -36,22 +33,13 @@ export function missingCommand(lines: readonly string[]): string | undefined {
 
 /**
  * How to get a command that the image lacks; without a way to install it where that is not certain.
- * @param layers directories of the root, base first
+ * @param isThere whether the image has a file at a path
  */
-export function missingCommandHint(command: string | undefined, layers: readonly string[]): string {
+export function missingCommandHint(command: string | undefined, isThere: (path: string) => boolean): string {
   if (command === undefined) return 'the command was not found: check its name and the PATH of the image';
   const lacking = `the image has no program "${command}" on its PATH`;
   const manager = SAME_NAME.has(command) ? MANAGERS.find(({ paths }) => paths.some(isThere)) : undefined;
   if (manager !== undefined)
     return `${lacking}: install it first, with \`RUN ${manager.install} ${command}\``;
   return `${lacking}: install what it is in, or check its name`;
-
-  /** The uppermost layer that knows the path says; a whiteout is a device. */
-  function isThere(path: string): boolean {
-    for (const dir of layers.toReversed()) {
-      const stat = lstatSync(join(dir, path), { throwIfNoEntry: false });
-      if (stat !== undefined) return stat.isFile() || stat.isSymbolicLink();
-    }
-    return false;
-  }
 }

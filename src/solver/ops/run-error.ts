@@ -24,8 +24,8 @@ export interface FailedRun {
   readonly status: ExitStatus;
   /** Its last lines. */
   readonly logTail: readonly string[];
-  /** Directories of its root, base first. */
-  readonly layers: readonly string[];
+  /** Whether its root had a file at a path. */
+  readonly hasFile: (path: string) => boolean;
 }
 
 /** The error of a RUN that did not end with 0. */
@@ -73,10 +73,10 @@ const FOREIGN_HINT =
   'a program in the step is for another processor: install emulators with `sudo apt-get install qemu-user-static`, or make it for this one';
 
 /** What a shell's own exit codes mean. @see POSIX.1-2024 XCU 2.8.2 */
-function hintOf({ status: { code }, logTail, layers }: FailedRun): string {
+function hintOf({ status: { code }, logTail, hasFile }: FailedRun): string {
   // The kernel's words (ENOEXEC) as shells pass them on.
   if (logTail.some((line) => /exec format error/i.test(line))) return FOREIGN_HINT;
-  if (code === 127) return missingCommandHint(missingCommand(logTail), layers);
+  if (code === 127) return missingCommandHint(missingCommand(logTail), hasFile);
   if (code === 126) return 'the command cannot be executed: check its mode, its `#!` line and its platform';
   return STEP_INTO;
 }

@@ -52,6 +52,8 @@ export interface OpDeps {
   /** Takes over what a RUN has written that failed. Absent: it is dropped. */
   readonly keepFailed?: (failed: FailedExec) => void;
   readonly readFile: (path: string | Buffer) => Buffer;
+  /** Whether overlay shows a file at a path. Snapshots base first. */
+  readonly isStackedFile: (snapshots: readonly string[], path: string) => boolean;
   /** Keeps bytes of an inline file where a plan can read them. */
   readonly inlineFile: (bytes: Uint8Array) => Promise<{ readonly path: string; readonly digest: Digest }>;
 }

@@ -135,6 +135,7 @@ export function opDeps(world: World): { readonly deps: OpDeps; readonly recorded
     newRunId: () => 'run-id',
     epochSec: world.epochSec ?? 0,
     readFile: (path) => Buffer.from(world.texts?.[String(path)] ?? ''),
+    isStackedFile: () => false,
     inlineFile: async (bytes) => ({ path: '/inline', digest: sha256(Buffer.from(bytes).toString()) }),
   };
   return { deps, recorded };
