@@ -27,6 +27,16 @@ export interface Holds {
   readonly snapshots: ReadonlySet<string>;
 }
 
+export interface SurveyContext extends StoreParts {
+  readonly holds: Holds;
+  readonly nowMs: number;
+  /** What layers were made by: names of steps. */
+  readonly nameOf: (id: LayerId) => string | undefined;
+}
+
+/** What nobody knows of may be about to become known: for so long it is left alone. */
+export const GRACE_MS: number = 3_600_000;
+
 interface Entry {
   readonly digest: Digest;
   readonly name: string;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { LayerRow } from '../../cache/types.ts';
 import { diskBytes } from '../../util/disk-bytes.ts';
 import { layerName } from './blob-items.ts';
-import { GRACE_MS, type SurveyContext } from './survey.ts';
+import { GRACE_MS, type SurveyContext } from './holds.ts';
 import type { StoreItem } from './types.ts';
 
 /** Trees and chunk indexes of a layer, beside each other. */

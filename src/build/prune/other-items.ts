@@ -4,8 +4,8 @@ import { diskBytes } from '../../util/disk-bytes.ts';
 import { isAlive } from '../../util/owner.ts';
 import { readText } from '../../util/read-text.ts';
 import { listContainers } from '../containers/records.ts';
+import type { SurveyContext } from './holds.ts';
 import { fileItem } from './layer-items.ts';
-import type { SurveyContext } from './survey.ts';
 import type { StoreItem } from './types.ts';
 
 /** Listed item by item elsewhere. */

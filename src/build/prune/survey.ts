@@ -2,20 +2,10 @@ import { statfsSync } from 'node:fs';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { keptSteps } from '../failed/kept-steps.ts';
 import { blobItems } from './blob-items.ts';
-import { createHolds, type Holds, type StoreParts } from './holds.ts';
+import { createHolds, type StoreParts, type SurveyContext } from './holds.ts';
 import { layerItems } from './layer-items.ts';
 import { otherItems } from './other-items.ts';
 import type { DiskSpace, StoreItem } from './types.ts';
-
-export interface SurveyContext extends StoreParts {
-  readonly holds: Holds;
-  readonly nowMs: number;
-  /** What layers were made by: names of steps. */
-  readonly nameOf: (id: LayerId) => string | undefined;
-}
-
-/** What nobody knows of may be about to become known: for so long it is left alone. */
-export const GRACE_MS: number = 3_600_000;
 
 /** Everything in a store that takes room. Sizes of snapshots and cache mounts are measured once and kept. */
 export async function surveyStore(store: StoreParts, nowMs: number): Promise<readonly StoreItem[]> {
