@@ -35,6 +35,7 @@ describe('packed package', () => {
       '--ignore-scripts',
       '--no-audit',
       '--no-fund',
+      '--prefer-offline',
     ];
     run('npm', ['install', ...flags, '--loglevel=error', join(work, `ocibuild-${version}.tgz`)], work);
     installed = join(work, 'prefix/lib/node_modules/ocibuild');
