@@ -1,20 +1,18 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import type { BuildResult, ImageLayer } from '../build/options.ts';
 import type { BuildTrace } from '../build/run-build.ts';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
-import type { Platform } from '../image/types.ts';
 import type { ProgressEvent } from '../solver/types.ts';
-import type { PrinterOptions } from '../ui/create-printer.ts';
-import type { Printer, PrinterStream, ProgressMode } from '../ui/types.ts';
-import { errnoOf } from '../util/atomic-fs.ts';
 import type { BuildRequest } from './build-options.ts';
+import { openPrinter } from './build-printer.ts';
 import { commandBuilds, configuredRequest } from './config-builds.ts';
 import { checkTerminal, openDebugShell } from './debug-shell.ts';
 import { BUILD_FLAGS, GLOBAL_FLAGS } from './flags.ts';
 import { parseArgs } from './parse-args.ts';
 import { reportError } from './report.ts';
+import { digestLines, writeResultFiles } from './result-files.ts';
 import type { CliContext } from './types.ts';
 
 /** `ocibuild build`: gives the exit code. Wrong usage is thrown, a failed build is reported here, after its
@@ -109,32 +107,6 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   }
 }
 
-/** Where the progress of a build is shown. */
-export async function openPrinter(
-  request: Pick<BuildRequest, 'progress'> & Pick<PrinterOptions, 'brief'>,
-  { env, stderr }: CliContext,
-  stream: PrinterStream,
-): Promise<Printer> {
-  const [{ createPrinter }, { capabilitiesOf }, { VERSION }] = await Promise.all([
-    import('../ui/create-printer.ts'),
-    import('../ui/capabilities.ts'),
-    import('../build/version.ts'),
-  ]);
-  const { canDraw, likesDrawing, color, unicode } = capabilitiesOf(env, stderr.isTTY === true);
-  // A screen cannot be drawn into a file, whatever was asked for.
-  const draws = request.progress === 'auto' ? likesDrawing : canDraw;
-  const asked = request.progress === 'auto' ? 'tty' : request.progress;
-  const mode: ProgressMode = asked === 'tty' && !draws ? 'plain' : asked;
-  return createPrinter(mode, {
-    stream,
-    ...(stream === stderr ? { terminal: stderr } : {}),
-    color,
-    unicode,
-    title: `building with ocibuild ${VERSION}`,
-    brief: request.brief === true,
-  });
-}
-
 interface Seen {
   readonly result: BuildResult;
   readonly trace: BuildTrace;
@@ -190,59 +162,4 @@ function repeated(result: BuildResult): BuildResult {
           targets: Object.fromEntries(Object.entries(targets).map(([name, each]) => [name, repeated(each)])),
         }),
   };
-}
-
-/** One line for each image. */
-export function digestLines({ digest, targets = {} }: BuildResult): string {
-  if (digest !== undefined) return `${digest}\n`;
-  return Object.values(targets).map(digestLines).join('');
-}
-
-export function writeResultFiles(
-  { iidFile, metadataFile }: Pick<BuildRequest, 'iidFile' | 'metadataFile'>,
-  result: BuildResult,
-  cwd: string,
-): void {
-  const ids = Object.values(result.targets ?? { only: result }).flatMap(
-    ({ configDigest, digest }) => configDigest ?? digest ?? [],
-  );
-  if (iidFile !== undefined && ids.length > 0) writeResultFile(resolve(cwd, iidFile), ids.join('\n'));
-  if (metadataFile !== undefined) {
-    writeResultFile(resolve(cwd, metadataFile), `${JSON.stringify(metadataOf(result), undefined, 2)}\n`);
-  }
-}
-
-/** The keys that buildx writes, as far as they apply; of several targets by target, as bake writes them. */
-export function metadataOf(result: BuildResult): Record<string, unknown> {
-  if (result.targets !== undefined) {
-    return Object.fromEntries(
-      Object.entries(result.targets).map(([name, target]) => [name, metadataOf(target)]),
-    );
-  }
-  const { configDigest, descriptor, digest, names, provenance = [] } = result;
-  const keyFor = ({ os, architecture, variant }: Platform): string =>
-    ['buildx.build.provenance', ...(provenance.length > 1 ? [os, architecture, variant] : [])]
-      .filter((part) => part !== undefined)
-      .join('/');
-  return {
-    ...Object.fromEntries(provenance.map(({ platform, predicate }) => [keyFor(platform), predicate])),
-    ...(configDigest === undefined ? {} : { 'containerimage.config.digest': configDigest }),
-    ...(descriptor === undefined ? {} : { 'containerimage.descriptor': descriptor }),
-    ...(digest === undefined ? {} : { 'containerimage.digest': digest }),
-    ...(names.length === 0 ? {} : { 'image.name': names.join(',') }),
-  };
-}
-
-function writeResultFile(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (cause) {
-    throw new OcibuildError(
-      'EXPORT_TARGET_INVALID',
-      `Cannot write "${path}": ${errnoOf(cause) ?? 'unknown'}`,
-      {
-        cause,
-      },
-    );
-  }
 }

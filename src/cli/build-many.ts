@@ -2,10 +2,11 @@ import { availableParallelism } from 'node:os';
 import type { BuildResult } from '../build/options.ts';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import type { ProgressEvent } from '../solver/types.ts';
-import { digestLines, openPrinter, writeResultFiles } from './build-command.ts';
 import type { BuildRequest } from './build-options.ts';
+import { openPrinter } from './build-printer.ts';
 import { type CommandBuild, configuredRequest } from './config-builds.ts';
 import { reportError } from './report.ts';
+import { digestLines, writeResultFiles } from './result-files.ts';
 import type { CliContext } from './types.ts';
 
 interface Named {

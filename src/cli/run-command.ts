@@ -61,7 +61,7 @@ export async function runCommand(args: readonly string[], context: CliContext): 
   if (watches) {
     const [{ runWatch }, { openPrinter }] = await Promise.all([
       import('./run-watch.ts'),
-      import('./build-command.ts'),
+      import('./build-printer.ts'),
     ]);
     const own = buildRequest(name, parsed, context);
     // What the program prints would tear up a screen.
@@ -136,7 +136,7 @@ function buildRequest(contextDir: string, parsed: ParsedArgs, context: CliContex
 async function build(contextDir: string, parsed: ParsedArgs, context: RunContext): Promise<BuildResult> {
   const { cwd, env, signal, root } = context;
   const request = buildRequest(contextDir, parsed, context);
-  const { openPrinter } = await import('./build-command.ts');
+  const { openPrinter } = await import('./build-printer.ts');
   const printer = await openPrinter(request, context, context.stderr);
   try {
     const { startBuild } = await import('../build/build.ts');
