@@ -65,12 +65,6 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
   if (bool('no-cache') && noCacheFilter.length > 0) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot use --no-cache together with --no-cache-filter');
   }
-  if (quiet && outputs.some((output) => 'dest' in output && output.dest === '-')) {
-    throw new OcibuildError(
-      'USAGE_INVALID',
-      'Cannot print the digest (-q) and write an output to stdout at once',
-    );
-  }
   const [iidFile, metadataFile] = [text('iidfile'), text('metadata-file')];
   const told = metadataFile ? readMetadataMode(env.BUILDX_METADATA_PROVENANCE) : undefined;
   const options: BuildOptions = {
@@ -119,7 +113,8 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     dockerfileOnStdin: file === '-',
     readsStdin: file === '-' || context === '-',
     progress,
-    printsDigest: quiet,
+    // As in Docker: what goes to stdout is the output alone.
+    printsDigest: quiet && !outputs.some((output) => 'dest' in output && output.dest === '-'),
     debugShell: bool('debug-shell'),
     warnings,
     watches: bool('watch'),

@@ -116,7 +116,6 @@ describe('readBuildRequest()', () => {
     [['--jobs', '0', '.'], 'USAGE_INVALID', /--jobs "0"/],
     [['--build-arg', '=x', '.'], 'USAGE_INVALID', /NAME=VALUE/],
     [['--build-context', 'x', '.'], 'USAGE_INVALID', /NAME=VALUE/],
-    [['-q', '-o', '-', '.'], 'USAGE_INVALID', /stdout at once/],
   ])('readBuildRequest() refuses when arguments are %j', (args, code, message) => {
     expect(() => read(args)).toThrow(
       expect.objectContaining({ code, message: expect.stringMatching(message) }),
