@@ -32,8 +32,9 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
   const base = (inputs: SolvedInputs): readonly LayerId[] => inputs[op.base]?.layers ?? [];
   let planned: Promise<PlannedLayer> | undefined;
   const taken: TakenFiles[] = [];
+  const select = createSelector(deps);
   const plan = (inputs: SolvedInputs, signal: AbortSignal): Promise<PlannedLayer> => {
-    planned ??= makePlan(op, { inputs, externals, base: base(inputs), deps, signal, taken });
+    planned ??= makePlan(op, { inputs, externals, base: base(inputs), deps, signal, taken, select });
     return planned;
   };
   return {
@@ -43,7 +44,9 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
       own: [{ name: 'op', value: keyText(op, externals, deps.epochSec) }],
       deps: vertex.inputs.map((_, i) => {
         const external = externals.get(i);
-        return external && ((signal) => externalIngredients(op, { input: i, external, deps, signal }));
+        return (
+          external && ((signal) => externalIngredients(op, { input: i, external, deps, signal, select }))
+        );
       }),
     }),
     async resultIngredients(inputs, signal) {
@@ -79,6 +82,28 @@ interface PlanContext {
   readonly signal: AbortSignal;
   /** Gets what was taken from sources that no step makes. */
   readonly taken: TakenFiles[];
+  readonly select: Selector;
+}
+
+type CopyAction = FileOp['actions'][number] & { readonly type: 'copy' };
+type Source = Parameters<typeof withDigests>[1];
+type Selector = (action: CopyAction, source: Source, signal: AbortSignal) => Promise<readonly Selected[]>;
+
+/** Selects once for the key and for the plan: of 20,000 files it takes 80 ms each time. */
+function createSelector(deps: OpDeps): Selector {
+  const known = new Map<
+    CopyAction,
+    { readonly source: Source; readonly selected: Promise<readonly Selected[]> }
+  >();
+  return (action, source, signal) => {
+    const before = known.get(action);
+    if (before?.source === source) return before.selected;
+    const found = selectSources(source.view, action.sources, action);
+    const selected = withDigests(found, source, deps, signal);
+    known.set(action, { source, selected });
+    selected.catch(() => known.delete(action));
+    return selected;
+  };
 }
 
 async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer> {
@@ -103,12 +128,7 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
           external === undefined
             ? await layeredSource(inputs[action.from]?.layers ?? [], deps, signal)
             : await deps.external(external).open(signal);
-        const selected = await withDigests(
-          selectSources(source.view, action.sources, action),
-          source,
-          deps,
-          signal,
-        );
+        const selected = await context.select(action, source, signal);
         if (external !== undefined) context.taken.push({ source, selected });
         const attributes = {
           mode: typeof action.mode === 'string' ? compileMode(action.mode) : action.mode,
@@ -160,13 +180,14 @@ interface ExternalInput {
   readonly external: ExternalSource;
   readonly deps: OpDeps;
   readonly signal: AbortSignal;
+  readonly select: Selector;
 }
 
 /** What a copy takes from a source that no step makes, known before anything is solved: the source's identity and the
  * text of the selection, or the files selected. */
 async function externalIngredients(
   op: FileOp,
-  { input, external, deps, signal }: ExternalInput,
+  { input, external, deps, signal, select }: ExternalInput,
 ): Promise<readonly Ingredient[]> {
   const files = deps.external(external);
   const identity = await files.identity?.(signal);
@@ -179,12 +200,7 @@ async function externalIngredients(
       ingredients.push({ name: `selection ${i}`, value: canonicalJson({ sources, exclude, ifExists }) });
       continue;
     }
-    const selected = await withDigests(
-      selectSources(source.view, action.sources, action),
-      source,
-      deps,
-      signal,
-    );
+    const selected = await select(action, source, signal);
     for (const one of selected) {
       const value = `${i} ${one.name} ${deps.treeDigest(selectedTree(one))}`;
       ingredients.push({ name: `files of "${one.root.path || '.'}"`, value });
