@@ -19,6 +19,14 @@ export type {
   SecretSource,
   SshSource,
 } from './build/options.ts';
+export {
+  type DiskUsageOptions,
+  diskUsage,
+  type PruneOptions,
+  type PruneResult,
+  prune,
+} from './build/prune/prune.ts';
+export type { DiskUsage, DiskUsageItem, GcOptions, ItemType, PrunePolicy } from './build/prune/types.ts';
 export type { Category, ErrorCode } from './errors/codes.ts';
 export { isOcibuildError, MultiError, OcibuildError } from './errors/error.ts';
 export type { Position, SourceFile, SourceRange, SourceRef } from './errors/source.ts';

@@ -1,4 +1,5 @@
-import { closeSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
+import { closeSync, openSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { OcibuildError } from '../errors/error.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
@@ -55,6 +56,9 @@ const FULL = 13;
 const NOTADB = 26;
 const READONLY = 8;
 const CANTOPEN = 14;
+const IOERR = 10;
+/** Less room than this for the log and its index: an I/O error is that of a full disk, which SQLite does not tell. */
+const FULL_BELOW_BYTES = 64 << 10;
 
 const BUSY_TIMEOUT_MS = 5000;
 const BUSY_RETRIES = 20;
@@ -237,6 +241,18 @@ function isDamage(error: unknown): boolean {
 }
 
 function sqliteError(error: unknown, file: string): unknown {
-  const errno = { [FULL]: 'ENOSPC', [READONLY]: 'EROFS', [CANTOPEN]: 'EACCES' }[resultCode(error) ?? -1];
+  const code = resultCode(error) ?? -1;
+  if (code === IOERR && isFull(file))
+    return storeError(Object.assign(error as Error, { code: 'ENOSPC' }), file);
+  const errno = { [FULL]: 'ENOSPC', [READONLY]: 'EROFS', [CANTOPEN]: 'EACCES' }[code];
   return storeError(errno === undefined ? error : Object.assign(error as Error, { code: errno }), file);
+}
+
+function isFull(file: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(dirname(file));
+    return bavail * bsize < FULL_BELOW_BYTES;
+  } catch {
+    return false;
+  }
 }

@@ -10,8 +10,10 @@ import type { GcOptions } from './types.ts';
 type Env = Readonly<Record<string, string | undefined>>;
 
 const INTERVAL_MS = 600_000;
-/** Its mtime: when the store was last cleared, or began. */
+/** Its mtime: when the store was last cleared, or began. Its size: room that prune takes back on a full disk, where
+ * SQLite cannot even open its log. */
 const MARK = 'gc';
+const RESERVE_BYTES = 128 << 10;
 
 /**
  * What options and variables say of clearing a store; undefined where it is off. Options come first.
@@ -50,7 +52,7 @@ export function startGcIfDue(root: string, given: GcOptions | false | undefined,
     if (options === undefined) return;
     const markMs = statSync(mark, { throwIfNoEntry: false })?.mtimeMs;
     if (markMs === undefined) {
-      if (existsSync(join(root, 'index.json'))) writeFileSync(mark, '');
+      if (existsSync(join(root, 'index.json'))) fillReserve(root);
       return;
     }
     if (Math.abs(Date.now() - markMs) < (options.intervalMs ?? INTERVAL_MS)) return;
@@ -69,4 +71,14 @@ export function startGcIfDue(root: string, given: GcOptions | false | undefined,
   } catch {
     // A full disk, a store that is read only: the build is done, and the next one tries again.
   }
+}
+
+/** Makes the little room on a full disk that pruning takes. */
+export function releaseReserve(root: string): void {
+  writeFileSync(join(root, MARK), '');
+}
+
+/** Takes it back; the mark is that of now. */
+export function fillReserve(root: string): void {
+  writeFileSync(join(root, MARK), Buffer.alloc(RESERVE_BYTES, 0xff));
 }

@@ -2,8 +2,7 @@ import { lstatSync, readdirSync } from 'node:fs';
 import type { LayerOrigin, LayerRow } from '../../cache/types.ts';
 import { isDigest } from '../../image/digest.ts';
 import type { Digest } from '../../image/types.ts';
-import { GRACE_MS, type SurveyContext } from './holds.ts';
-import { isUsed } from './layer-items.ts';
+import { GRACE_MS, isUsed, type SurveyContext } from './holds.ts';
 import type { StoreItem } from './types.ts';
 
 /** Blobs of layers, downloads, and what is left of images; documents of an image are one item. */

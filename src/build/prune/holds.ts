@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { readLeases } from '../../cache/lease.ts';
+import type { LayerRow } from '../../cache/types.ts';
 import { isDigest } from '../../image/digest.ts';
 import type { Digest } from '../../image/types.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
@@ -158,4 +159,14 @@ function readChildren(path: string): Digest[] {
     // Not a document.
   }
   return found;
+}
+
+/** Whether a layer must stay. */
+export function isUsed(row: LayerRow, { holds }: { readonly holds: Holds }): boolean {
+  return (
+    row.usedMs >= holds.horizon ||
+    holds.layers.has(row.id) ||
+    (row.diffId !== undefined && holds.diffIds.has(row.diffId)) ||
+    (row.snapshot !== undefined && holds.snapshots.has(row.snapshot))
+  );
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { LayerRow } from '../../cache/types.ts';
 import { diskBytes } from '../../util/disk-bytes.ts';
 import { layerName } from './blob-items.ts';
-import { GRACE_MS, type SurveyContext } from './holds.ts';
+import { GRACE_MS, isUsed, type SurveyContext } from './holds.ts';
 import type { StoreItem } from './types.ts';
 
 /** Trees and chunk indexes of a layer, beside each other. */
@@ -64,15 +64,6 @@ export async function layerItems(context: SurveyContext): Promise<StoreItem[]> {
 /** Ids as file names. */
 export function treeStem(id: string): string {
   return id.replace(':', '-');
-}
-
-export function isUsed(row: LayerRow, { holds }: Pick<SurveyContext, 'holds'>): boolean {
-  return (
-    row.usedMs >= holds.horizon ||
-    holds.layers.has(row.id) ||
-    (row.diffId !== undefined && holds.diffIds.has(row.diffId)) ||
-    (row.snapshot !== undefined && holds.snapshots.has(row.snapshot))
-  );
 }
 
 /** A snapshot never changes, so it is measured once. */

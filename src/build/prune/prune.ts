@@ -4,6 +4,7 @@ import { openStore } from '../../cache/store-root.ts';
 import { isOcibuildError } from '../../errors/error.ts';
 import { defaultRoot } from '../default-root.ts';
 import { type Engine, openEngine } from '../engine.ts';
+import { fillReserve, releaseReserve } from './auto-gc.ts';
 import { parseFilters } from './filters.ts';
 import { chooseItems, choosePolicies, sizeOf } from './policy.ts';
 import { removeItems } from './remove.ts';
@@ -70,7 +71,9 @@ export async function prune(options: PruneOptions = {}): Promise<PruneResult> {
   if (dryRun) return resultOf(await choose(engine, policies));
   await using _only = await engine.keys.lock(LOCK, signal);
   const chosen = await choose(engine, policies);
-  return resultOf(await removeItems(engine, chosen, { signal, total: policies.some(isTotal) }));
+  const removed = await removeItems(engine, chosen, { signal, total: policies.some(isTotal) });
+  restoreReserve(engine.root.dir);
+  return resultOf(removed);
 }
 
 async function choose(engine: Engine, policies: readonly PrunePolicy[]): Promise<readonly StoreItem[]> {
@@ -98,6 +101,14 @@ function publicItem({ target: _, ...item }: StoreItem): DiskUsageItem {
   return item;
 }
 
+function restoreReserve(root: string): void {
+  try {
+    fillReserve(root);
+  } catch {
+    // Still full: the next build or prune tries again.
+  }
+}
+
 /** On a full disk the index may not open: what is only a memory of earlier builds goes first then. */
 async function openStoreFor({ root, env = process.env, signal }: StoreOptions): Promise<Engine> {
   const dir = resolve(root ?? defaultRoot(env));
@@ -106,6 +117,7 @@ async function openStoreFor({ root, env = process.env, signal }: StoreOptions): 
     return await openEngine(options);
   } catch (error) {
     if (!isOcibuildError(error) || error.code !== 'DISK_FULL') throw error;
+    releaseReserve(dir);
     rmSync(join(dir, 'last-builds'), { recursive: true, force: true });
     await (await openStore(dir)).emptyTrash({ wait: true });
     return openEngine(options);

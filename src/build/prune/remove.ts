@@ -7,8 +7,8 @@ import type { Digest } from '../../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { isAlive } from '../../util/owner.ts';
 import { dropStep, keptSteps } from '../failed/kept-steps.ts';
-import { createHolds, type Holds, type StoreParts } from './holds.ts';
-import { isUsed, TREE_FILES, treeStem } from './layer-items.ts';
+import { createHolds, type Holds, isUsed, type StoreParts } from './holds.ts';
+import { TREE_FILES, treeStem } from './layer-items.ts';
 import { isGitHeld } from './other-items.ts';
 import type { StoreItem } from './types.ts';
 
