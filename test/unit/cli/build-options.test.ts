@@ -106,6 +106,10 @@ describe('readBuildRequest()', () => {
     expect(request.options).not.toHaveProperty('dockerfile');
   });
 
+  it('readBuildRequest() leaves stdout to the output when one goes there', () => {
+    expect(read(['-q', '-o', '-', '.'])).toMatchObject({ printsDigest: false, progress: 'quiet' });
+  });
+
   it.each<[string[], string, RegExp]>([
     [[], 'USAGE_INVALID', /without a context/],
     [['a', 'b'], 'USAGE_INVALID', /2 contexts/],
