@@ -94,7 +94,7 @@ export function takePositional(
   const expected = names.length === 0 ? 'no arguments' : names.join(' and ');
   throw new OcibuildError(
     'USAGE_INVALID',
-    `Cannot use ${positional.length} arguments: expected ${expected}`,
+    `Cannot use ${positional.length} ${positional.length === 1 ? 'argument' : 'arguments'}: expected ${expected}`,
     {
       hint: 'see `ocibuild help`',
     },
