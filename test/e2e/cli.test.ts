@@ -156,11 +156,11 @@ describe('ocibuild', () => {
     ['a flag is unknown', {}, ['--buildarg', 'a=b', '.'], 2, /hint: did you mean "--build-arg"\?/],
     ['a flag is refused', {}, ['--policy', 'x', '.'], 2, /^error\[USAGE_UNSUPPORTED\]: Cannot use --policy/m],
     [
-      'a command is not there yet',
+      'prune has nobody to ask',
       {},
       ['prune'],
       2,
-      /^error\[USAGE_UNSUPPORTED\]: Cannot run "ocibuild prune"/m,
+      /^error\[USAGE_INVALID\]: Cannot ask whether to prune: this is no terminal\nhint: write --force/m,
     ],
     [
       'the destination has no directory',
