@@ -223,6 +223,19 @@ WORKDIR /w
     await expect.poll(() => processesOf(user.uid), { timeout: 5000 }).toEqual([]);
   });
 
+  it('prune deletes what belongs to the ids of the namespace', async () => {
+    write({ Dockerfile: `${SHELL}RUN mkdir /d && touch /d/x && chown -R 65535:65534 /d && chmod 700 /d\n` });
+    await run(cli('-q', '-t', 'app', '.'));
+    const snapshots = (): string[] => readdirSync(join(store(), 'snapshots'));
+    expect(snapshots()).not.toEqual([]);
+    expect((await run(cli('du'))).stdout).toMatch(/chown -R/);
+    expect(await run(cli('prune', '--all', '--force'))).toMatchObject({ code: 0, stderr: '' });
+    expect(snapshots()).toEqual([]);
+    expect(readdirSync(join(store(), 'trash'))).toEqual([]);
+    // The image is whole, so its steps need not run again.
+    expect((await run(cli('-t', 'app', '.'))).stderr).toMatch(/CACHED/);
+  });
+
   it('build() gives ROOTLESS_UNAVAILABLE when a program without a namespace has a step to run', async () => {
     write({ Dockerfile: `${SHELL}RUN echo never\n`, 'copy.Dockerfile': 'FROM scratch\nCOPY busybox /\n' });
     const script = `
