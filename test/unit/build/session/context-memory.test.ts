@@ -1,0 +1,77 @@
+import { describe, expect, it } from 'vitest';
+import { createSessionContexts } from '../../../../src/build/session/context-memory.ts';
+import type { ContextScan } from '../../../../src/cache/contexts/context-types.ts';
+
+/** A scan that writes down what it is asked for. */
+function fakeScan(log: string[], missed: readonly string[] = []): ContextScan {
+  return {
+    dir: '/p',
+    again(changed: ReadonlySet<string>) {
+      log.push(`again ${[...changed].join(' ')}`);
+      return fakeScan(log);
+    },
+    differences: () => missed,
+  } as unknown as ContextScan;
+}
+
+describe('createSessionContexts()', () => {
+  it('looks again only at what was noted inside the context', () => {
+    const log: string[] = [];
+    const contexts = createSessionContexts();
+    const make = () => {
+      log.push('whole');
+      return fakeScan(log);
+    };
+    contexts.scan('one', make);
+    contexts.scan('one', make);
+    contexts.note(['/p/a', '/p/b/c', '/q/d', '/pp/e']);
+    contexts.scan('one', make);
+    contexts.scan('one', make);
+    expect(log).toEqual(['whole', 'again a b/c']);
+  });
+
+  it('walks everything when nothing can be trusted, or too much has changed', () => {
+    const log: string[] = [];
+    const contexts = createSessionContexts();
+    const make = () => {
+      log.push('whole');
+      return fakeScan(log);
+    };
+    contexts.scan('one', make);
+    contexts.note(undefined);
+    contexts.note(['/p/a']);
+    contexts.scan('one', make);
+    contexts.note(Array.from({ length: 2001 }, (_, i) => `/p/${i}`));
+    contexts.scan('one', make);
+    expect(log).toEqual(['whole', 'whole', 'whole']);
+  });
+
+  it('forgets a scan that failed, and one that no build asks for', () => {
+    const log: string[] = [];
+    const contexts = createSessionContexts();
+    contexts.scan('one', () => fakeScan(log));
+    contexts.note(undefined);
+    expect(() =>
+      contexts.scan('one', () => {
+        throw new Error('gone');
+      }),
+    ).toThrow('gone');
+    contexts.scan('one', () => fakeScan(['new']));
+    contexts.trim();
+    contexts.trim();
+    let isMade = false;
+    contexts.scan('one', () => {
+      isMade = true;
+      return fakeScan(log);
+    });
+    expect(isMade).toBe(true);
+  });
+
+  it('gives what differs and was not noted, with whole paths', () => {
+    const contexts = createSessionContexts();
+    contexts.scan('one', () => fakeScan([], ['', 'a/b']));
+    expect(contexts.differences()).toEqual(['/p', '/p/a/b']);
+    contexts.note(undefined);
+    expect(contexts.differences()).toEqual([]);
+  });
+});
