@@ -8,7 +8,7 @@ import type { ProgressEvent } from '../solver/types.ts';
 import type { BuildRequest } from './build-options.ts';
 import { openPrinter } from './build-printer.ts';
 import { commandBuilds, configuredRequest } from './config-builds.ts';
-import { checkTerminal, openDebugShell } from './debug-shell.ts';
+import { checkTerminal, noShellNote, openDebugShell } from './debug-shell.ts';
 import { BUILD_FLAGS, GLOBAL_FLAGS } from './flags.ts';
 import { parseArgs } from './parse-args.ts';
 import { reportError } from './report.ts';
@@ -26,7 +26,14 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   if (request.call !== undefined && !request.watches) {
     return (await import('./check-command.ts')).callCommand(request, request.call, context);
   }
-  if (request.debugShell) checkTerminal(context, '--debug-shell');
+  if (request.debugShell) {
+    checkTerminal(context, '--debug-shell');
+    if (request.watches) {
+      throw new OcibuildError('USAGE_INVALID', 'Cannot use --debug-shell together with --watch', {
+        hint: 'leave --watch with Ctrl-C, then build once with --debug-shell',
+      });
+    }
+  }
   const toStdout =
     request.options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true;
   if (toStdout && stdout.isTTY) {
@@ -97,13 +104,15 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     // The first RUN that is seen may be a trigger of the base image.
     if (isOcibuildError(error) && error.code === 'ROOTLESS_UNAVAILABLE')
       await enterNamespaceIfNeeded({ ...request.options, env, cwd }, 'must');
-    return reportError(error, {
+    const code = reportError(error, {
       // All of it stands above what was typed in the shell.
       write: (text) => context.stderr.write(isTold ? `${text.split('\n', 1)[0]}\n` : text),
       signal,
       debug: request.debug,
       json: request.progress === 'rawjson',
     });
+    if (request.debugShell && !isTold) noShellNote(error, context);
+    return code;
   }
 }
 

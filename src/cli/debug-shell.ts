@@ -1,5 +1,5 @@
 import type { FailedStep } from '../build/options.ts';
-import { OcibuildError } from '../errors/error.ts';
+import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import type { Printer } from '../ui/types.ts';
 import { reportError } from './report.ts';
 import type { CliContext } from './types.ts';
@@ -11,6 +11,12 @@ export function checkTerminal({ stdin, stdout }: Pick<CliContext, 'stdin' | 'std
   throw new OcibuildError('USAGE_INVALID', `Cannot use ${what} without a terminal: ${which} is none`, {
     hint: 'to get files out of a failed step: --export-on-failure STEP:/path=dest',
   });
+}
+
+/** Why there was no shell, where one was asked for. */
+export function noShellNote(error: unknown, { signal, stderr }: Pick<CliContext, 'signal' | 'stderr'>): void {
+  if (signal.aborted || !isOcibuildError(error) || error.category !== 'build') return;
+  stderr.write('note: --debug-shell opened no shell: only a RUN that has started can be stepped into\n');
 }
 
 export interface DebugShellOptions {
@@ -40,7 +46,7 @@ export async function typeIn(
   try {
     await step.run(step.shell, { terminal: true, env: terminal });
   } catch (error) {
-    if (!(error instanceof OcibuildError) || error.category === 'cancelled') throw error;
+    if (!isOcibuildError(error) || error.category === 'cancelled') throw error;
     stderr.write(`warning: ${error.message}\n`);
   }
 }

@@ -9,6 +9,6 @@ export function dropLayer(
 ): void {
   const row = rows.get(id);
   if (row === undefined) return;
-  rows.delete(id);
   if (row.snapshot !== undefined) root.discard(join(root.snapshotsDir, row.snapshot));
+  rows.delete(id);
 }
