@@ -1,0 +1,37 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { watch } from '../../../src/watch/watch.ts';
+
+describe('watch()', () => {
+  it('gives each build until the loop ends', async () => {
+    const top = mkdtempSync(join(tmpdir(), 'ocibuild-watch-'));
+    onTestFinished(() => rmSync(top, { recursive: true, force: true }));
+    const context = join(top, 'context');
+    mkdirSync(context);
+    writeFileSync(join(context, 'Dockerfile'), 'FROM scratch\nCOPY a /\n');
+    writeFileSync(join(context, 'a'), '1');
+    const digests: (string | undefined)[] = [];
+    for await (const { number, changed, result, rebuilt } of watch({
+      context,
+      root: join(top, 'store'),
+      env: {},
+    })) {
+      digests.push(result?.digest);
+      if (number === 1) writeFileSync(join(context, 'a'), '2');
+      else {
+        expect(changed).toEqual([join(context, 'a')]);
+        expect(rebuilt).toEqual(['[1/1] COPY a /']);
+        break;
+      }
+    }
+    expect(new Set(digests).size).toBe(2);
+    expect(digests).not.toContain(undefined);
+  });
+
+  it('throws from the loop when nothing can be watched', async () => {
+    const cycles = watch({ context: 'https://example.com/a.git', env: {} });
+    await expect(cycles[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'USAGE_INVALID' });
+  });
+});
