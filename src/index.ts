@@ -3,6 +3,15 @@ export type { CacheContent, CacheDocuments, CacheFrom, CacheTo } from './build/c
 export { defineConfig } from './build/config/define-config.ts';
 export type { BuildDefaults, GcConfig, NamedBuild, OcibuildConfig } from './build/config/types.ts';
 export { type CheckOptions, type CheckResult, check, outline, targets } from './build/describe.ts';
+export {
+  type CopyOptions,
+  copy,
+  type PullOptions,
+  type PushOptions,
+  pull,
+  push,
+  type TransferPlace,
+} from './build/images/transfers.ts';
 export { type LockOptions, type LockResult, lock } from './build/lock/lock.ts';
 export type { Lock, LockChange } from './build/lock/lock-file.ts';
 export type {

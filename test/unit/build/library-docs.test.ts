@@ -45,6 +45,10 @@ async function runExample({ code }: Example) {
   const check = (options: ocibuild.CheckOptions) => ocibuild.check({ cwd, root, ...options });
   const outline = (options: BuildOptions) => ocibuild.outline({ cwd, root, ...options });
   const targets = (options: BuildOptions) => ocibuild.targets({ cwd, root, ...options });
+  const watch = (options: BuildOptions) => ocibuild.watch({ cwd, root, ...options });
+  const copy = (options: ocibuild.CopyOptions) => ocibuild.copy({ cwd, root, ...options });
+  const diskUsage = (options: ocibuild.DiskUsageOptions) => ocibuild.diskUsage({ root, ...options });
+  const prune = (options: ocibuild.PruneOptions) => ocibuild.prune({ root, ...options });
   const names: string[] = [];
   const body = stripTypeScriptTypes(code).replace(
     /import \{([^}]*)\} from 'ocibuild';/g,
@@ -59,7 +63,8 @@ async function runExample({ code }: Example) {
     },
   );
   for (const name of names) expect(Object.keys(ocibuild)).toContain(name);
-  const args = { ...ocibuild, build, lock, check, outline, targets, console: { log, warn: log } };
+  const own = { build, lock, check, outline, targets, watch, copy, diskUsage, prune };
+  const args = { ...ocibuild, ...own, console: { log, warn: log, error: log } };
   const run = new Function(...Object.keys(args), `return (async () => {${body}\n})()`) as (
     ...values: unknown[]
   ) => Promise<void>;
@@ -73,7 +78,19 @@ describe('docs/library.md', () => {
   it('has an example under every heading that tells how to do something', () => {
     const titles = documented.map(({ title }) => title.replace(/.*# /, ''));
     expect(new Set(titles)).toEqual(
-      new Set(['The library', 'Options', 'Events', 'Checking', 'Locking', 'Stopping', 'Errors']),
+      new Set([
+        ...[
+          'The library',
+          'Options',
+          'Events',
+          'Checking',
+          'Locking',
+          'Watching',
+          'Moving images',
+          'Disk space',
+        ],
+        ...['Stopping', 'Errors'],
+      ]),
     );
   });
 
