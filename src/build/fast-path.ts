@@ -60,7 +60,8 @@ export function answerFromLastBuild(invocation: Invocation): LastBuild['lines'] 
   const record = readLastBuild(lastBuildFile(root, invocation), VERSION);
   if (record === undefined || record.cwd !== cwd || !equal(record.argv, keyOf(invocation))) return undefined;
   // Of an equal command line: the record names all that count, with those that a config file has read.
-  const isOther = ([name, value]: [string, string | null]): boolean => (invocation.env[name] ?? null) !== value;
+  const isOther = ([name, value]: [string, string | null]): boolean =>
+    (invocation.env[name] ?? null) !== value;
   if (Object.entries(record.env).some(isOther)) return undefined;
   const same =
     tagsPoint(root, record.tags) &&
