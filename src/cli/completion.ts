@@ -119,6 +119,8 @@ async function placeOf(
     .trim()
     .split(/\s+/);
   const place = places[length] ?? places.findLast((name) => name.includes('…')) ?? '';
+  // Words that stand for themselves.
+  if (/^[a-z]+(?:\|[a-z]+)+$/.test(place)) return listed(place.split('|'));
   if (place.includes('CONTAINER')) return listed(await sources.containers());
   if (place.includes('COMMAND')) return listed(Object.keys(COMMANDS));
   if (place.includes('SHELL')) return listed(['bash', 'zsh', 'fish']);

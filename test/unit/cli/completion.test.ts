@@ -49,6 +49,7 @@ describe('complete()', () => {
     expect(await values('help', 'comp')).toEqual(['completion']);
     expect(await values('stop', '')).toEqual(['web']);
     expect(await values('tag', 'app:v0', 'x', '')).toEqual([]);
+    expect(await values('cache', '')).toEqual(['ls', 'rm', 'path', 'shell']);
   });
 
   it('complete gives nothing when words follow that are not ours', async () => {
