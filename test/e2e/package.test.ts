@@ -54,6 +54,11 @@ describe('packed package', () => {
     expect(run(join(work, 'ob'), ['version'], '/')).toContain(version);
   });
 
+  it('manual page and schema of the config file are there', () => {
+    expect(readFileSync(join(work, 'prefix/share/man/man1/ocibuild.1'), 'utf8')).toContain('.SH NAME');
+    expect(existsSync(join(installed, 'dist/config.schema.json'))).toBe(true);
+  });
+
   it('build() is importable when the package is a dependency', () => {
     const code = "const { build } = await import('ocibuild'); process.stdout.write(typeof build)";
     const folder = join(work, 'prefix/lib');
