@@ -1,7 +1,9 @@
 import type { DoctorReport, Finding } from '../build/doctor/types.ts';
+import { isOcibuildError } from '../errors/error.ts';
 import { DOCTOR_FLAGS } from './doctor-flags.ts';
 import { GLOBAL_FLAGS } from './flags.ts';
 import { oneOf } from './one-of.ts';
+import { withConfigFile } from './open-config.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
 import { storeOf, takePositional } from './store-commands.ts';
 import type { CliContext } from './types.ts';
@@ -12,7 +14,8 @@ const TRIAL_COMMAND = '__trial';
 const EXIT_LACKING = 3;
 
 /** `ocibuild doctor`: 0 when a build with RUN works here, 3 otherwise. */
-export async function doctorCommand(args: readonly string[], context: CliContext): Promise<number> {
+export async function doctorCommand(args: readonly string[], given: CliContext): Promise<number> {
+  const { context, finding } = await openConfig(args, given);
   const { env, cwd, signal, stdout } = context;
   const parsed = parseArgs(args, [...DOCTOR_FLAGS, ...GLOBAL_FLAGS]);
   takePositional(parsed, []);
@@ -23,13 +26,33 @@ export async function doctorCommand(args: readonly string[], context: CliContext
   const { diagnose } = await import('../build/doctor/doctor.ts');
   const { execPath, execArgv, argv } = process;
   const self = [execPath, ...execArgv, argv[1] ?? '', TRIAL_COMMAND, root];
-  const report = await diagnose({
+  const diagnosed = await diagnose({
     ...{ root, env, cwd, signal, selfCommand: runtime === undefined ? self : [...self, runtime] },
     ...(runtime === undefined ? {} : { runtime }),
   });
+  const report = { ...diagnosed, findings: [...diagnosed.findings, ...finding] };
   const shown = format === 'json' ? `${JSON.stringify(report, undefined, 2)}\n` : reportText(report);
   await new Promise<void>((done) => stdout.write(shown, () => done()));
   return report.works ? 0 : EXIT_LACKING;
+}
+
+/** Root and runtime may stand in the config file. */
+async function openConfig(
+  args: readonly string[],
+  given: CliContext,
+): Promise<{ readonly context: CliContext; readonly finding: readonly Finding[] }> {
+  try {
+    const context = await withConfigFile('doctor', args, given);
+    const path = context.config?.path;
+    return {
+      context,
+      finding: path === undefined ? [] : [{ id: 'config', status: 'ok', message: `"${path}"` }],
+    };
+  } catch (error) {
+    if (!isOcibuildError(error)) throw error;
+    const fix = 'repair it, or leave it out: --config none';
+    return { context: given, finding: [{ id: 'config', status: 'warn', message: error.message, fix }] };
+  }
 }
 
 /** Runs in a process of its own, which enters a user namespace where it is not root. */

@@ -3,8 +3,8 @@ import { GLOBAL_FLAGS } from './flags.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
 import type { CliContext } from './types.ts';
 
-/** Nothing of the config file concerns them; `doctor` looks at it by itself. */
-const WITHOUT: readonly CommandName[] = ['doctor', 'login', 'logout', 'completion', 'version', 'help'];
+/** Nothing of the config file concerns them. */
+const WITHOUT: readonly CommandName[] = ['login', 'logout', 'completion', 'version', 'help'];
 /** After so many words the rest belongs to another program. */
 const WORDS: Partial<Record<CommandName, number>> = { run: 1, exec: 1 };
 

@@ -37,7 +37,8 @@ async function dispatch(argv: readonly string[], given: CliContext): Promise<num
   const { name, named, args } = findCommand(argv);
   const asksHelp = isHelpAsked(name, args);
   if (asksHelp) return print(helpText(named ? (name as CommandName) : undefined), given);
-  const context = await withConfigFile(name as CommandName, args, given);
+  // `doctor` tells of a file that is broken, and goes on.
+  const context = name === 'doctor' ? given : await withConfigFile(name as CommandName, args, given);
   switch (name as CommandName) {
     case 'build':
       return (await import('./build-command.ts')).buildCommand(args, context);

@@ -27,10 +27,11 @@ describe('ocibuild doctor', () => {
   });
 
   it('doctor ends with 3 and says what to install when the runtime is not there', async () => {
-    const project = createProject({});
+    const project = createProject({ 'ocibuild.config.json': '{ "runtime": 1 }' });
     const { code, stdout } = await project.run(['--runtime', 'nowhere', 'doctor']);
     expect(code).toBe(3);
     expect(stdout.toString()).toMatch(/^fail {2}runtime .*"nowhere" is not on PATH.*\n +→ .*runc$/m);
+    expect(stdout.toString()).toMatch(/^warn {2}config .*"runtime": expected a text\n +→ .*--config none$/m);
     expect(stdout.toString()).toMatch(/\nBuilds with RUN do not work here yet\.\n$/);
   });
 
