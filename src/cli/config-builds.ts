@@ -86,14 +86,20 @@ function withoutVariables(flags: FlagValues, env: CliContext['env']): FlagValues
   return new Map([...flags].filter(([name]) => !taken.includes(name)));
 }
 
-/** The defaults of the config file for another command: of flags of that name only. */
-export function withDefaults(
-  { flags, positional }: ParsedArgs,
+/** The same for a command that takes one build, and only these flags of the config file. @throws USAGE_INVALID */
+export function commandBuild(
+  given: ParsedArgs,
   table: readonly Flag[],
-  { config, env }: Pick<CliContext, 'config' | 'env'>,
+  context: Pick<CliContext, 'config' | 'env'>,
 ): ParsedArgs {
-  const defaults = new Map(
-    [...(config?.defaults ?? [])].filter(([name]) => table.some((flag) => flag.name === name)),
-  );
-  return { flags: overlay(withoutVariables(defaults, env), flags), positional };
+  const [build, ...more] = commandBuilds(given, context);
+  if (build === undefined || more.length > 0) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      `Cannot take several builds at once: ${given.positional.join(', ')}`,
+    );
+  }
+  const { flags, positional } = build.args;
+  const isOwn = (name: string): boolean => given.flags.has(name) || table.some((flag) => flag.name === name);
+  return { flags: new Map([...flags].filter(([name]) => isOwn(name))), positional };
 }

@@ -2,7 +2,7 @@ import type { LockResult } from '../build/lock/lock.ts';
 import type { LockChange } from '../build/lock/lock-file.ts';
 import { isOcibuildError } from '../errors/error.ts';
 import { readBuildRequest } from './build-options.ts';
-import { withDefaults } from './config-builds.ts';
+import { commandBuild } from './config-builds.ts';
 import { GLOBAL_FLAGS, LOCK_FLAGS } from './flags.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
 import type { CliContext } from './types.ts';
@@ -11,7 +11,7 @@ import type { CliContext } from './types.ts';
 export async function lockCommand(args: readonly string[], context: CliContext): Promise<number> {
   const { cwd, env, signal, stderr } = context;
   const own = LOCK_FLAGS.filter(({ name }) => name !== 'check');
-  const parsed = withDefaults(parseArgs(args, [...LOCK_FLAGS, ...GLOBAL_FLAGS]), own, context);
+  const parsed = commandBuild(parseArgs(args, [...LOCK_FLAGS, ...GLOBAL_FLAGS]), own, context);
   const { bool, text } = flagReader(parsed);
   const { options } = readBuildRequest(parsed, env);
   const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');

@@ -7,7 +7,7 @@ import type { ImageDetails } from '../build/images/stored-image.ts';
 import type { BuildResult } from '../build/options.ts';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import type { BuildRequest } from './build-options.ts';
-import { configuredRequest, withDefaults } from './config-builds.ts';
+import { commandBuild, configuredRequest } from './config-builds.ts';
 import { RUN_FLAGS } from './container-flags.ts';
 import { readRunRequest } from './container-options.ts';
 import { BUILD_FLAGS, GLOBAL_FLAGS } from './flags.ts';
@@ -85,9 +85,10 @@ export async function runCommand(args: readonly string[], context: CliContext): 
 
 type RunContext = CliContext & { readonly root: string };
 
-/** A path, or a directory with a Dockerfile in it; no image reference begins with a dot or a slash. */
+/** A path, a build of the config file, or a directory with a Dockerfile in it; no image reference begins with a dot, a
+ * slash or an at. */
 function isContext(word: string, cwd: string): boolean {
-  if (/^[./]/.test(word)) return true;
+  if (/^[./@]/.test(word)) return true;
   const isFile = (name: string): boolean =>
     statSync(join(resolve(cwd, word), name), { throwIfNoEntry: false })?.isFile() === true;
   return ['Dockerfile', 'Containerfile'].some(isFile);
@@ -126,7 +127,7 @@ function buildRequest(contextDir: string, parsed: ParsedArgs, context: CliContex
   const platform = flagReader(parsed).text('platform');
   if (platform !== undefined) flags.set('platform', [platform]);
   const args = { flags, positional: [contextDir] };
-  const request = configuredRequest(withDefaults(args, RUN_DEFAULTS, context), context);
+  const request = configuredRequest(commandBuild(args, RUN_DEFAULTS, context), context);
   if (request.options.targets !== undefined) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot run several targets: choose one with --target');
   }
@@ -182,7 +183,7 @@ async function imageOf(
 ): Promise<ImageDetails> {
   const { builtImage, imageToRun } = await import('../build/containers/image.ts');
   if (built?.descriptor !== undefined)
-    return builtImage(engine, basename(resolve(cwd, name)), built.descriptor);
+    return builtImage(engine, basename(resolve(cwd, name)).replace(/^@/, ''), built.descriptor);
   const { bool, text } = flagReader(parsed);
   const platform = text('platform');
   const { openTransferPrinter } = await import('../ui/transfer.ts');

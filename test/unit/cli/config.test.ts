@@ -7,7 +7,7 @@ import { placeOfKey } from '../../../src/build/config/config-error.ts';
 import { findConfig } from '../../../src/build/config/find-config.ts';
 import type { BuildDefaults, OcibuildConfig } from '../../../src/build/config/types.ts';
 import { checkConfig } from '../../../src/cli/config.ts';
-import { commandBuilds, configuredRequest, withDefaults } from '../../../src/cli/config-builds.ts';
+import { commandBuild, commandBuilds, configuredRequest } from '../../../src/cli/config-builds.ts';
 import { configSchema } from '../../../src/cli/config-schema.ts';
 import { CONFIG_FLAGS, configKey } from '../../../src/cli/config-values.ts';
 import { BUILD_FLAGS, GLOBAL_FLAGS, LOCK_FLAGS } from '../../../src/cli/flags.ts';
@@ -160,13 +160,13 @@ describe('config file', () => {
     expect(() => commandBuilds(parsed, { env: {} })).toThrow(/there is no config file here/);
   });
 
-  it('withDefaults() gives another command the flags that it has', () => {
+  it('commandBuild() gives another command the flags that it has', () => {
     const context = {
       config: check({ defaults: { platforms: 'linux/arm64', explain: true, check: true } }),
       env: {},
     };
     const own = LOCK_FLAGS.filter(({ name }) => name !== 'check');
-    const { flags } = withDefaults(parseArgs(['.'], LOCK_FLAGS), own, context);
+    const { flags } = commandBuild(parseArgs(['.'], LOCK_FLAGS), own, context);
     expect(Object.fromEntries(flags)).toEqual({ platform: ['linux/arm64'], explain: true });
   });
 
