@@ -43,7 +43,10 @@ describe('config file', () => {
     const failed = await project.run(['@api', '@web', '--target', 'last']);
     expect([failed.code, failed.stderr]).toEqual([2, expect.stringContaining('build @api:\nerror[')]);
     const locked = await project.run(['lock', '@api']);
-    expect([locked.code, locked.stderr]).toEqual([0, expect.stringContaining('api/Dockerfile.lock is up to date')]);
+    expect([locked.code, locked.stderr]).toEqual([
+      0,
+      expect.stringContaining('api/Dockerfile.lock is up to date'),
+    ]);
     const ran = await project.run(['run', '--rm', '@api', '/nothing']);
     expect([ran.code, ran.stderr]).toEqual([127, expect.stringContaining('Cannot start "/nothing"')]);
     const none = await project.run(['--config', 'none', '@api']);
