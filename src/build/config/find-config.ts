@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, type Stats, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { OcibuildError } from '../../errors/error.ts';
 import { errnoOf } from '../../util/atomic-fs.ts';
@@ -28,10 +28,14 @@ export function findConfig(cwd: string, env: Env, given: string | undefined): Co
   if (given === 'none') return { looked: [] };
   if (given !== undefined && given !== '') {
     const path = resolve(cwd, given);
-    if (statSync(path, { throwIfNoEntry: false })?.isFile() === true) return { path, looked: [] };
-    throw new OcibuildError('CONFIG_NOT_FOUND', `Cannot use the config file "${given}": it does not exist`, {
-      hint: 'without one: --config none',
-    });
+    if (isFile(path)) return { path, looked: [] };
+    throw new OcibuildError(
+      'CONFIG_NOT_FOUND',
+      `Cannot use the config file "${given}": there is no such file`,
+      {
+        hint: 'without one: --config none',
+      },
+    );
   }
   const looked: string[] = [];
   for (const dir of directoriesFrom(cwd, env, looked)) {
@@ -57,16 +61,29 @@ function directoriesFrom(cwd: string, env: Env, looked: string[]): readonly stri
   const home = env.HOME ? resolve(env.HOME) : undefined;
   const dirs: string[] = [];
   for (let dir = resolve(cwd); ; dir = dirname(dir)) {
-    dirs.push(dir);
     const mark = join(dir, '.git');
-    if (statSync(mark, { throwIfNoEntry: false }) !== undefined || dir === home) return dirs;
+    const found = statOf(mark);
+    // It holds nothing for a user who cannot look into it, nor does what is above.
+    if (found === 'unreadable') return dirs.slice(0, 1);
+    dirs.push(dir);
+    if (found !== undefined || dir === home) return dirs;
     looked.push(mark);
     if (dirname(dir) === dir) return dirs.slice(0, 1);
   }
 }
 
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  const stat = statOf(path);
+  return typeof stat === 'object' && stat.isFile();
+}
+
+function statOf(path: string): Stats | 'unreadable' | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if (errnoOf(error) !== undefined) return 'unreadable';
+    throw error;
+  }
 }
 
 /** A package.json that is broken is for others to tell of, unless it seems to be meant for us. */

@@ -247,6 +247,12 @@ describe('findConfig()', () => {
     expect(findConfig(join(dir, 'a'), { HOME: dir }, undefined).path).toBe(join(dir, 'ocibuild.config.json'));
   });
 
+  it('findConfig() finds nothing where it cannot look', () => {
+    const outside = join(tmpdir(), 'x'.repeat(300));
+    expect(findConfig(outside, {}, undefined)).toEqual({ looked: [] });
+    expect(() => findConfig('/', {}, outside)).toThrow(/^Cannot use the config file/);
+  });
+
   it('findConfig() refuses two files in one directory, and a file that is named and missing', () => {
     const dir = tree(['ocibuild.config.json', 'ocibuild.config.ts']);
     expect(() => findConfig(dir, {}, undefined)).toThrow(/Cannot choose between/);

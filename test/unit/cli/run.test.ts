@@ -53,7 +53,7 @@ describe('runCli()', () => {
     [['inspect'], /Cannot use 0 arguments: expected REF/],
     [['inspect', 'a', '--raw', '--layers'], /Cannot use --raw and --layers together/],
     [['unpack', 'a'], /expected REF and BUNDLE/],
-    [['prune', 'a'], /error\[USAGE_UNSUPPORTED\]: Cannot run "ocibuild prune"/],
+    [['prune', 'a'], /error\[USAGE_INVALID\]: Cannot use 1 argument: expected no arguments/],
     [['images', '--all'], /error\[USAGE_FLAG_UNKNOWN\]/],
   ])('runCli() explains wrong usage on stderr with 2 when arguments are %j', async (argv, text) => {
     expect(await run(argv)).toEqual({ code: 2, stdout: '', stderr: expect.stringMatching(text) });
