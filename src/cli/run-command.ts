@@ -40,6 +40,10 @@ export async function runCommand(args: readonly string[], context: CliContext): 
       'Cannot run without an image: name one, or the directory to build it from',
     );
   }
+  const { env, cwd } = context;
+  const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
+  // Before files are read: a pipe can be read once.
+  await enterNamespaceIfNeeded({ env, cwd }, 'must');
   const request = readRunRequest(parsed, words, context);
   const detach = flagReader(parsed).bool('detach');
   const isBuilt = isContext(name, context.cwd);
@@ -51,9 +55,6 @@ export async function runCommand(args: readonly string[], context: CliContext): 
   }
   const watches = flagReader(parsed).bool('watch');
   refuseWatchFlags(parsed, { watches, keepsTerminal: detach || request.interactive || request.tty });
-  const { env, cwd } = context;
-  const { enterNamespaceIfNeeded } = await import('../build/user-namespace.ts');
-  await enterNamespaceIfNeeded({ env, cwd }, 'must');
 
   const root = await storeOf(parsed, context);
   const { sweepDeadContainers } = await import('../build/containers/sweep.ts');

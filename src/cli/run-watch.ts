@@ -89,7 +89,7 @@ export async function runWatch(
         try {
           const count = syncFiles(plan.copies, { container, wanted });
           const names = (await import('../watch/describe.ts')).describeChanges(changed, cwd);
-          report.say(`${names}: ${count} copied into the container${plan.restart ? ', started again' : ''}`);
+          report.say(`${names}: ${count} updated in the container${plan.restart ? ', started again' : ''}`);
           if (plan.restart) await service?.restart();
           return [];
         } catch (error) {

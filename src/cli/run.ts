@@ -124,6 +124,7 @@ function isHelpAsked(name: string, args: readonly string[]): boolean {
 
 function commandNamed([name]: readonly string[]): CommandName | undefined {
   if (name === undefined) return undefined;
+  if (name === 'watch') return 'build';
   if (Object.hasOwn(COMMANDS, name)) return name as CommandName;
   const near = didYouMean(name, Object.keys(COMMANDS));
   throw new OcibuildError('USAGE_INVALID', `Cannot help with "${name}": there is no such command`, {

@@ -71,7 +71,8 @@ export function enterUserNamespace(argv: readonly string[], env: Env, options: U
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...env, [ROOTLESS_MARKER]: undefined },
   });
-  const node = [options.execPath, ...options.execArgv, ...argv];
+  // Node looks for flags of its own behind the script as well, where no "--" ends them.
+  const node = [options.execPath, ...options.execArgv, '--', ...argv];
   const command = ['unshare', '-U', '/bin/sh', '-c', WAIT_FOR_MAPS, 'ocibuild', ...node];
   const defined = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined);
   return execve(tools.unshare, command, {

@@ -277,7 +277,7 @@ describe('run --watch', () => {
     const watched = startWatch(project, ['run', '--watch', '--network', 'none', ...args, '.']);
     await watched.says(/started \/src\/a=1/);
     project.write({ 'src/a': '2', 'src/ignored/y': 'z' });
-    expect(await watched.says(/now \/src\/a=2/)).toMatch(/src\/a changed: 1 copied into the container\n/);
+    expect(await watched.says(/now \/src\/a=2/)).toMatch(/src\/a changed: 1 updated in the container\n/);
     renameSync(join(project.dir, 'src/a'), join(project.dir, 'src/b'));
     expect(await watched.says(/now \/src\/b=2/)).not.toContain('COPY');
     project.write({ 'src/conf': 'c' });

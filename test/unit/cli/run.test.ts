@@ -40,6 +40,7 @@ describe('runCli()', () => {
     [['--help'], /^ocibuild turns a Dockerfile/],
     [['help', 'images'], /^Usage: ocibuild images/],
     [['build', '--help'], /^Usage: ocibuild \[build\]/],
+    [['help', 'watch'], /^Usage: ocibuild \[build\]/],
     [['inspect', '-h'], /^Usage: ocibuild inspect/],
     [['version'], /^ocibuild \d+\.\d+\.\d+ \(Node /],
     [['--version'], /^ocibuild \d+\.\d+\.\d+ \(Node /],
