@@ -90,8 +90,14 @@ type RunContext = CliContext & { readonly root: string };
  * slash or an at. */
 function isContext(word: string, cwd: string): boolean {
   if (/^[./@]/.test(word)) return true;
-  const isFile = (name: string): boolean =>
-    statSync(join(resolve(cwd, word), name), { throwIfNoEntry: false })?.isFile() === true;
+  const isFile = (name: string): boolean => {
+    try {
+      return statSync(join(resolve(cwd, word), name)).isFile();
+    } catch {
+      // Missing, or below a directory that this user cannot look into.
+      return false;
+    }
+  };
   return ['Dockerfile', 'Containerfile'].some(isFile);
 }
 

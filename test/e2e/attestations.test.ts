@@ -231,7 +231,7 @@ describe('attestations', () => {
     expect(readdirSync(out('joined')).sort()).toEqual([
       ...['amd64', 'arm64', 'sbom.spdx.linux_amd64.json', 'sbom.spdx.linux_arm64.json'],
     ]);
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 
   it('are left out of Docker archives with a warning, and never take the name of a file', async () => {

@@ -75,7 +75,7 @@ describe('ocibuild copy', () => {
     expect(readFileSync(join(project.dir, 'bundle/rootfs/b'), 'utf8')).toBe('two');
     const back = await project.run(['unpack', 'back:v0', join(project.dir, 'bundle2')]);
     expect(back.code, back.stderr).toBe(0);
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 
   it('reads what skopeo writes: archives of both kinds, also compressed', async () => {

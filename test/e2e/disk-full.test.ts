@@ -16,8 +16,8 @@ let registry: TestRegistry;
 
 beforeAll(async () => {
   registry = await startRegistry();
-  // No compression makes them smaller.
-  const layers = [{ one: randomBytes(0.2 * MB) }, { two: randomBytes(5 * MB) }];
+  // No compression makes them smaller. The first is here long before the other has filled the disk.
+  const layers = [{ one: randomBytes(1000) }, { two: randomBytes(5 * MB) }];
   await makeLayout(join(dir, 'layout'), 'v1', { layers });
   await registry.push(join(dir, 'layout'), 'v1', 'team/app:v1');
 });

@@ -60,7 +60,7 @@ describe('--debug-shell', () => {
     expect(text()).toContain('hunter2hunter2');
     expect(code).toBe(1);
     expect(text().match(/error\[RUN_EXIT_NONZERO\]/g)).toHaveLength(2);
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
     // What the step wrote is kept, what was done in the shell is not.
     const [kept = ''] = readdirSync(join(project.store, 'failed'));
     const { own } = JSON.parse(readFileSync(join(project.store, 'failed', kept), 'utf8')) as { own: string };
@@ -119,7 +119,7 @@ describe('--export-on-failure', () => {
     expect(readlinkSync(join(reports, 'link'))).toBe('/etc');
     expect(readFileSync(join(reports, 'sub/deep'), 'utf8')).toBe('deep\n');
     expect(readFileSync(join(project.dir, 'one.xml'), 'utf8')).toBe('report\n');
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 });
 

@@ -60,7 +60,7 @@ describe('ocibuild push and pull', () => {
     });
     expect(unpacked.code).toBe(0);
     expect(readFileSync(join(dir, 'bundle/rootfs/b'), 'utf8')).toBe('two');
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 
   it('keep an index whole, or take one platform of it', async () => {

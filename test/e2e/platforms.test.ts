@@ -113,7 +113,7 @@ RUN ["/bin/busybox", "sh", "-c", "busybox --install -s /bin && sh -c 'uname -m >
     execFileSync('skopeo', ['copy', '-q', '--override-arch', 'arm64', `oci:${layout}:v0`, single]);
     execFileSync('umoci', ['unpack', '--image', single.slice('oci:'.length), bundle], { stdio: 'ignore' });
     expect(readFileSync(join(bundle, 'rootfs/again'), 'utf8')).toBe('aarch64\n');
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
     expect(machineHandlers()).toEqual(before);
   });
 
@@ -126,7 +126,7 @@ RUN busybox sh -c 'exit 7'
     const { code, stderr } = await project.run(['--platform', 'linux/arm64', '.']);
     expect(code).toBe(1);
     expect(stderr).toContain('exit code 7');
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 
   it('build says what to install when there is no emulator', async () => {

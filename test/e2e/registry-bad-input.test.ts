@@ -124,7 +124,7 @@ describe('ocibuild pull', () => {
     const { code, stderr } = await project.run(['pull', '-q', `${server.host}/team/app:v1`]);
     expect(stderr).toMatch(message);
     expect(code).toBe(4);
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 
   it('ends with 4 when nobody listens', async () => {
@@ -174,7 +174,7 @@ describe('ocibuild pull', () => {
     const first = await project.run(['pull', '-q', ref]);
     expect(first.stderr).toMatch(message);
     expect(first.code).toBe(4);
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
     expect((await project.run(['inspect', ref])).code).toBe(1);
     state.broken = false;
     server.seen.length = 0;
@@ -274,7 +274,7 @@ describe('ocibuild build', () => {
     const failed = await project.run(['build', '-q', '.']);
     expect(failed.stderr).toMatch(/\[REGISTRY_RESPONSE_INVALID\]/);
     expect(failed.code).toBe(4);
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
     state.broken = false;
     expect(await project.run(['build', '-q', '.'])).toMatchObject({ code: 0 });
   });

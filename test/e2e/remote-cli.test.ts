@@ -92,6 +92,6 @@ describe('ocibuild build', () => {
     await ended;
     slow = false;
     expect(await project.run(['.'])).toMatchObject({ code: 0 });
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 });

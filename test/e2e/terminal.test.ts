@@ -85,7 +85,7 @@ describe('ocibuild build on a terminal', () => {
     expect(end).toMatch(/\[\+\] Cancelled [^\n]*\n[\s\S]*- 3\/3 RUN echo begun[^\n]* cancelled\n/);
     expect(end).not.toContain('Building');
     expect(run.screen.cursor().isVisible).toBe(true);
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 
   it('ends, and its steps with it, when the terminal is closed', async () => {
@@ -94,7 +94,7 @@ describe('ocibuild build on a terminal', () => {
     await run.seen(/│ begun/);
     run.hangUp();
     expect(await run.ended).toBe(130);
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 });
 

@@ -115,7 +115,7 @@ describe('build --watch', () => {
     const { code, stderr } = await watched.stop();
     expect(code).toBe(130);
     expect(stderr).toMatch(/\[watch\] [\d:]+ ended\n$/);
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 
   it('keeps the last good image when a build fails, and goes on when it is put right', async () => {
@@ -153,7 +153,7 @@ describe('build --watch', () => {
     expect(said).toContain('Dockerfile changed: the build starts anew');
     expect(said).toContain('RUN sleep 0');
     await watched.stop();
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 
   it('ends with its terminal, and when nobody reads its output', async () => {
@@ -167,7 +167,7 @@ describe('build --watch', () => {
     project.write({ a: '2' });
     expect((await hungUp.ended).code).toBe(130);
     expect((await unread.ended).code).toBe(130);
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 
   it('looks for changes every now and then when the system gives too few watches', async () => {
@@ -268,7 +268,7 @@ describe('run --watch', () => {
     const { code } = await watched.stop();
     expect(code).toBe(130);
     expect((await project.run(['ps', '-a', '-q'])).stdout.toString()).toBe('');
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 
   it('only copies what a rule covers, and starts the program again where it says so', async () => {
@@ -291,7 +291,7 @@ describe('run --watch', () => {
     const listed = await project.run(['exec', id, 'ls', '/src']);
     expect(listed.stdout.toString()).toBe('b\nconf\npackage\nsub\n');
     await watched.stop();
-    expect(project.leftovers()).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 });
 
