@@ -5,6 +5,7 @@ import { GLOBAL_FLAGS } from './flags.ts';
 import { oneOf } from './one-of.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
 import { storeOf, takePositional } from './store-commands.ts';
+import { table } from './table.ts';
 import type { CliContext, ParsedArgs } from './types.ts';
 
 const MAX_RESULT = 60;
@@ -57,7 +58,7 @@ async function removeBuilds(
 }
 
 function tableOf(builds: readonly PastBuild[]): string {
-  const rows = [
+  return table([
     ['ID', 'STARTED', 'TIME', 'STATE', 'STEPS', 'RESULT'],
     ...builds.map((build) => [
       build.id,
@@ -67,17 +68,7 @@ function tableOf(builds: readonly PastBuild[]): string {
       stepsOf(build),
       resultOf(build),
     ]),
-  ];
-  const widths = [0, 1, 2, 3, 4].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
+  ]);
 }
 
 function timeOf({ started, ended }: PastBuild): string {

@@ -1,11 +1,12 @@
 import { OcibuildError } from '../errors/error.ts';
-import { agoOf, table } from './du-text.ts';
+import { agoOf } from './du-text.ts';
 import { GLOBAL_FLAGS } from './flags.ts';
 import { oneOf } from './one-of.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
 import { enterStore } from './prune-command.ts';
 import { CACHE_FLAGS } from './prune-flags.ts';
 import { sizeOf, storeOf } from './store-commands.ts';
+import { table } from './table.ts';
 import type { CliContext, ParsedArgs } from './types.ts';
 
 export const CACHE_ACTIONS = ['ls', 'rm', 'path', 'shell'] as const;

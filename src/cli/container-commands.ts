@@ -7,6 +7,7 @@ import { oneOf } from './one-of.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
 import { orExitCode } from './run-command.ts';
 import { storeOf, takePositional } from './store-commands.ts';
+import { table } from './table.ts';
 import type { CliContext, ParsedArgs } from './types.ts';
 
 const MAX_COMMAND = 30;
@@ -56,7 +57,7 @@ function jsonOf({ plan, state }: Container): Record<string, unknown> {
 }
 
 function tableOf(containers: readonly Container[], isWhole: boolean): string {
-  const rows = [
+  return table([
     ['ID', 'NAME', 'IMAGE', 'COMMAND', 'STATE', 'CREATED', 'PORTS'],
     ...containers.map(({ plan, state }) => {
       const command = plan.args.join(' ').replace(/\s+/g, ' ');
@@ -66,13 +67,7 @@ function tableOf(containers: readonly Container[], isWhole: boolean): string {
       const created = plan.created.slice(0, 19).replace('T', ' ');
       return [plan.id, plan.name, plan.image.name, short, `${state.status}${code}`, created, portsOf(state)];
     }),
-  ];
-  const widths = [0, 1, 2, 3, 4, 5].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map((row) =>
-      `${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd().concat('\n'),
-    )
-    .join('');
+  ]);
 }
 
 function portsOf({ status, ports = [] }: Container['state']): string {

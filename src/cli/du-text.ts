@@ -1,5 +1,6 @@
 import type { DiskUsageItem } from '../build/prune/types.ts';
 import { sizeOf } from './store-commands.ts';
+import { table } from './table.ts';
 
 const MAX_DESCRIPTION = 60;
 const ID_LENGTH = 12;
@@ -49,15 +50,6 @@ export function itemBlocks(items: readonly DiskUsageItem[], nowMs: number): stri
       return rows.map(([name, value]) => `${`${name}:`.padEnd(13)}${value}\n`).join('');
     })
     .join('\n');
-}
-
-/** Columns as wide as their widest cell. */
-export function table(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map((row) => `${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd())
-    .map((line) => `${line}\n`)
-    .join('');
 }
 
 /** `3 minutes ago` */

@@ -5,6 +5,7 @@ import { GLOBAL_FLAGS } from './flags.ts';
 import { COPY_FLAGS, HISTORY_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
 import { sizeOf, storeOf, takePositional } from './store-commands.ts';
+import { table } from './table.ts';
 import type { CliContext, ParsedArgs } from './types.ts';
 
 /** `ocibuild push REF [DEST]`: gives the digest. */
@@ -134,11 +135,5 @@ export async function historyCommand(args: readonly string[], context: CliContex
     short(by.replace(/\s+/g, ' ')),
     comment,
   ]);
-  const all = [['CREATED', 'SIZE', 'CREATED BY', 'COMMENT'], ...rows];
-  const widths = [0, 1, 2].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  return all
-    .map((row) =>
-      `${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd().concat('\n'),
-    )
-    .join('');
+  return table([['CREATED', 'SIZE', 'CREATED BY', 'COMMENT'], ...rows]);
 }

@@ -3,6 +3,7 @@ import type { StoredImage } from '../build/images/store-commands.ts';
 import { OcibuildError } from '../errors/error.ts';
 import { GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS, UNPACK_FLAGS } from './flags.ts';
 import { flagReader, parseArgs } from './parse-args.ts';
+import { table } from './table.ts';
 import type { CliContext, ParsedArgs } from './types.ts';
 
 /** `ocibuild images`: a table, or digests with `-q`. */
@@ -102,7 +103,7 @@ export function takePositional(
 }
 
 function tableOf(images: readonly StoredImage[]): string {
-  const rows = [
+  return table([
     ['NAME', 'DIGEST', 'PLATFORM', 'CREATED', 'SIZE'],
     ...images.map(({ name, digest, platform, created, sizeBytes }) => [
       name,
@@ -111,11 +112,7 @@ function tableOf(images: readonly StoredImage[]): string {
       created?.slice(0, 19).replace('T', ' ') ?? '-',
       sizeOf(sizeBytes),
     ]),
-  ];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map((row) => `${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}\n`)
-    .join('');
+  ]);
 }
 
 export function sizeOf(bytes: number): string {

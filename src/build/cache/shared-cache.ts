@@ -88,12 +88,10 @@ export async function openSharedCache(
         try {
           await write([target], build, undefined);
         } catch (error) {
-          if (!isOcibuildError(error) || error.category === 'cancelled') return;
-          emit({
-            kind: 'warning',
-            time: Date.now(),
-            message: `Cannot export the cache of the finished steps to "${target.exporter.name}": ${error.message}`,
-          });
+          if (isOcibuildError(error) && error.category === 'cancelled') return;
+          const why = error instanceof Error ? error.message : String(error);
+          const message = `Cannot export the cache of the finished steps to "${target.exporter.name}": ${why}`;
+          emit({ kind: 'warning', time: Date.now(), message });
         }
       }
     },

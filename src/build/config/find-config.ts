@@ -88,13 +88,19 @@ function statOf(path: string): Stats | 'unreadable' | undefined {
 
 /** A package.json that is broken is for others to tell of, unless it seems to be meant for us. */
 function hasKey(path: string): boolean {
+  let text: string;
   try {
-    const text = readFileSync(path, 'utf8');
-    if (!text.includes(`"${PACKAGE_KEY}"`)) return false;
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) !== undefined) return false;
+    throw error;
+  }
+  if (!text.includes(`"${PACKAGE_KEY}"`)) return false;
+  try {
     const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null && Object.hasOwn(value, PACKAGE_KEY);
-  } catch (error) {
-    if (errnoOf(error) !== undefined || error instanceof SyntaxError) return false;
-    throw error;
+  } catch {
+    // Whoever reads it says where it is broken.
+    return true;
   }
 }

@@ -247,6 +247,16 @@ describe('findConfig()', () => {
     expect(findConfig(join(dir, 'a'), { HOME: dir }, undefined).path).toBe(join(dir, 'ocibuild.config.json'));
   });
 
+  it('findConfig() takes a broken package.json that seems to be meant for us, and no other', () => {
+    const dir = mkdtempSync(join(tmpdir(), 'ocibuild-config-'));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    const path = join(dir, 'package.json');
+    writeFileSync(path, '{ "name": ');
+    expect(findConfig(dir, {}, undefined).path).toBeUndefined();
+    writeFileSync(path, '{ "ocibuild": { ');
+    expect(findConfig(dir, {}, undefined).path).toBe(path);
+  });
+
   it('findConfig() finds nothing where it cannot look', () => {
     const outside = join(tmpdir(), 'x'.repeat(300));
     expect(findConfig(outside, {}, undefined)).toEqual({ looked: [] });
