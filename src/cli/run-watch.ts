@@ -48,6 +48,9 @@ export async function runWatch(
   const replace = async (result: BuildResult): Promise<void> => {
     const before = service;
     service = undefined;
+    const old = before?.now();
+    // A program may take its time, up to `--stop-timeout`.
+    if (old?.state.status === 'running') report.say(`stopping ${old.plan.name}`);
     await before?.close();
     if (signal.aborted) return;
     const container = await prepare(result);

@@ -145,7 +145,7 @@ function requestOf(options: NormalOptions): PastRequest {
     context.type === 'directory' ? context.dir : context.type === 'stdin' ? '-' : contextUrl(context);
   return {
     context: redactCredentials(where),
-    ...(dockerfile === undefined ? {} : { dockerfile }),
+    ...(dockerfile === undefined ? {} : { dockerfile: redactCredentials(dockerfile) }),
     targets: targets.flatMap(({ stage }) => stage ?? []),
     platforms: platforms.map(formatPlatform),
     tags: targets.flatMap(({ names }) => names.map(({ familiar }) => familiar)),

@@ -174,3 +174,13 @@ it('createRecorder() keeps nothing when the store was never opened', () => {
   recorder.end({ error: new Error('no Dockerfile') });
   expect(readdirSync(root)).toEqual([]);
 });
+
+it('createRecorder() keeps no credentials of the URLs that a build is of', () => {
+  const root = tempDir();
+  const context = 'https://me:hunter2@git.example/app.git';
+  const dockerfile = 'https://me:hunter3@files.example/Dockerfile';
+  const recorder = createRecorder(normaliseOptions({ context, dockerfile, cwd: root, env: {} }), 5000);
+  const record = readFileSync(join(recorder.open(root) ?? '', 'build.json'), 'utf8');
+  expect(record).toContain('files.example/Dockerfile');
+  expect(record).not.toMatch(/hunter/);
+});
