@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createOutputBatcher } from '../../../src/executor/output.ts';
 import type { OutputPart } from '../../../src/executor/protocol.ts';
 
@@ -9,6 +9,9 @@ const text = (parts: readonly OutputPart[]) =>
 
 describe('createOutputBatcher', () => {
   it('flush() joins neighbours and keeps the order when both streams are written', async () => {
+    // On a busy machine its own flush would come in between.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
     const sent: string[][] = [];
     const [out, err] = [new PassThrough(), new PassThrough()];
     const batcher = createOutputBatcher(
