@@ -116,8 +116,8 @@ for (const name of readdirSync(out)) {
 }
 
 // The manual page and the schema of the config file come from the tables that the command line is read by.
-const { manPage } = await import('../src/cli/man-page.ts');
-const { configSchema } = await import('../src/cli/config-schema.ts');
+const { manPage } = await import('../src/cli/help/man-page.ts');
+const { configSchema } = await import('../src/cli/config/config-schema.ts');
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 writeFileSync(join(out, 'ocibuild.1'), manPage(version));
 writeFileSync(join(out, 'config.schema.json'), `${JSON.stringify(configSchema(), undefined, 2)}\n`);

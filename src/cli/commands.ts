@@ -1,4 +1,5 @@
-import { BUILDS_FLAGS } from './builds-flags.ts';
+import { BUILD_FLAGS, LOCK_FLAGS } from './flags/build-flags.ts';
+import { BUILDS_FLAGS } from './flags/builds-flags.ts';
 import {
   EXEC_FLAGS,
   KILL_FLAGS,
@@ -7,12 +8,22 @@ import {
   RM_FLAGS,
   RUN_FLAGS,
   STOP_FLAGS,
-} from './container-flags.ts';
-import { DOCTOR_FLAGS } from './doctor-flags.ts';
-import { BUILD_FLAGS, GLOBAL_FLAGS, IMAGES_FLAGS, INSPECT_FLAGS, LOCK_FLAGS, UNPACK_FLAGS } from './flags.ts';
-import { COPY_FLAGS, DIFF_FLAGS, HISTORY_FLAGS, LOGIN_FLAGS, PULL_FLAGS, PUSH_FLAGS } from './image-flags.ts';
-import { CACHE_FLAGS, DU_FLAGS, PRUNE_FLAGS } from './prune-flags.ts';
-import type { Flag } from './types.ts';
+} from './flags/container-flags.ts';
+import { DOCTOR_FLAGS } from './flags/doctor-flags.ts';
+import { GLOBAL_FLAGS } from './flags/global-flags.ts';
+import {
+  COPY_FLAGS,
+  DIFF_FLAGS,
+  HISTORY_FLAGS,
+  IMAGES_FLAGS,
+  INSPECT_FLAGS,
+  LOGIN_FLAGS,
+  PULL_FLAGS,
+  PUSH_FLAGS,
+  UNPACK_FLAGS,
+} from './flags/image-flags.ts';
+import { CACHE_FLAGS, DU_FLAGS, PRUNE_FLAGS } from './flags/prune-flags.ts';
+import type { Flag } from './flags/types.ts';
 
 export type CommandName =
   | 'build'

@@ -1,11 +1,12 @@
 import type { DoctorReport, Finding } from '../build/doctor/types.ts';
 import { isOcibuildError } from '../errors/error.ts';
-import { DOCTOR_FLAGS } from './doctor-flags.ts';
-import { GLOBAL_FLAGS } from './flags.ts';
-import { oneOf } from './one-of.ts';
-import { withConfigFile } from './open-config.ts';
-import { flagReader, parseArgs } from './parse-args.ts';
-import { storeOf, takePositional } from './store-commands.ts';
+import { withConfigFile } from './config/open-config.ts';
+import { DOCTOR_FLAGS } from './flags/doctor-flags.ts';
+import { GLOBAL_FLAGS } from './flags/global-flags.ts';
+import { oneOf } from './flags/one-of.ts';
+import { flagReader, parseArgs } from './flags/parse-args.ts';
+import { takePositional } from './flags/positional.ts';
+import { storeOf } from './store-of.ts';
 import type { CliContext } from './types.ts';
 
 /** The command that tries a container inside a user namespace; for `doctor` only. */

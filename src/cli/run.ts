@@ -1,12 +1,12 @@
 import { OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
-import { isSet } from './build-options.ts';
+import { isSet } from './build/build-options.ts';
 import { COMMANDS, type CommandName, findCommand } from './commands.ts';
-import { EXEC_FLAGS, RUN_FLAGS } from './container-flags.ts';
-import { GLOBAL_FLAGS } from './flags.ts';
-import { helpText } from './help.ts';
-import { withConfigFile } from './open-config.ts';
-import { flagReader, parseArgs } from './parse-args.ts';
+import { withConfigFile } from './config/open-config.ts';
+import { EXEC_FLAGS, RUN_FLAGS } from './flags/container-flags.ts';
+import { GLOBAL_FLAGS } from './flags/global-flags.ts';
+import { flagReader, parseArgs } from './flags/parse-args.ts';
+import { helpText } from './help/help.ts';
 import { reportError } from './report.ts';
 import type { CliContext } from './types.ts';
 
@@ -29,7 +29,10 @@ async function dispatch(argv: readonly string[], given: CliContext): Promise<num
   if (argv.length === 0) return print(helpText(), given);
   if (argv[0] === '--version' || argv[0] === '-v') return dispatch(['version', ...argv.slice(1)], given);
   if (argv[0] === '__complete') {
-    return print(await (await import('./completion-command.ts')).completeWords(argv.slice(1), given), given);
+    return print(
+      await (await import('./help/completion-command.ts')).completeWords(argv.slice(1), given),
+      given,
+    );
   }
   if (argv[0] === '__trial') {
     return print(await (await import('./doctor-command.ts')).trialCommand(argv.slice(1), given), given);
@@ -41,63 +44,81 @@ async function dispatch(argv: readonly string[], given: CliContext): Promise<num
   const context = name === 'doctor' ? given : await withConfigFile(name as CommandName, args, given);
   switch (name as CommandName) {
     case 'build':
-      return (await import('./build-command.ts')).buildCommand(args, context);
+      return (await import('./build/build-command.ts')).buildCommand(args, context);
     case 'lock':
-      return (await import('./lock-command.ts')).lockCommand(args, context);
+      return (await import('./build/lock-command.ts')).lockCommand(args, context);
     case 'images':
-      return print(await (await import('./store-commands.ts')).imagesCommand(args, context), context);
+      return print(await (await import('./images/stored-commands.ts')).imagesCommand(args, context), context);
     case 'inspect':
-      return print(await (await import('./store-commands.ts')).inspectCommand(args, context), context);
+      return print(
+        await (await import('./images/stored-commands.ts')).inspectCommand(args, context),
+        context,
+      );
     case 'history':
-      return print(await (await import('./image-commands.ts')).historyCommand(args, context), context);
+      return print(await (await import('./images/image-commands.ts')).historyCommand(args, context), context);
     case 'builds':
-      return print(await (await import('./builds-command.ts')).buildsCommand(args, context), context);
+      return print(await (await import('./store/builds-command.ts')).buildsCommand(args, context), context);
     case 'diff':
-      return (await import('./diff-command.ts')).diffCommand(args, context);
+      return (await import('./images/diff-command.ts')).diffCommand(args, context);
     case 'tag':
-      return print(await (await import('./image-commands.ts')).tagCommand(args, context), context);
+      return print(await (await import('./images/image-commands.ts')).tagCommand(args, context), context);
     case 'rmi':
-      return print(await (await import('./image-commands.ts')).rmiCommand(args, context), context);
+      return print(await (await import('./images/image-commands.ts')).rmiCommand(args, context), context);
     case 'pull':
-      return print(await (await import('./image-commands.ts')).pullCommand(args, context), context);
+      return print(await (await import('./images/image-commands.ts')).pullCommand(args, context), context);
     case 'push':
-      return print(await (await import('./image-commands.ts')).pushCommand(args, context), context);
+      return print(await (await import('./images/image-commands.ts')).pushCommand(args, context), context);
     case 'copy':
-      return print(await (await import('./image-commands.ts')).copyCommand(args, context), context);
+      return print(await (await import('./images/image-commands.ts')).copyCommand(args, context), context);
     case 'login':
-      return print(await (await import('./login-commands.ts')).loginCommand(args, context), context);
+      return print(await (await import('./images/login-commands.ts')).loginCommand(args, context), context);
     case 'logout':
-      return print(await (await import('./login-commands.ts')).logoutCommand(args, context), context);
+      return print(await (await import('./images/login-commands.ts')).logoutCommand(args, context), context);
     case 'unpack':
-      return print(await (await import('./store-commands.ts')).unpackCommand(args, context), context);
+      return print(await (await import('./images/stored-commands.ts')).unpackCommand(args, context), context);
     case 'run':
-      return (await import('./run-command.ts')).runCommand(args, context);
+      return (await import('./containers/run-command.ts')).runCommand(args, context);
     case 'ps':
-      return print(await (await import('./container-commands.ts')).psCommand(args, context), context);
+      return print(
+        await (await import('./containers/container-commands.ts')).psCommand(args, context),
+        context,
+      );
     case 'exec':
-      return (await import('./container-commands.ts')).execCommand(args, context);
+      return (await import('./containers/container-commands.ts')).execCommand(args, context);
     case 'logs':
-      return (await import('./container-commands.ts')).logsCommand(args, context);
+      return (await import('./containers/container-commands.ts')).logsCommand(args, context);
     case 'stop':
-      return print(await (await import('./container-commands.ts')).stopCommand(args, context), context);
+      return print(
+        await (await import('./containers/container-commands.ts')).stopCommand(args, context),
+        context,
+      );
     case 'kill':
-      return print(await (await import('./container-commands.ts')).killCommand(args, context), context);
+      return print(
+        await (await import('./containers/container-commands.ts')).killCommand(args, context),
+        context,
+      );
     case 'wait':
-      return print(await (await import('./container-commands.ts')).waitCommand(args, context), context);
+      return print(
+        await (await import('./containers/container-commands.ts')).waitCommand(args, context),
+        context,
+      );
     case 'rm':
-      return print(await (await import('./container-commands.ts')).rmCommand(args, context), context);
+      return print(
+        await (await import('./containers/container-commands.ts')).rmCommand(args, context),
+        context,
+      );
     case 'du':
-      return print(await (await import('./prune-command.ts')).duCommand(args, context), context);
+      return print(await (await import('./store/prune-command.ts')).duCommand(args, context), context);
     case 'prune':
-      return print(await (await import('./prune-command.ts')).pruneCommand(args, context), context);
+      return print(await (await import('./store/prune-command.ts')).pruneCommand(args, context), context);
     case 'cache':
-      return (await import('./cache-command.ts')).cacheCommand(args, context);
+      return (await import('./store/cache-command.ts')).cacheCommand(args, context);
     case 'doctor':
       return (await import('./doctor-command.ts')).doctorCommand(args, context);
     case 'completion':
-      return print((await import('./completion-command.ts')).completionCommand(args), context);
+      return print((await import('./help/completion-command.ts')).completionCommand(args), context);
     case 'version':
-      return print(await (await import('./store-commands.ts')).versionCommand(args), context);
+      return print(await (await import('./version-command.ts')).versionCommand(args), context);
     case 'help':
       return helpCommand(args, context);
   }

@@ -1,6 +1,6 @@
 /** The one place where the corpus meets the library: lays a case out, builds it, reduces the result. */
 import { Readable } from 'node:stream';
-import { checkJson, outlineJson, targetsJson } from '../../src/cli/call-json.ts';
+import { checkJson, outlineJson, targetsJson } from '../../src/cli/build/call-json.ts';
 import { isOcibuildError } from '../../src/errors/error.ts';
 import { type BuildOptions, build, check, outline, targets } from '../../src/index.ts';
 import { type FlatImage, flattenLayout, type KnownLayers } from '../support/flatten.ts';

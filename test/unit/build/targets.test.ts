@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type BuiltTarget, resultOfAll } from '../../../src/build/targets.ts';
-import { metadataOf } from '../../../src/cli/result-files.ts';
+import { metadataOf } from '../../../src/cli/build/result-files.ts';
 import { assembleIndex } from '../../../src/exporter/image-writer.ts';
 import type { ExportSet } from '../../../src/exporter/types.ts';
 import { imageOf, single, tempDir } from '../exporter/fixture.ts';

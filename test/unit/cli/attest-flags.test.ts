@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Output } from '../../../src/build/options.ts';
 import { carriesAttestations, readAttestations } from '../../../src/build/outputs/attest-options.ts';
-import { parseAttestFlags } from '../../../src/cli/attest-flags.ts';
+import { parseAttestFlags } from '../../../src/cli/build/attest-flags.ts';
 
 const parse = (given: { attest?: string[]; provenance?: string; sbom?: string }) =>
   parseAttestFlags({ attest: [], provenance: undefined, sbom: undefined, ...given });

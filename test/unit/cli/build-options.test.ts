@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { type BuildRequest, readBuildRequest } from '../../../src/cli/build-options.ts';
-import { BUILD_FLAGS, GLOBAL_FLAGS } from '../../../src/cli/flags.ts';
-import { parseOutput } from '../../../src/cli/output-flag.ts';
-import { parseArgs } from '../../../src/cli/parse-args.ts';
-import { parseAddHost, parseSize, parseUlimit } from '../../../src/cli/run-flags.ts';
+import { type BuildRequest, readBuildRequest } from '../../../src/cli/build/build-options.ts';
+import { parseOutput } from '../../../src/cli/build/output-flag.ts';
+import { parseAddHost, parseSize, parseUlimit } from '../../../src/cli/build/run-flags.ts';
+import { BUILD_FLAGS } from '../../../src/cli/flags/build-flags.ts';
+import { GLOBAL_FLAGS } from '../../../src/cli/flags/global-flags.ts';
+import { parseArgs } from '../../../src/cli/flags/parse-args.ts';
 
 function read(args: readonly string[], env: Record<string, string> = {}): BuildRequest {
   return readBuildRequest(parseArgs(args, [...BUILD_FLAGS, ...GLOBAL_FLAGS]), env);

@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { check, outline, targets } from '../../../src/build/describe.ts';
-import { readCall } from '../../../src/cli/call-flag.ts';
-import { checkJson, outlineJson, targetsJson } from '../../../src/cli/call-json.ts';
-import { checkText, outlineText, targetsText } from '../../../src/cli/call-text.ts';
-import { sarifOf } from '../../../src/cli/sarif.ts';
+import { readCall } from '../../../src/cli/build/call-flag.ts';
+import { checkJson, outlineJson, targetsJson } from '../../../src/cli/build/call-json.ts';
+import { checkText, outlineText, targetsText } from '../../../src/cli/build/call-text.ts';
+import { sarifOf } from '../../../src/cli/build/sarif.ts';
 import { isOcibuildError } from '../../../src/errors/error.ts';
 import { tempDir } from '../build/fixture.ts';
 

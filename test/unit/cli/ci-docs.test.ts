@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { readBuildRequest } from '../../../src/cli/build-options.ts';
+import { readBuildRequest } from '../../../src/cli/build/build-options.ts';
 import { COMMANDS, type CommandName, findCommand } from '../../../src/cli/commands.ts';
-import { GLOBAL_FLAGS } from '../../../src/cli/flags.ts';
-import { parseArgs } from '../../../src/cli/parse-args.ts';
+import { GLOBAL_FLAGS } from '../../../src/cli/flags/global-flags.ts';
+import { parseArgs } from '../../../src/cli/flags/parse-args.ts';
 
 const DOCS = resolve(import.meta.dirname, '../../../docs');
 

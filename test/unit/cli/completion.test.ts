@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { type CompletionSources, complete, completionText } from '../../../src/cli/completion.ts';
-import { COMPLETION_SCRIPTS } from '../../../src/cli/completion-scripts.ts';
+import { type CompletionSources, complete, completionText } from '../../../src/cli/help/completion.ts';
+import { COMPLETION_SCRIPTS } from '../../../src/cli/help/completion-scripts.ts';
 
 const SOURCES: CompletionSources = {
   images: async () => ['app:v0', 'base:local'],

@@ -6,12 +6,13 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { placeOfKey } from '../../../src/build/config/config-error.ts';
 import { findConfig } from '../../../src/build/config/find-config.ts';
 import type { BuildDefaults, OcibuildConfig } from '../../../src/build/config/types.ts';
-import { checkConfig } from '../../../src/cli/config.ts';
-import { commandBuild, commandBuilds, configuredRequest } from '../../../src/cli/config-builds.ts';
-import { configSchema } from '../../../src/cli/config-schema.ts';
-import { CONFIG_FLAGS, configKey } from '../../../src/cli/config-values.ts';
-import { BUILD_FLAGS, GLOBAL_FLAGS, LOCK_FLAGS } from '../../../src/cli/flags.ts';
-import { parseArgs } from '../../../src/cli/parse-args.ts';
+import { checkConfig } from '../../../src/cli/config/config.ts';
+import { commandBuild, commandBuilds, configuredRequest } from '../../../src/cli/config/config-builds.ts';
+import { configSchema } from '../../../src/cli/config/config-schema.ts';
+import { CONFIG_FLAGS, configKey } from '../../../src/cli/config/config-values.ts';
+import { BUILD_FLAGS, LOCK_FLAGS } from '../../../src/cli/flags/build-flags.ts';
+import { GLOBAL_FLAGS } from '../../../src/cli/flags/global-flags.ts';
+import { parseArgs } from '../../../src/cli/flags/parse-args.ts';
 
 const TRACE = { readMs: 0, files: [], env: {}, isWhole: true };
 

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { RunRequest } from '../../../src/build/containers/types.ts';
-import { RUN_FLAGS } from '../../../src/cli/container-flags.ts';
-import { readRunRequest } from '../../../src/cli/container-options.ts';
-import { parseMount, parseTmpfs, parseVolume } from '../../../src/cli/mount-flags.ts';
-import { parseArgs } from '../../../src/cli/parse-args.ts';
+import { readRunRequest } from '../../../src/cli/containers/container-options.ts';
+import { parseMount, parseTmpfs, parseVolume } from '../../../src/cli/containers/mount-flags.ts';
+import { RUN_FLAGS } from '../../../src/cli/flags/container-flags.ts';
+import { parseArgs } from '../../../src/cli/flags/parse-args.ts';
 
 const read = (args: readonly string[], where = { env: { KEPT: 'k' }, cwd: '/cwd' }): RunRequest => {
   const parsed = parseArgs(args, RUN_FLAGS, 1);

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { parseFailureExport } from '../../../src/cli/failure-flags.ts';
+import { parseFailureExport } from '../../../src/cli/build/failure-flags.ts';
 
 it.each([
   ['test:/out=reports', { step: 'test', path: '/out', dest: 'reports' }],

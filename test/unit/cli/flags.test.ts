@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { COMMANDS } from '../../../src/cli/commands.ts';
-import { helpText } from '../../../src/cli/help.ts';
-import type { Flag } from '../../../src/cli/types.ts';
+import type { Flag } from '../../../src/cli/flags/types.ts';
+import { helpText } from '../../../src/cli/help/help.ts';
 
 const TESTS = resolve(import.meta.dirname, '../..');
 const SCREEN_LINES = 48;

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { COMMANDS, findCommand } from '../../../src/cli/commands.ts';
-import { parseAttributes, parseCsv } from '../../../src/cli/csv.ts';
-import { BUILD_FLAGS, GLOBAL_FLAGS } from '../../../src/cli/flags.ts';
-import { helpText } from '../../../src/cli/help.ts';
-import { parseArgs } from '../../../src/cli/parse-args.ts';
+import { BUILD_FLAGS } from '../../../src/cli/flags/build-flags.ts';
+import { parseAttributes, parseCsv } from '../../../src/cli/flags/csv.ts';
+import { GLOBAL_FLAGS } from '../../../src/cli/flags/global-flags.ts';
+import { parseArgs } from '../../../src/cli/flags/parse-args.ts';
+import { helpText } from '../../../src/cli/help/help.ts';
 
 const TABLE = [...BUILD_FLAGS, ...GLOBAL_FLAGS];
 const parse = (...args: string[]): Record<string, unknown> => {

@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { COMMANDS, type CommandName } from '../../../src/cli/commands.ts';
-import { helpText } from '../../../src/cli/help.ts';
+import { helpText } from '../../../src/cli/help/help.ts';
 import { reportError } from '../../../src/cli/report.ts';
 import { runCli } from '../../../src/cli/run.ts';
 import { OcibuildError } from '../../../src/errors/error.ts';

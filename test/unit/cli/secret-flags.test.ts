@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseSecrets, parseSsh } from '../../../src/cli/secret-flags.ts';
+import { parseSecrets, parseSsh } from '../../../src/cli/build/secret-flags.ts';
 
 const invalid = expect.objectContaining({ code: 'USAGE_INVALID' });
 

@@ -1,0 +1,30 @@
+import type { PrinterOptions } from '../../ui/create-printer.ts';
+import type { Printer, PrinterStream, ProgressMode } from '../../ui/types.ts';
+import type { CliContext } from '../types.ts';
+import type { BuildRequest } from './build-options.ts';
+
+/** Where the progress of a build is shown. */
+export async function openPrinter(
+  request: Pick<BuildRequest, 'progress'> & Pick<PrinterOptions, 'brief'>,
+  { env, stderr }: CliContext,
+  stream: PrinterStream,
+): Promise<Printer> {
+  const [{ createPrinter }, { capabilitiesOf }, { VERSION }] = await Promise.all([
+    import('../../ui/create-printer.ts'),
+    import('../../ui/capabilities.ts'),
+    import('../../build/version.ts'),
+  ]);
+  const { canDraw, likesDrawing, color, unicode } = capabilitiesOf(env, stderr.isTTY === true);
+  // A screen cannot be drawn into a file, whatever was asked for.
+  const draws = request.progress === 'auto' ? likesDrawing : canDraw;
+  const asked = request.progress === 'auto' ? 'tty' : request.progress;
+  const mode: ProgressMode = asked === 'tty' && !draws ? 'plain' : asked;
+  return createPrinter(mode, {
+    stream,
+    ...(stream === stderr ? { terminal: stderr } : {}),
+    color,
+    unicode,
+    title: `building with ocibuild ${VERSION}`,
+    brief: request.brief === true,
+  });
+}

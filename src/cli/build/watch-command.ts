@@ -1,0 +1,70 @@
+import { resolve } from 'node:path';
+import type { BuildOptions, BuildResult } from '../../build/options.ts';
+import { OcibuildError } from '../../errors/error.ts';
+import type { CliContext } from '../types.ts';
+import type { BuildRequest } from './build-options.ts';
+import { createWatchReport, type OpenPrinter } from './watch-report.ts';
+
+const EXIT_INTERRUPTED = 130;
+
+export interface WatchCommandOptions extends Pick<BuildOptions, 'dockerfileText'> {
+  /** A printer for one build. */
+  readonly openPrinter: OpenPrinter;
+  /** After each good build. */
+  onResult(result: BuildResult): void;
+}
+
+/**
+ * `ocibuild build --watch`: builds until a signal ends it, or until nobody reads what it says.
+ * @throws what stops the first build before it has read anything
+ */
+export async function watchCommand(
+  request: BuildRequest,
+  context: CliContext,
+  { openPrinter, onResult, ...more }: WatchCommandOptions,
+): Promise<number> {
+  refuseStdin(request);
+  const { cwd, env } = context;
+  const [{ createBuildSession }, { watchBuilds }] = await Promise.all([
+    import('../../build/session/session.ts'),
+    import('../../watch/watch-builds.ts'),
+  ]);
+  const report = await createWatchReport(request, context, openPrinter);
+  await using session = createBuildSession({ ...request.options, ...more, env, cwd });
+  await watchBuilds(session, {
+    ...report,
+    signal: endOfWatch(context),
+    written: writtenPaths(request, cwd),
+    onEnd: (cycle) => report.onEnd(cycle, async (result) => onResult(result)),
+  });
+  report.say('ended');
+  return EXIT_INTERRUPTED;
+}
+
+/** A watch also ends where its output goes nowhere any more. */
+export function endOfWatch({ signal, stdout, stderr }: CliContext): AbortSignal {
+  const closed = new AbortController();
+  for (const stream of [stdout, stderr]) {
+    stream.on('error', () =>
+      closed.abort(new OcibuildError('CANCELLED', 'Cannot go on: the output was closed')),
+    );
+  }
+  return AbortSignal.any([signal, closed.signal]);
+}
+
+/** Files that the build writes itself: where they lie in the context, they must not start the next build. */
+export function writtenPaths({ options, iidFile, metadataFile }: BuildRequest, cwd: string): string[] {
+  const outputs = options.outputs?.flatMap((output) =>
+    'dest' in output && output.dest !== undefined && output.dest !== '-' ? [output.dest] : [],
+  );
+  return [...(outputs ?? []), ...[iidFile, metadataFile].filter((path) => path !== undefined)].map((path) =>
+    resolve(cwd, path),
+  );
+}
+
+function refuseStdin({ options, call }: BuildRequest): void {
+  if (call !== undefined)
+    throw new OcibuildError('USAGE_INVALID', 'Cannot watch with --check or --call: they build nothing');
+  if (options.context === '-')
+    throw new OcibuildError('USAGE_INVALID', 'Cannot watch a context from stdin: name a directory');
+}

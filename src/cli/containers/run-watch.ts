@@ -1,0 +1,120 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { ForegroundService } from '../../build/containers/foreground-service.ts';
+import type { Container } from '../../build/containers/types.ts';
+import type { BuildResult } from '../../build/options.ts';
+import type { SyncRules } from '../../watch/sync-rules.ts';
+import type { BuildRequest } from '../build/build-options.ts';
+import { endOfWatch } from '../build/watch-command.ts';
+import { createWatchReport, type OpenPrinter } from '../build/watch-report.ts';
+import { flagReader } from '../flags/parse-args.ts';
+import type { ParsedArgs } from '../flags/types.ts';
+import { reportError } from '../report.ts';
+import type { CliContext } from '../types.ts';
+
+const EXIT_INTERRUPTED = 130;
+
+export interface RunWatchOptions {
+  /** What is built, and how it is shown. */
+  readonly request: BuildRequest;
+  readonly parsed: ParsedArgs;
+  /** The store. */
+  readonly root: string;
+  readonly openPrinter: OpenPrinter;
+  /** Makes a container of the image. */
+  prepare(built: BuildResult): Promise<Container>;
+}
+
+/** `ocibuild run --watch`: builds and runs, and after each good build runs the new image in place of the old one. */
+export async function runWatch(
+  { request, parsed, root, openPrinter, prepare }: RunWatchOptions,
+  context: CliContext,
+): Promise<number> {
+  const { cwd, env, stdout, stderr, signal } = context;
+  const rules = await readRules(parsed, cwd);
+  const [{ createBuildSession }, { watchBuilds }, { startService }] = await Promise.all([
+    import('../../build/session/session.ts'),
+    import('../../watch/watch-builds.ts'),
+    import('../../build/containers/foreground-service.ts'),
+  ]);
+  const report = await createWatchReport(request, context, openPrinter);
+  for (const { source } of rules.sync) {
+    if (!existsSync(source)) report.say(`${source} does not exist yet: nothing is copied from it`);
+  }
+  await using session = createBuildSession({ ...request.options, root, env, cwd });
+  let service: ForegroundService | undefined;
+  const complain = (error: unknown): void => {
+    reportError(error, { write: (text) => stderr.write(text), signal, debug: request.debug });
+  };
+  const replace = async (result: BuildResult): Promise<void> => {
+    const before = service;
+    service = undefined;
+    const old = before?.now();
+    // A program may take its time, up to `--stop-timeout`.
+    if (old?.state.status === 'running') report.say(`stopping ${old.plan.name}`);
+    await before?.close();
+    if (signal.aborted) return;
+    const container = await prepare(result);
+    report.say(`starting ${container.plan.name}`);
+    service = startService(container, {
+      ...{ root, env },
+      onOutput: (stream, data) => void (stream === 'stdout' ? stdout : stderr).write(data),
+      onWarnings: (warnings) => {
+        for (const warning of warnings) stderr.write(`warning: ${warning}\n`);
+      },
+      onEnd({ code, error }) {
+        if (error !== undefined) complain(error);
+        report.say(error === undefined ? `the program ended with code ${code}` : 'the program did not start');
+      },
+    });
+  };
+  const wanted = (path: string, isDir: boolean): boolean =>
+    session.inputs().trees?.every(({ dir, ignore }) => {
+      const inside = path.startsWith(`${dir}/`) ? path.slice(dir.length + 1) : undefined;
+      return inside === undefined || ignore === undefined || !ignore.excluded(inside, isDir);
+    }) !== false;
+  try {
+    await watchBuilds(session, {
+      ...report,
+      signal: endOfWatch(context),
+      more: rules.sync.map(({ source }) => source),
+      onEnd: (cycle) =>
+        report.onEnd(cycle, async (result) => {
+          // A container that cannot be made is no reason to end: the next save may put it right.
+          await replace(result).catch(complain);
+        }),
+      async takeOver(changed) {
+        const { canSync, syncFiles } = await import('../../build/containers/sync-files.ts');
+        const { planSync } = await import('../../watch/sync-rules.ts');
+        const plan = planSync(changed, rules);
+        const container = service?.now();
+        if (container?.state.status !== 'running' || !canSync(container) || plan.build.length > 0)
+          return changed;
+        try {
+          const count = syncFiles(plan.copies, { container, wanted });
+          const names = (await import('../../watch/describe.ts')).describeChanges(changed, cwd);
+          report.say(`${names}: ${count} updated in the container${plan.restart ? ', started again' : ''}`);
+          if (plan.restart) await service?.restart();
+          return [];
+        } catch (error) {
+          complain(error);
+          return changed;
+        }
+      },
+    });
+  } finally {
+    await service?.close();
+  }
+  report.say('ended');
+  return EXIT_INTERRUPTED;
+}
+
+async function readRules(parsed: ParsedArgs, cwd: string): Promise<SyncRules> {
+  const { parseSyncRule } = await import('../../watch/sync-rules.ts');
+  const { list } = flagReader(parsed);
+  const sync = [
+    ...list('sync').map((text) => parseSyncRule(text, { cwd, restart: false })),
+    ...list('sync-restart').map((text) => parseSyncRule(text, { cwd, restart: true })),
+  ];
+  return { sync, rebuild: list('rebuild').map((path) => resolve(cwd, path)) };
+}
