@@ -9,6 +9,7 @@ import { createEmulation } from './emulation.ts';
 import { inspectMachine, type Machine } from './machine.ts';
 import { syscallErrno } from './mounts.ts';
 import type { FromWorker, OutputPart, ToWorker, WireError, WorkerSetup } from './protocol.ts';
+import { holdStateDir } from './state-dir.ts';
 import type { ProcessSpec } from './types.ts';
 
 /**
@@ -20,12 +21,14 @@ function main(port: NonNullable<typeof parentPort>, setup: WorkerSetup): void {
   const running = new Map<string, Container>();
   let machine: Machine | undefined;
   let startError: unknown;
+  let leaveStateDir: (() => void) | undefined;
   const emulation = createEmulation(setup);
   try {
     unshareMounts();
     // Slave: what the host unmounts goes here as well, what we mount never reaches the host.
     sys().mount({ source: 'none', target: '/', flags: SYS.MS_REC | SYS.MS_SLAVE });
-    for (const dir of [setup.runDir, setup.stateDir]) mkdirSync(dir, { recursive: true, mode: 0o711 });
+    mkdirSync(setup.runDir, { recursive: true, mode: 0o711 });
+    leaveStateDir = holdStateDir(setup.stateDir);
     machine = inspectMachine(setup.runtime, setup.rootless);
   } catch (error) {
     startError = error;
@@ -72,6 +75,7 @@ function main(port: NonNullable<typeof parentPort>, setup: WorkerSetup): void {
         running.get(message.id)?.taken(message.bytes);
         break;
       case 'close':
+        leaveStateDir?.();
         port.close();
         break;
     }

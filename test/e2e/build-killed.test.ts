@@ -1,6 +1,5 @@
-import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -51,18 +50,13 @@ function createBig(): Project {
 
 /** Everything that a build may hold while it runs: in the store, in the runtime, in the kernel. */
 function held({ store, leftovers }: Project): string[] {
-  const containers = execFileSync('runc', [
-    '--root',
-    defaultStateDir(join(store, 'run'), false),
-    'list',
-    '--quiet',
-  ]);
+  const states = defaultStateDir(join(store, 'run'), false);
   const db = new DatabaseSync(join(store, 'cache.db'), { readOnly: true });
   const locks = db.prepare('SELECT key FROM locks UNION ALL SELECT name FROM cache_mount_users').all();
   db.close();
   return [
     ...leftovers(),
-    ...containers.toString().split('\n').filter(Boolean),
+    ...(existsSync(states) ? readdirSync(states) : []),
     ...locks.map(({ key }) => `lock ${key}`),
     ...processesOf(store),
   ];
