@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { build } from 'esbuild';
+import { noticesOf } from './notices.mjs';
 
 const root = resolve(import.meta.dirname, '..');
 const out = join(root, 'dist');
@@ -78,6 +79,7 @@ const result = await build({
   entryPoints,
   outdir: out,
   write: false,
+  metafile: true,
   bundle: true,
   splitting: true,
   format: 'esm',
@@ -114,6 +116,8 @@ const current = new Set(files.map((file) => basename(file.path)));
 for (const name of readdirSync(out)) {
   if (/\.js(\.map)?$/.test(name) && !current.has(name)) rmSync(join(out, name), { force: true });
 }
+
+writeFileSync(join(out, 'THIRD_PARTY_NOTICES'), `${noticesOf(root, Object.keys(result.metafile.inputs))}\n`);
 
 // The manual page and the schema of the config file come from the tables that the command line is read by.
 const { manPage } = await import('../src/cli/help/man-page.ts');

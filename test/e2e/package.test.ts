@@ -59,6 +59,13 @@ describe('packed package', () => {
     expect(existsSync(join(installed, 'dist/config.schema.json'))).toBe(true);
   });
 
+  it('licences of bundled packages are there', () => {
+    const notices = readFileSync(join(installed, 'dist/THIRD_PARTY_NOTICES'), 'utf8');
+    for (const name of ['dockerfile-ast', 'tar-stream', '@noble/hashes', 'p-queue', 'chokidar', 'ink', 'react']) {
+      expect(notices).toMatch(new RegExp(`^${name} [0-9.]+ \\(.+\\)\n\n.*Licen[cs]e`, 'ims'));
+    }
+  });
+
   it('build() is importable when the package is a dependency', () => {
     const code = "const { build } = await import('ocibuild'); process.stdout.write(typeof build)";
     const folder = join(work, 'prefix/lib');
