@@ -61,7 +61,15 @@ describe('packed package', () => {
 
   it('licences of bundled packages are there', () => {
     const notices = readFileSync(join(installed, 'dist/THIRD_PARTY_NOTICES'), 'utf8');
-    for (const name of ['dockerfile-ast', 'tar-stream', '@noble/hashes', 'p-queue', 'chokidar', 'ink', 'react']) {
+    for (const name of [
+      'dockerfile-ast',
+      'tar-stream',
+      '@noble/hashes',
+      'p-queue',
+      'chokidar',
+      'ink',
+      'react',
+    ]) {
       expect(notices).toMatch(new RegExp(`^${name} [0-9.]+ \\(.+\\)\n\n.*Licen[cs]e`, 'ims'));
     }
   });
