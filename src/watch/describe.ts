@@ -1,4 +1,4 @@
-import { relative } from 'node:path';
+import { dirname, relative } from 'node:path';
 import type { BuildResult } from '../build/options.ts';
 import type { WatchCycle, WatchNotice } from './types.ts';
 
@@ -7,7 +7,10 @@ const MAX_NAMED = 3;
 
 /** `src/a.ts changed`, `src/a.ts, b.ts and 12 more changed`; paths as seen from a directory. */
 export function describeChanges(changed: readonly string[], from: string): string {
-  const names = [...new Set(changed)].map((path) => {
+  // A directory changes with what is in it.
+  const implied = new Set(changed.map((path) => dirname(path)));
+  const names = [...new Set(changed)].flatMap((path) => {
+    if (implied.has(path) && path !== '/') return [];
     const inside = relative(from, path);
     return inside === '' ? '.' : inside.startsWith('../..') ? path : inside;
   });

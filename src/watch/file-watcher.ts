@@ -1,4 +1,5 @@
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { watch } from 'chokidar';
 import type { WatchPlan } from './plan.ts';
 
@@ -32,7 +33,10 @@ export function watchFiles(plan: WatchPlan, { onChange, onError }: FileWatcherEv
   // Changes of mode alone are told here only.
   watcher.on('raw', (_event, path, details) => {
     const { watchedPath } = details as { watchedPath?: string };
-    if (typeof path === 'string' && watchedPath !== undefined) tell(join(watchedPath, path));
+    if (typeof path !== 'string' || watchedPath === undefined) return;
+    const inside = join(watchedPath, path);
+    // A directory that is moved or removed is told with its own name, as if it stood in itself.
+    tell(path === basename(watchedPath) && !existsSync(inside) ? watchedPath : inside);
   });
   watcher.on('error', (error) => onError(error instanceof Error ? error : new Error(String(error))));
   const ready = new Promise<void>((done) => watcher.once('ready', () => done()));

@@ -1,6 +1,6 @@
 import type { BuildInputs } from '../build/session/types.ts';
 import { type FileWatcher, type FileWatcherEvents, watchFiles } from './file-watcher.ts';
-import { planWatch, sameInputs, type WatchPlan } from './plan.ts';
+import { planWatch, type WatchPlan } from './plan.ts';
 
 /** Listens to what the latest build reads. */
 export interface Listener {
@@ -22,11 +22,14 @@ export interface ListenerOptions extends FileWatcherEvents {
 
 /** Watchers that a tree needs more of than the system gives fail together: the first error is told, then none is tried. */
 export function createListener({ more, written, open = watchFiles, ...events }: ListenerOptions): Listener {
-  let inputs: BuildInputs | undefined;
   let plan: WatchPlan | undefined;
   let watcher: FileWatcher | undefined;
   let isDeaf = false;
   const closing = new Set<Promise<void>>();
+  let end = (): void => undefined;
+  const ending = new Promise<void>((resolve) => {
+    end = resolve;
+  });
 
   function drop(): void {
     const closed = watcher?.close();
@@ -38,9 +41,9 @@ export function createListener({ more, written, open = watchFiles, ...events }: 
 
   return {
     follow(now, anew = false) {
-      if (!anew && inputs !== undefined && sameInputs(inputs, now)) return;
-      inputs = now;
-      plan = planWatch({ ...now, more, written });
+      const next = planWatch({ ...now, more, written });
+      if (!anew && plan?.key === next.key) return;
+      plan = next;
       if (isDeaf) return;
       const before = watcher;
       watcher = undefined;
@@ -58,7 +61,7 @@ export function createListener({ more, written, open = watchFiles, ...events }: 
       if (isDeaf) drop();
       // The old one goes when the new one listens, so that nothing falls in between.
       if (before !== undefined) {
-        const closed = Promise.race([opened.ready, delay(READY_MS)]).then(() => before.close());
+        const closed = Promise.race([opened.ready, delay(READY_MS), ending]).then(() => before.close());
         closing.add(closed);
         closed.finally(() => closing.delete(closed)).catch(() => undefined);
       }
@@ -70,6 +73,7 @@ export function createListener({ more, written, open = watchFiles, ...events }: 
     hears: () => !isDeaf,
     async close() {
       isDeaf = true;
+      end();
       drop();
       await Promise.allSettled(closing);
     },

@@ -10,8 +10,12 @@ export interface WatchPlan {
   ignored(path: string, isDir?: boolean): boolean;
   /** Whether a change of a path may change what a build reads. */
   concerns(path: string): boolean;
+  /** Whether a path is itself read, and not only on the way to what is read. */
+  reads(path: string): boolean;
   /** The path as the build knows it: a context behind a link is watched where it really is. */
   named(path: string): string;
+  /** Equal where two plans listen to the same. */
+  readonly key: string;
 }
 
 export interface WatchPlanOptions extends BuildInputs {
@@ -27,6 +31,7 @@ interface Area {
   readonly name: string;
   /** Relative to `dir`; `''` is everything. */
   readonly select: readonly string[];
+  readonly rules: readonly string[];
   excluded(path: string, isDir: boolean): boolean;
   mayContainIncluded(path: string): boolean;
 }
@@ -35,14 +40,15 @@ interface Area {
 export function planWatch({ files, trees = [], more = [], written = [] }: WatchPlanOptions): WatchPlan {
   const single = new Set([...files, ...files.map(real), ...trees.map(({ dir }) => dir)]);
   const areas: Area[] = [
-    ...trees.map(({ dir, select, ignore }) => ({
+    ...trees.map(({ dir, select, rules, ignore }) => ({
       dir: real(dir),
       name: dir,
+      rules,
       select: [...select, ...select.flatMap((path) => linkTargets(dir, path))],
       excluded: ignore?.excluded ?? never,
       mayContainIncluded: ignore?.mayContainIncluded ?? never,
     })),
-    ...more.map((dir) => ({ dir: real(dir), name: dir, select: [''], ...rulesFor(dir, trees) })),
+    ...more.map((dir) => ({ dir: real(dir), name: dir, select: [''], rules: [], ...rulesFor(dir, trees) })),
   ];
   const roots = outermost([...[...single].map((path) => dirname(path)), ...areas.map(({ dir }) => dir)]);
   const outputs = written.flatMap((path) => [path, real(path)]);
@@ -70,10 +76,22 @@ export function planWatch({ files, trees = [], more = [], written = [] }: WatchP
       (isDir === true || !matters(path, false)) &&
       (isDir === false || !matters(path, true)),
     concerns: (path) => matters(path, false) || matters(path, true),
+    reads: (path) =>
+      !isWritten(path) &&
+      (files.includes(path) ||
+        areas.some(({ dir, name, select }) =>
+          [dir, name].some((top) =>
+            select.some((inside) => isAtOrBelow(path, inside === '' ? top : `${top}/${inside}`)),
+          ),
+        )),
     named(path) {
       const area = areas.find(({ dir, name }) => dir !== name && isAtOrBelow(path, dir));
       return area === undefined ? path : area.name + path.slice(area.dir.length);
     },
+    key: JSON.stringify([
+      [...single],
+      areas.map(({ dir, name, select, rules }) => [dir, name, select, rules]),
+    ]),
   };
 }
 
@@ -90,13 +108,6 @@ function rulesFor(
     excluded: (path, isDir) => rules.excluded(prefix + path, isDir),
     mayContainIncluded: (path) => rules.mayContainIncluded(prefix + path),
   };
-}
-
-/** True when both plans listen to the same. */
-export function sameInputs(a: BuildInputs, b: BuildInputs): boolean {
-  const textOf = ({ files, trees }: BuildInputs): string =>
-    JSON.stringify([files, trees?.map(({ dir, select, rules }) => [dir, select, rules])]);
-  return textOf(a) === textOf(b);
 }
 
 /** Where a selected path leads through links, when that is inside the directory too. */

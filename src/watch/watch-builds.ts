@@ -1,3 +1,4 @@
+import { lstatSync } from 'node:fs';
 import { isInternal } from '../build/internal-steps.ts';
 import type { BuildResult } from '../build/options.ts';
 import type { BuildSession } from '../build/session/types.ts';
@@ -29,6 +30,10 @@ const QUIET_MS = 50;
 const MAX_WAIT_MS = 1000;
 /** After so many builds in a row that were given up, the next one is finished: saves may go on for ever. */
 const MAX_GIVEN_UP = 3;
+/** And one that read a file while it was written cannot be finished: it is tried again, a few times more. */
+const MAX_TORN = 6;
+/** Of more paths than these nobody reads the names. */
+const MAX_LOOKED_UP = 100;
 /** When what was heard is compared with what is there, after a build. */
 const COMPARE_AFTER_MS = 700;
 /** Where nothing can be heard: no more than a twentieth of a core. */
@@ -58,7 +63,7 @@ export async function watchBuilds(session: BuildSession, hooks: WatchHooks): Pro
     let changed: readonly string[] = [];
     let givenUp = 0;
     for (let number = 1; !signal.aborted; ) {
-      const outcome = await buildOnce(parts, changed, givenUp < MAX_GIVEN_UP);
+      const outcome = await buildOnce(parts, changed, givenUp);
       if (signal.aborted) {
         await hooks.onEnd(undefined);
         return;
@@ -67,8 +72,9 @@ export async function watchBuilds(session: BuildSession, hooks: WatchHooks): Pro
         await hooks.onEnd(undefined);
         // A file that was torn may be ahead of its event.
         await settledOrTime(changes, signal, 2 * QUIET_MS);
-        const more = changes.take();
-        session.note(more);
+        // Whatever goes on may go on for a while.
+        if (changes.size > 0) await changes.settled(signal, QUIET_MS * 2 ** (givenUp + 1));
+        const more = takeChanges(parts);
         if (more.length > 0) hooks.onNotice({ kind: 'stale', changed: more });
         changed = [...new Set([...changed, ...more])];
         givenUp++;
@@ -117,13 +123,13 @@ interface Outcome {
 async function buildOnce(
   { session, hooks, changes, listener }: Parts,
   changed: readonly string[],
-  mayGiveUp: boolean,
+  givenUp: number,
 ): Promise<Outcome> {
   const stale = new AbortController();
   const ended = new AbortController();
   const signal = AbortSignal.any([hooks.signal, stale.signal]);
-  if (mayGiveUp) {
-    void changes.settled(AbortSignal.any([signal, ended.signal])).then(() => {
+  if (givenUp < MAX_GIVEN_UP) {
+    void changes.begun(AbortSignal.any([signal, ended.signal])).then(() => {
       if (changes.size === 0 || ended.signal.aborted) return;
       stale.abort(new OcibuildError('CANCELLED', 'Cannot finish the build: what it reads has changed'));
     });
@@ -147,7 +153,7 @@ async function buildOnce(
     return { result, ...done(), isStale: false };
   } catch (error) {
     // A file that changed while it was read: its event comes, or was heard already.
-    const isTorn = isOcibuildError(error) && error.code === 'CONTEXT_CHANGED' && mayGiveUp;
+    const isTorn = isOcibuildError(error) && error.code === 'CONTEXT_CHANGED' && givenUp < MAX_TORN;
     return { error, ...done(), isStale: stale.signal.aborted || isTorn };
   } finally {
     ended.abort();
@@ -161,7 +167,9 @@ function createStepLog(): { take: EventSink; rebuilt(): readonly string[] } {
   const completed = new Set<string>();
   return {
     take(event) {
-      if (event.kind === 'vertex' && !isInternal(event.vertex)) names.set(event.vertex, event.name);
+      const isStep =
+        event.kind === 'vertex' && !isInternal(event.vertex) && !event.name.startsWith('[internal]');
+      if (isStep) names.set(event.vertex, event.name);
       else if (event.kind === 'cached') cached.add(event.vertex);
       else if (event.kind === 'completed') completed.add(event.vertex);
     },
@@ -190,11 +198,30 @@ async function nextChanges(parts: Parts, failed: boolean): Promise<readonly stri
       if (changes.size === 0) continue;
     }
     await changes.settled(hooks.signal);
-    const taken = changes.take();
-    session.note(taken);
-    const left = (await hooks.takeOver?.(taken)) ?? taken;
+    const taken = takeChanges(parts);
+    const left = taken.length === 0 ? [] : ((await hooks.takeOver?.(taken)) ?? taken);
     if (left.length > 0 || hooks.signal.aborted) return left;
     compareInMs = COMPARE_AFTER_MS;
+  }
+}
+
+/** What has changed, without files that only stood there for a moment, as editors make them for a save. */
+function takeChanges({ session, changes, hooks: { more = [] } }: Parts): readonly string[] {
+  const taken = changes.take();
+  const isSynced = (path: string): boolean => more.some((dir) => path === dir || path.startsWith(`${dir}/`));
+  const real =
+    taken.length > MAX_LOOKED_UP
+      ? taken
+      : taken.filter((path) => isSynced(path) || mayExist(path) || session.saw(path));
+  session.note(taken);
+  return real;
+}
+
+function mayExist(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return true;
   }
 }
 
@@ -212,7 +239,7 @@ function compare({ session, changes, listener, poll, hooks }: Parts): void {
   }
   poll.everyMs = Math.max(POLL_MS, POLL_SHARE * (performance.now() - startedMs));
   const plan = listener.plan();
-  const missed = found.filter((path) => plan?.concerns(path) !== false);
+  const missed = found.filter((path) => plan?.reads(path) !== false);
   if (missed.length === 0) return;
   for (const path of missed) changes.add(path);
   session.note(undefined);

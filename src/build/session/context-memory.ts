@@ -5,6 +5,8 @@ import type { ContextMemory } from '../inputs/local-files.ts';
 export interface SessionContexts extends ContextMemory {
   /** Absolute paths that are to be looked at again; undefined: nothing that is known can be trusted. */
   note(paths: Iterable<string> | undefined): void;
+  /** Whether there was something at an absolute path; true where that is not known. */
+  saw(path: string): boolean;
   /** Looks at everything anew: absolute paths that differ from what is known and was not noted. */
   differences(): readonly string[];
   /** Forgets what no build has asked for since the last call. */
@@ -53,6 +55,18 @@ export function createSessionContexts(): SessionContexts {
           if (inside !== undefined) known.changed?.add(inside);
         }
       }
+    },
+    saw(path) {
+      const asked = [...scans.values()].flatMap(({ scan, changed }) => {
+        const inside = relativeTo(scan.dir, path);
+        return inside === undefined ? [] : [{ scan, inside, isSure: changed?.has(inside) === false }];
+      });
+      return (
+        asked.length === 0 ||
+        asked.some(
+          ({ scan, inside, isSure }) => !isSure || scan.entries.some((entry) => entry.path === inside),
+        )
+      );
     },
     differences() {
       return [...scans.values()].flatMap((known) => {

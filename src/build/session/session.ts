@@ -62,6 +62,7 @@ export function createBuildSession(options: BuildOptions): BuildSession {
       }
     },
     note: contexts.note,
+    saw: (path) => rows.get(path) !== '' && (rows.has(path) || contexts.saw(path)),
     inputs,
     differences() {
       const texts = [...rows].filter(([path, row]) => rowOf(path) !== row).map(([path]) => path);

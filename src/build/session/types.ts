@@ -36,6 +36,8 @@ export interface BuildSession extends AsyncDisposable {
   build(options: SessionBuildOptions): Promise<BuildResult>;
   /** Absolute paths that changed since the last build; undefined: anything may have. */
   note(paths: Iterable<string> | undefined): void;
+  /** Whether there may have been something at a path that a build read; true where that is not known. */
+  saw(path: string): boolean;
   /** Of the last build. */
   inputs(): BuildInputs;
   /** Looks at everything that was read, without trust in what was noted: paths that have changed. */

@@ -3,6 +3,7 @@ import type { BuildOptions, BuildResult } from '../../build/options.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import type { CliContext } from '../types.ts';
 import type { BuildRequest } from './build-options.ts';
+import { endOfWatch } from './end-of-watch.ts';
 import { createWatchReport, type OpenPrinter } from './watch-report.ts';
 
 const EXIT_INTERRUPTED = 130;
@@ -31,25 +32,15 @@ export async function watchCommand(
   ]);
   const report = await createWatchReport(request, context, openPrinter);
   await using session = createBuildSession({ ...request.options, ...more, env, cwd });
+  const end = endOfWatch(context);
   await watchBuilds(session, {
     ...report,
-    signal: endOfWatch(context),
+    signal: end.signal,
     written: writtenPaths(request, cwd),
     onEnd: (cycle) => report.onEnd(cycle, async (result) => onResult(result)),
   });
-  report.say('ended');
+  report.say(end.words());
   return EXIT_INTERRUPTED;
-}
-
-/** A watch also ends where its output goes nowhere any more. */
-export function endOfWatch({ signal, stdout, stderr }: CliContext): AbortSignal {
-  const closed = new AbortController();
-  for (const stream of [stdout, stderr]) {
-    stream.on('error', () =>
-      closed.abort(new OcibuildError('CANCELLED', 'Cannot go on: the output was closed')),
-    );
-  }
-  return AbortSignal.any([signal, closed.signal]);
 }
 
 /** Files that the build writes itself: where they lie in the context, they must not start the next build. */

@@ -28,6 +28,7 @@ export async function createWatchReport(
   const { describeChanges, describeCycle, describeNotice } = await import('../../watch/describe.ts');
   const isSilent = request.progress === 'quiet' || request.progress === 'rawjson';
   let printer: Printer | undefined;
+  let isTold = false;
   const write = (text: string): void => {
     if (!stderr.destroyed) stderr.write(text);
   };
@@ -42,7 +43,8 @@ export async function createWatchReport(
   return {
     say,
     async onBuild(changed) {
-      if (changed.length > 0) say(describeChanges(changed, cwd));
+      if (changed.length > 0 && !isTold) say(describeChanges(changed, cwd));
+      isTold = false;
       printer = await openPrinter({ brief: changed.length > 0 });
       for (const message of request.warnings) {
         printer.event({ kind: 'warning', time: Date.now(), message });
@@ -59,6 +61,9 @@ export async function createWatchReport(
       say(describeCycle(cycle));
       if (result !== undefined) await onGood(result);
     },
-    onNotice: (notice) => say(describeNotice(notice, cwd)),
+    onNotice(notice) {
+      if (notice.kind === 'stale') isTold = true;
+      say(describeNotice(notice, cwd));
+    },
   };
 }

@@ -5,7 +5,7 @@ import type { Container } from '../../build/containers/types.ts';
 import type { BuildResult } from '../../build/options.ts';
 import type { SyncRules } from '../../watch/sync-rules.ts';
 import type { BuildRequest } from '../build/build-options.ts';
-import { endOfWatch } from '../build/watch-command.ts';
+import { endOfWatch } from '../build/end-of-watch.ts';
 import { createWatchReport, type OpenPrinter } from '../build/watch-report.ts';
 import { flagReader } from '../flags/parse-args.ts';
 import type { ParsedArgs } from '../flags/types.ts';
@@ -30,7 +30,9 @@ export async function runWatch(
   { request, parsed, root, openPrinter, prepare }: RunWatchOptions,
   context: CliContext,
 ): Promise<number> {
-  const { cwd, env, stdout, stderr, signal } = context;
+  const { cwd, env, stdout, stderr } = context;
+  const end = endOfWatch(context);
+  const { signal } = end;
   const rules = await readRules(parsed, cwd);
   const [{ createBuildSession }, { watchBuilds }, { startService }] = await Promise.all([
     import('../../build/session/session.ts'),
@@ -76,7 +78,7 @@ export async function runWatch(
   try {
     await watchBuilds(session, {
       ...report,
-      signal: endOfWatch(context),
+      signal,
       more: rules.sync.map(({ source }) => source),
       onEnd: (cycle) =>
         report.onEnd(cycle, async (result) => {
@@ -105,7 +107,7 @@ export async function runWatch(
   } finally {
     await service?.close();
   }
-  report.say('ended');
+  report.say(end.words());
   return EXIT_INTERRUPTED;
 }
 

@@ -38,13 +38,32 @@ describe('createChangeCollector()', () => {
   it('does not wait for ever when changes go on', async () => {
     const { collector, settled } = open();
     for (let i = 0; i < 9; i++) {
-      collector.add(`f${i}`);
+      collector.add('log');
       await vi.advanceTimersByTimeAsync(20);
     }
     expect(settled()).toBe(false);
-    collector.add('last');
+    collector.add('log');
     await vi.advanceTimersByTimeAsync(25);
     expect(settled()).toBe(true);
+  });
+
+  it('waits for what spreads to ever new paths, up to a limit', async () => {
+    const { collector, settled } = open();
+    let hasBegun = false;
+    void collector.begun(new AbortController().signal).then(() => {
+      hasBegun = true;
+    });
+    for (let i = 0; i < 50; i++) {
+      collector.add(`f${i}`);
+      await vi.advanceTimersByTimeAsync(20);
+    }
+    expect({ hasBegun, settled: settled() }).toEqual({ hasBegun: true, settled: false });
+    for (let i = 50; i < 100; i++) {
+      collector.add(`f${i}`);
+      await vi.advanceTimersByTimeAsync(20);
+    }
+    expect(settled()).toBe(true);
+    expect(collector.size).toBe(100);
   });
 
   it('ends with its signal', async () => {

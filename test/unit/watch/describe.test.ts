@@ -4,7 +4,8 @@ import { describeChanges, describeCycle, describeNotice } from '../../../src/wat
 describe('describeChanges()', () => {
   it('names a few paths and counts the rest', () => {
     expect(describeChanges(['/p/a'], '/p')).toBe('a changed');
-    expect(describeChanges(['/p/a', '/p/b', '/p/a', '/p', '/q/c'], '/p')).toBe('a, b, ., ../q/c changed');
+    expect(describeChanges(['/p/a', '/p/b', '/p/a', '/p', '/q/c'], '/p')).toBe('a, b, ../q/c changed');
+    expect(describeChanges(['/p'], '/p')).toBe('. changed');
     expect(describeChanges(['/p/1', '/p/2', '/p/3', '/p/4', '/p/5'], '/p')).toBe(
       '1, 2, 3 and 2 more changed',
     );

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { LocalTree } from '../../../src/build/inputs/local-files.ts';
 import { createIgnoreMatcher } from '../../../src/util/ignore-matcher.ts';
-import { planWatch, sameInputs } from '../../../src/watch/plan.ts';
+import { planWatch } from '../../../src/watch/plan.ts';
 
 function tree(dir: string, select: readonly string[], rules: readonly string[] = []): LocalTree {
   return { dir, select, rules, ...(rules.length > 0 ? { ignore: createIgnoreMatcher(rules) } : {}) };
@@ -70,13 +70,36 @@ describe('planWatch()', () => {
     expect(plan.concerns(join(top, 'link'))).toBe(true);
     expect(plan.ignored(join(top, 'real'), true)).toBe(false);
   });
-});
 
-describe('sameInputs()', () => {
-  it('compares selections and rules', () => {
+  it('reads what is selected, and not the directories above it', () => {
+    const plan = planWatch({
+      files: ['/p/Dockerfile'],
+      trees: [tree('/p', ['src/a'])],
+      written: ['/p/src/a/out'],
+    });
+    expect(plan.reads('/p/src/a')).toBe(true);
+    expect(plan.reads('/p/src/a/b')).toBe(true);
+    expect(plan.reads('/p/Dockerfile')).toBe(true);
+    expect(plan.reads('/p/src')).toBe(false);
+    expect(plan.reads('/p')).toBe(false);
+    expect(plan.reads('/p/src/a/out')).toBe(false);
+    expect(planWatch({ files: [], trees: [tree('/p', [''])] }).reads('/p')).toBe(true);
+  });
+
+  it('differs in its key when a selection, a rule or the place behind a link does', () => {
     const inputs = { files: ['/p/Dockerfile'], trees: [tree('/p', [''], ['a'])] };
-    expect(sameInputs(inputs, { ...inputs, trees: [tree('/p', [''], ['a'])] })).toBe(true);
-    expect(sameInputs(inputs, { ...inputs, trees: [tree('/p', [''], ['b'])] })).toBe(false);
-    expect(sameInputs(inputs, { ...inputs, files: [] })).toBe(false);
+    const { key } = planWatch(inputs);
+    expect(planWatch({ ...inputs, trees: [tree('/p', [''], ['a'])] }).key).toBe(key);
+    expect(planWatch({ ...inputs, trees: [tree('/p', [''], ['b'])] }).key).not.toBe(key);
+    expect(planWatch({ ...inputs, files: [] }).key).not.toBe(key);
+    const top = mkdtempSync(join(tmpdir(), 'ocibuild-plan-'));
+    onTestFinished(() => rmSync(top, { recursive: true }));
+    const behindLink = (target: string): string => {
+      mkdirSync(join(top, target));
+      rmSync(join(top, 'link'), { force: true });
+      symlinkSync(target, join(top, 'link'));
+      return planWatch({ files: [], trees: [tree(join(top, 'link'), [''])] }).key;
+    };
+    expect(behindLink('one')).not.toBe(behindLink('two'));
   });
 });

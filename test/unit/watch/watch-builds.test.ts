@@ -28,6 +28,7 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
     note: (paths) => void noted.push(paths === undefined ? undefined : [...paths]),
     inputs: () => ({ files: ['/p/Dockerfile'], trees: TREES }),
     differences: () => missed.splice(0),
+    saw: (path) => !path.endsWith('~'),
     relax: () => undefined,
     async [Symbol.asyncDispose]() {},
   };
@@ -91,6 +92,27 @@ describe('watchBuilds()', () => {
     await watch.until(() => watch.cycles.length === 2);
     expect(watch.cycles[1]?.changed).toEqual(['/p/4']);
     expect(watch.notices.filter(({ kind }) => kind === 'stale')).toHaveLength(3);
+  });
+
+  it('does not build for a file that only stood there for a moment', async () => {
+    const watch = start(async () => RESULT);
+    await watch.until(() => watch.cycles.length === 1);
+    watch.change('/p/a~');
+    await watch.until(() => watch.noted.length === 1);
+    watch.change('/p/a~');
+    watch.change('/p/a');
+    await watch.until(() => watch.cycles.length === 2);
+    expect(watch.cycles[1]?.changed).toEqual(['/p/a']);
+  });
+
+  it('tries again when a file was written while it was read, but not for ever', async () => {
+    const torn = new OcibuildError('CONTEXT_CHANGED', 'Cannot use');
+    const watch = start(async () => {
+      throw torn;
+    });
+    await watch.until(() => watch.cycles.length === 1);
+    expect(watch.builds()).toBe(7);
+    expect(watch.cycles[0]?.error).toBe(torn);
   });
 
   it('goes on when a build fails, but not when the first has nothing to read', async () => {

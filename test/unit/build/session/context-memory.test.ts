@@ -11,6 +11,7 @@ function fakeScan(log: string[], missed: readonly string[] = []): ContextScan {
       return fakeScan(log);
     },
     differences: () => missed,
+    entries: ['', 'a', 'b'].map((path) => ({ path })),
   } as unknown as ContextScan;
 }
 
@@ -73,5 +74,17 @@ describe('createSessionContexts()', () => {
     expect(contexts.differences()).toEqual(['/p', '/p/a/b']);
     contexts.note(undefined);
     expect(contexts.differences()).toEqual([]);
+  });
+
+  it('knows what was there, unless it has changed since', () => {
+    const contexts = createSessionContexts();
+    contexts.scan('one', () => fakeScan([]));
+    expect(contexts.saw('/p/a')).toBe(true);
+    expect(contexts.saw('/p/c')).toBe(false);
+    expect(contexts.saw('/elsewhere')).toBe(true);
+    contexts.note(['/p/c']);
+    expect(contexts.saw('/p/c')).toBe(true);
+    contexts.note(undefined);
+    expect(contexts.saw('/p/d')).toBe(true);
   });
 });
