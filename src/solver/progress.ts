@@ -13,6 +13,8 @@ export interface VertexProgress extends Pick<ExecContext, 'log' | 'status'> {
 }
 
 export interface Progress {
+  /** Tells which steps are to come, for these targets. */
+  planned(targets: readonly Digest[]): void;
   vertex(digest: Digest): VertexProgress;
   /** A hit: the step and everything below it counts as cached. */
   cachedWithInputs(digest: Digest): void;
@@ -22,6 +24,11 @@ export interface Progress {
 export function createProgress(definition: Definition, emit: EventSink, now: () => number): Progress {
   const steps = new Map<Digest, { step: VertexProgress; state: 'new' | 'started' | 'ended' }>();
   const isMerge = (digest: Digest): boolean => definition.vertices.get(digest)?.op.kind === 'merge';
+  /** What a person would call a step: stacked layers are none, nor is a source that is read in passing. */
+  const isStep = (digest: Digest): boolean => {
+    const op = definition.vertices.get(digest)?.op;
+    return op?.kind === 'source' ? op.source.type === 'image' : op?.kind !== 'merge';
+  };
 
   function make(digest: Digest): VertexProgress {
     const known = steps.get(digest);
@@ -30,7 +37,9 @@ export function createProgress(definition: Definition, emit: EventSink, now: () 
     const begin = (): boolean => {
       if (life.state !== 'new') return false;
       life.state = 'started';
-      emit({ kind: 'vertex', time: now(), vertex, name: definition.meta.get(digest)?.name ?? digest });
+      const name = definition.meta.get(digest)?.name ?? digest;
+      const inputs = definition.vertices.get(digest)?.inputs ?? [];
+      emit({ kind: 'vertex', time: now(), vertex, name, ...(inputs.length === 0 ? {} : { inputs }) });
       emit({ kind: 'started', time: now(), vertex });
       return true;
     };
@@ -98,7 +107,15 @@ export function createProgress(definition: Definition, emit: EventSink, now: () 
     make(digest).cached();
   }
 
-  return { vertex: make, cachedWithInputs };
+  function planned(targets: readonly Digest[]): void {
+    const seen = new Set(targets);
+    for (const digest of seen) {
+      for (const input of definition.vertices.get(digest)?.inputs ?? []) seen.add(input);
+    }
+    emit({ kind: 'planned', time: now(), vertices: [...seen].filter(isStep) });
+  }
+
+  return { vertex: make, cachedWithInputs, planned };
 }
 
 function typed(error: unknown): OcibuildError {

@@ -221,6 +221,7 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
 
   return {
     async solve(targets, signal) {
+      progress.planned(targets);
       const failure = new AbortController();
       const both = AbortSignal.any([signal, failure.signal]);
       try {

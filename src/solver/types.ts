@@ -82,7 +82,21 @@ export interface CacheStore {
 /** Times are ms since the epoch, sizes bytes. `vertex` is the digest of a vertex, or an id of an internal
  * step such as `load build definition`. */
 export type ProgressEvent =
-  | { readonly kind: 'vertex'; readonly time: number; readonly vertex: string; readonly name: string }
+  | {
+      /** Steps that the build has before it; those that no cached step stands for will be told of. */
+      readonly kind: 'planned';
+      readonly time: number;
+      readonly vertices: readonly string[];
+      readonly vertex?: undefined;
+    }
+  | {
+      readonly kind: 'vertex';
+      readonly time: number;
+      readonly vertex: string;
+      readonly name: string;
+      /** Steps whose results it takes. */
+      readonly inputs?: readonly string[];
+    }
   | { readonly kind: 'started'; readonly time: number; readonly vertex: string }
   | { readonly kind: 'cached'; readonly time: number; readonly vertex: string }
   | {

@@ -7,6 +7,8 @@ export interface Capabilities {
   /** Someone sees a screen that changes: nobody does in CI, and a screen reader would read it again and again. */
   readonly likesDrawing: boolean;
   readonly color: boolean;
+  /** Nobody wants colours, not even those of programs in a build. */
+  readonly refusesColor: boolean;
   /** Characters beyond ASCII are shown. */
   readonly unicode: boolean;
 }
@@ -18,6 +20,7 @@ export function capabilitiesOf(env: Env, isTerminal: boolean): Capabilities {
     canDraw,
     likesDrawing: canDraw && !isOn(env.CI) && !isOn(env.INK_SCREEN_READER),
     color: hasColor(env, canDraw),
+    refusesColor: !hasColor(env, env.TERM !== 'dumb'),
     unicode: env.TERM !== 'linux' && speaksUtf8(env.LC_ALL || env.LC_CTYPE || env.LANG),
   };
 }

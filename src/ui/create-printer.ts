@@ -8,6 +8,8 @@ export interface PrinterOptions {
   /** The terminal that `tty` draws on while steps run; without it only the last state is shown. */
   readonly terminal?: NodeJS.WriteStream;
   readonly color: boolean;
+  /** Lines keep the colours that programs put into their output. @default true */
+  readonly keepColours?: boolean;
   /** Whether the terminal shows more than ASCII. @default true */
   readonly unicode?: boolean;
   /** Text of the `#0` line in `plain`. */
@@ -24,6 +26,7 @@ export async function createPrinter(mode: ProgressMode, options: PrinterOptions)
   const { stream, terminal, color, title, secrets = [] } = options;
   const deps = {
     secrets,
+    keepColours: options.keepColours !== false,
     now: Date.now,
     write: (text: string): void => {
       if (text !== '' && !stream.destroyed) stream.write(text);

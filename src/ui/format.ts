@@ -24,12 +24,16 @@ export function formatSeconds(ms: number): string {
   return `${(Math.max(ms, 0) / 1000).toFixed(1)}s`;
 }
 
-/** A line of a step's output as it may reach a terminal: colours stay, everything else that moves a cursor goes;
- * of text that overwrote itself with carriage returns the last state is left. */
-export function safeLine(line: string, secrets: readonly string[]): string {
+/** A line of a step's output as it may reach a terminal: colours stay, unless they are refused, everything else that
+ * moves a cursor goes; of text that overwrote itself with carriage returns the last state is left. */
+export function safeLine(
+  line: string,
+  secrets: readonly string[],
+  { keepColours }: { readonly keepColours: boolean } = { keepColours: true },
+): string {
   const text = line.endsWith('\r') ? line.slice(0, -1) : line;
   const visible = text.slice(text.lastIndexOf('\r') + 1);
-  return redactCredentials(stripControls(visible, { keepColours: true }), secrets);
+  return redactCredentials(stripControls(visible, { keepColours }), secrets);
 }
 
 /** A name or message on one line, without colours. */

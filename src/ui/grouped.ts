@@ -25,6 +25,7 @@ export interface GroupHeader {
 }
 
 interface Step extends LinedStep {
+  /** Steps are numbered as they begin, which is how `ocibuild logs --build` finds them. */
   index: number;
   /** Blocks of it that were opened. */
   blocks: number;
@@ -43,7 +44,7 @@ export function createGroupedPrinter(deps: PrinterDeps, style: GroupStyle, title
   /** Steps that have begun and are not shown to their end, in the order in which they began. */
   const queue: Step[] = [];
   const warnings: string[] = [];
-  let shown = 0;
+  let begun = 0;
   let open: Step | undefined;
   deps.write(`#0 ${title}\n`);
 
@@ -69,7 +70,6 @@ export function createGroupedPrinter(deps: PrinterDeps, style: GroupStyle, title
     let text = '';
     if (open !== step) {
       leave();
-      if (step.index === 0) step.index = ++shown;
       text += style.open(header(step));
       step.blocks++;
       open = step;
@@ -102,16 +102,18 @@ export function createGroupedPrinter(deps: PrinterDeps, style: GroupStyle, title
         warnings.push(warningText(event, deps.secrets));
         return;
       }
+      if (event.kind === 'planned') return;
       const step: Step = steps.get(event.vertex) ?? {
         ...newLinedStep(event.vertex),
         ...{ index: 0, blocks: 0, waiting: [], chars: 0 },
       };
       steps.set(event.vertex, step);
-      for (const { text } of linesOf(step, event, deps.secrets)) {
+      for (const { text } of linesOf(step, event, deps)) {
         step.waiting.push(text);
         step.chars += text.length;
       }
       if (event.kind === 'vertex') return;
+      if (step.index === 0) step.index = ++begun;
       if (event.kind === 'completed' && event.error !== undefined && step.failed) {
         const { error } = event;
         const source = isOcibuildError(error) ? error.source : undefined;

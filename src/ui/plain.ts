@@ -11,8 +11,8 @@ const QUIET_MS = 5_000;
 const MAX_WAIT_MS = 10_000;
 
 interface Step extends LinedStep {
-  /** Number shown, given when it is first printed. */
-  index?: number;
+  /** Steps are numbered as they begin, which is how `ocibuild logs --build` finds them. */
+  index: number;
   /** Output that is not shown yet; an entry with a key is replaced by a later one with the same key. */
   readonly pending: { key?: string; text: string }[];
   waitingSinceMs?: number;
@@ -27,7 +27,7 @@ interface Step extends LinedStep {
 export function createPlainPrinter(deps: PrinterDeps, title: string): Printer {
   const steps = new Map<string, Step>();
   const warnings: string[] = [];
-  let shown = 0;
+  let begun = 0;
   let focus: Step | undefined;
   let timer: { readonly atMs: number; cancel(): void } | undefined;
   let finished = false;
@@ -37,7 +37,6 @@ export function createPlainPrinter(deps: PrinterDeps, title: string): Printer {
     let text = '';
     if (focus !== step) {
       if (focus !== undefined) text += `#${focus.index} ...\n`;
-      step.index ??= ++shown;
       text += `\n#${step.index} ${step.name}\n`;
       focus = step;
     }
@@ -83,13 +82,14 @@ export function createPlainPrinter(deps: PrinterDeps, title: string): Printer {
       warnings.push(warningText(event, deps.secrets));
       return;
     }
-    const step = steps.get(event.vertex) ?? {
+    if (event.kind === 'planned') return;
+    const step: Step = steps.get(event.vertex) ?? {
       ...newLinedStep(event.vertex),
-      pending: [],
-      shownMs: event.time,
+      ...{ index: 0, pending: [], shownMs: event.time },
     };
     steps.set(event.vertex, step);
-    const lines = linesOf(step, event, deps.secrets);
+    if (event.kind !== 'vertex' && step.index === 0) step.index = ++begun;
+    const lines = linesOf(step, event, deps);
     for (const { text, key } of lines) add(step, text, key);
     if (event.kind === 'vertex' || (lines.length === 0 && event.kind !== 'started')) return;
     step.waitingSinceMs ??= deps.now();

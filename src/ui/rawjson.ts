@@ -1,10 +1,12 @@
 import { isUtf8 } from 'node:buffer';
+import { createHash } from 'node:crypto';
 import { redactCredentials } from '../errors/redact.ts';
 import type { ProgressEvent } from '../solver/types.ts';
 import type { Printer, PrinterDeps } from './types.ts';
 
 interface VertexState {
   digest: string;
+  inputs?: readonly string[];
   name: string;
   started?: string;
   completed?: string;
@@ -25,11 +27,14 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
     return { vertexes: [state] };
   };
 
-  const message = (event: ProgressEvent): unknown => {
+  const message = (event: Exclude<ProgressEvent, { kind: 'planned' }>): unknown => {
     const timestamp = new Date(event.time).toISOString();
     switch (event.kind) {
       case 'vertex':
-        return vertex(event.vertex, { name: safe(event.name) });
+        return vertex(event.vertex, {
+          ...(event.inputs === undefined ? {} : { inputs: event.inputs }),
+          name: safe(event.name),
+        });
       case 'started': {
         // A step that is tried again has neither end nor error any more.
         const { completed: _, error: __, ...open } = vertices.get(event.vertex) ?? newVertex(event.vertex);
@@ -56,7 +61,7 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
           statuses: [
             {
               id: safe(event.id),
-              vertex: event.vertex,
+              vertex: digestFor(event.vertex),
               ...(event.total === undefined ? {} : { total: event.total }),
               current: event.current,
               timestamp,
@@ -70,7 +75,7 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
         return {
           logs: [
             {
-              vertex: event.vertex,
+              vertex: digestFor(event.vertex),
               stream: event.stream === 'stdout' ? 1 : 2,
               data: safeBytes(event.data, safe),
               timestamp,
@@ -81,7 +86,7 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
         return {
           warnings: [
             {
-              ...(event.vertex === undefined ? {} : { vertex: event.vertex }),
+              ...(event.vertex === undefined ? {} : { vertex: digestFor(event.vertex) }),
               level: 1,
               short: base64(safe(event.message)),
               ...(event.url === undefined ? {} : { url: event.url }),
@@ -89,18 +94,27 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
           ],
         };
       case 'explain':
-        return { explanations: [{ vertex: event.vertex, changes: event.changes.map(safe), timestamp }] };
+        return {
+          explanations: [{ vertex: digestFor(event.vertex), changes: event.changes.map(safe), timestamp }],
+        };
     }
   };
 
   return {
-    event: (event) => deps.write(`${JSON.stringify(message(event))}\n`),
+    event(event) {
+      if (event.kind !== 'planned') deps.write(`${JSON.stringify(message(event))}\n`);
+    },
     finish: async () => {},
   };
 }
 
 function newVertex(id: string): VertexState {
-  return { digest: id, name: id };
+  return { digest: digestFor(id), name: id };
+}
+
+/** Readers of the stream take ids for digests. */
+function digestFor(id: string): string {
+  return id.startsWith('sha256:') ? id : `sha256:${createHash('sha256').update(id).digest('hex')}`;
 }
 
 /** Bytes stay as they are unless a credential is in them: they need not be UTF-8. */

@@ -33,6 +33,8 @@ export interface ScreenOptions {
   readonly title: string;
   readonly nowMs: number;
   readonly theme: Theme;
+  /** All went well. @default false */
+  readonly isOver?: boolean;
 }
 
 /** The state of a running build. Steps that only prepare it and cached ones take a row each; stages that run at the same
@@ -41,7 +43,7 @@ export function drawScreen(view: BuildView, options: ScreenOptions): Screen {
   const { columns, rows, theme } = options;
   const groups = groupsOf(view);
   const active = groups.filter(({ steps }) => steps.some(isOpen));
-  const header = headerLine(view, totalOf([...view.steps.values()]), options);
+  const header = headerLine(view, options);
   const room = Math.max(rows - 1, 1);
   const count = Math.min(active.length, Math.floor((columns + GAP) / (MIN_COLUMN + GAP)));
   const isFlat = room < MIN_GROUP_ROWS * Math.ceil(active.length / Math.max(count, 1));
@@ -78,7 +80,7 @@ export function lastState(view: BuildView, options: Omit<ScreenOptions, 'rows'>)
   const groups = groupsOf(view);
   const context = contextFor(groups, { ...options, view });
   return [
-    headerLine(view, view.steps.size, options),
+    headerLine(view, options),
     ...foldedBlocks(view, context).map(({ line }) => line),
     ...groups.flatMap(({ steps }) =>
       steps.flatMap((step) => [stepRow(step, context), ...reasonLines(step, context)]),
@@ -166,26 +168,15 @@ function moreLine(columns: number, theme: Theme): (count: number, what: 'finishe
 }
 
 function headerLine(
-  view: BuildView,
-  total: number,
-  { columns, nowMs, theme, title }: Omit<ScreenOptions, 'rows'>,
+  { planned, startedMs, steps }: BuildView,
+  { columns, isOver = false, nowMs, theme, title }: Omit<ScreenOptions, 'rows'>,
 ): string {
-  const ended = [...view.steps.values()].filter((step) => step.endedMs !== undefined).length;
-  const took = formatSeconds(nowMs - (view.startedMs ?? nowMs));
+  const ended = [...steps.values()].filter((step) => step.endedMs !== undefined).length;
+  // A step may stand for others that were planned: once all went well, there is nothing left.
+  const total = isOver ? ended : new Set([...planned, ...steps.keys()]).size;
+  const took = formatSeconds(nowMs - (startedMs ?? nowMs));
   const count = `(${ended}/${total})`;
   const texts = [`[+] ${title} ${took} ${count}`, `${title} ${took} ${count}`, `${took} ${count}`];
   const left = texts.find((text) => text.length <= columns) ?? clip(took, columns, theme);
   return theme.paint('header', left);
-}
-
-/** Steps that are known of, and those that the numbers of their stages promise. */
-function totalOf(steps: readonly StepView[]): number {
-  const stages = new Map<string, number>();
-  let others = 0;
-  for (const { name } of steps) {
-    if (name.steps === 0) others++;
-    else stages.set(name.group ?? '', name.steps);
-  }
-  const promised = [...stages.values()].reduce((sum, count) => sum + count, others);
-  return Math.max(promised, steps.length);
 }

@@ -1,6 +1,7 @@
 import type { ProgressEvent } from '../solver/types.ts';
 import { formatAmount, formatSeconds, safeLine, safeText } from './format.ts';
 import { lastLine, splitLines } from './log-lines.ts';
+import type { PrinterDeps } from './types.ts';
 
 /** Progress of a transfer is told at each of these shares, or after `STATUS_MS`. */
 const STATUS_SHARE = 0.05;
@@ -24,7 +25,9 @@ export interface StepLine {
   readonly text: string;
 }
 
-export type StepEvent = Exclude<ProgressEvent, { kind: 'warning' }>;
+export type LineOptions = Pick<PrinterDeps, 'secrets' | 'keepColours'>;
+
+export type StepEvent = Exclude<ProgressEvent, { kind: 'warning' | 'planned' }>;
 
 export function newLinedStep(name: string): LinedStep {
   return {
@@ -37,7 +40,8 @@ export function newLinedStep(name: string): LinedStep {
 }
 
 /** Takes an event into the step and gives the lines that it adds, as Docker's plain format has them. */
-export function linesOf(step: LinedStep, event: StepEvent, secrets: readonly string[]): readonly StepLine[] {
+export function linesOf(step: LinedStep, event: StepEvent, how: LineOptions): readonly StepLine[] {
+  const { secrets } = how;
   // A step that is tried again, after a damaged blob was made anew, goes on under its number.
   if (event.kind === 'started') step.closed = false;
   if (step.closed && event.kind !== 'vertex') return [];
@@ -49,11 +53,11 @@ export function linesOf(step: LinedStep, event: StepEvent, secrets: readonly str
       step.startedMs = event.time;
       return [];
     case 'cached':
-      return close(step, 'CACHED', { timeMs: event.time, secrets });
+      return close(step, 'CACHED', { ...how, timeMs: event.time });
     case 'log': {
       const { lines, rest } = splitLines(step.rest[event.stream], event.data);
       step.rest[event.stream] = rest;
-      return logLines(step, lines, { timeMs: event.time, secrets });
+      return logLines(step, lines, { ...how, timeMs: event.time });
     }
     case 'status': {
       const text = statusText(step, event);
@@ -66,14 +70,13 @@ export function linesOf(step: LinedStep, event: StepEvent, secrets: readonly str
       step.failed = event.error !== undefined && event.cancelled !== true;
       const error = event.error === undefined ? undefined : safeText(event.error.message, secrets);
       const last = event.cancelled ? 'CANCELED' : error === undefined ? `DONE ${took}` : `ERROR: ${error}`;
-      return close(step, last, { timeMs: event.time, secrets });
+      return close(step, last, { ...how, timeMs: event.time });
     }
   }
 }
 
-interface LineContext {
+interface LineContext extends LineOptions {
   readonly timeMs: number;
-  readonly secrets: readonly string[];
 }
 
 function close(step: LinedStep, last: string, context: LineContext): readonly StepLine[] {
@@ -85,10 +88,10 @@ function close(step: LinedStep, last: string, context: LineContext): readonly St
 function logLines(
   step: LinedStep,
   lines: readonly string[],
-  { timeMs, secrets }: LineContext,
+  { timeMs, secrets, keepColours = true }: LineContext,
 ): readonly StepLine[] {
   const seconds = ((timeMs - (step.startedMs ?? timeMs)) / 1000).toFixed(3);
-  return lines.map((line) => ({ text: `${seconds} ${safeLine(line, secrets)}` }));
+  return lines.map((line) => ({ text: `${seconds} ${safeLine(line, secrets, { keepColours })}` }));
 }
 
 /** The line for a status, or undefined where too little has changed since the last one. */

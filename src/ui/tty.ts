@@ -89,7 +89,8 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
     const nowMs = view.lastMs ?? deps.now();
     const { columns } = options();
     const title = result === undefined ? unfinished(view) : words.done;
-    const lines = lastState(view, { ...options(), nowMs, title });
+    const isOver = result !== undefined;
+    const lines = lastState(view, { ...options(), nowMs, title, isOver });
     return result === undefined ? lines : [...lines, ...summaryLines(view, result, { columns, theme })];
   };
 

@@ -43,6 +43,8 @@ export interface PrinterDeps {
   readonly schedule: (callback: () => void, ms: number) => () => void;
   /** Values that must not appear. */
   readonly secrets: readonly string[];
+  /** Whether lines keep the colours that programs put into their output. @default true */
+  readonly keepColours?: boolean;
 }
 
 /** Where progress goes. */

@@ -39,6 +39,8 @@ export interface Transfer {
 /** What the screen shows. Events change it in place: at thousands of lines a second copies would cost more than drawing. */
 export interface BuildView {
   readonly steps: ReadonlyMap<string, StepView>;
+  /** Ids of steps that are to come, or came. */
+  readonly planned: ReadonlySet<string>;
   readonly warnings: readonly string[];
   readonly secrets: readonly string[];
   readonly startedMs: number | undefined;
@@ -55,6 +57,7 @@ export interface BuildView {
 export function createView(secrets: readonly string[] = []): BuildView {
   const steps = new Map<string, StepView>();
   const running = new Set<StepView>();
+  const planned = new Set<string>();
   const warnings: string[] = [];
   let startedMs: number | undefined;
   let lastMs: number | undefined;
@@ -93,6 +96,7 @@ export function createView(secrets: readonly string[] = []): BuildView {
 
   return {
     steps,
+    planned,
     warnings,
     secrets,
     get startedMs() {
@@ -106,6 +110,10 @@ export function createView(secrets: readonly string[] = []): BuildView {
       lastMs = event.time;
       if (event.kind === 'warning') {
         warnings.push(warningText(event, secrets));
+        return;
+      }
+      if (event.kind === 'planned') {
+        for (const id of event.vertices) planned.add(id);
         return;
       }
       const step = stepOf(event.vertex);

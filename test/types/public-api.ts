@@ -76,6 +76,9 @@ export async function iterates(job: Build, sink: EventSink): Promise<void> {
     same<typeof event, ProgressEvent>(true);
     sink(event);
     switch (event.kind) {
+      case 'planned':
+        same<typeof event.vertices, readonly string[]>(true);
+        break;
       case 'vertex':
         same<typeof event.name, string>(true);
         break;

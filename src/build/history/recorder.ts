@@ -48,7 +48,7 @@ export function createRecorder(options: NormalOptions, startedMs: number): Recor
   };
 
   const record = (event: ProgressEvent, dir: string): void => {
-    if (event.kind === 'warning') return;
+    if (event.kind === 'warning' || event.kind === 'planned') return;
     const known = steps.get(event.vertex);
     const number = known?.number ?? steps.size + 1;
     const step: Step = known ?? { number, name: event.vertex, status: 'running', hasLog: false };

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OcibuildError } from '../../errors/error.ts';
 import { isStep } from './find-step.ts';
@@ -19,49 +19,47 @@ export interface ShowLogsOptions {
 
 const POLL_MS = 100;
 const CHUNK = 1024 * 1024;
+const LINE_FEED = 10;
 
 /**
  * Shows what the steps of a build printed, each under a line with its number and name, unless one step was asked for.
  * @throws BUILD_NOT_FOUND, BUILD_STEP_NOT_FOUND
  */
 export async function showBuildLogs(root: string, wanted: string, options: ShowLogsOptions): Promise<void> {
+  const { follow, signal, step: wantedStep, tail, write } = options;
   const first = findBuild(root, wanted);
-  const { id } = first.build;
-  if (!options.follow) return showAll(first, options);
   /** By number: how far each file was shown. */
   const shown = new Map<number, number>();
+  const titled = new Set<number>();
   let last: number | undefined;
+  let endsLine = true;
+  const open = (step: PastStep, hasTitle: boolean): void => {
+    if (last === step.number) return;
+    if (hasTitle) write(Buffer.from(`${endsLine ? '' : '\n'}${titleOf(step)}`));
+    last = step.number;
+    titled.add(last);
+    endsLine = true;
+  };
   for (;;) {
-    const now = readBuild(root, id) ?? first;
-    const isOver = now.build.status !== 'running';
-    for (const step of chosen(now, options.step, isOver)) {
-      const from = shown.get(step.number) ?? 0;
-      const bytes = readFrom(logFile(now.dir, step.number), from);
-      shown.set(step.number, from + bytes.length);
-      if (bytes.length === 0) continue;
-      if (last !== step.number && options.step === undefined) options.write(Buffer.from(titleOf(step)));
-      last = step.number;
-      options.write(maskBytes(bytes));
+    const now = readBuild(root, first.build.id) ?? first;
+    const isOver = !follow || now.build.status !== 'running';
+    const steps = chosen(now, wantedStep, isOver);
+    const hasTitles = wantedStep === undefined || steps.length > 1;
+    for (const step of steps) {
+      const file = logFile(now.dir, step.number);
+      let at = shown.get(step.number) ?? (tail === undefined ? 0 : tailStart(file, tail));
+      if (isOver && !titled.has(step.number)) open(step, hasTitles);
+      for (const part of partsOf(file, at, isOver)) {
+        open(step, hasTitles);
+        write(maskBytes(part));
+        endsLine = part.at(-1) === LINE_FEED;
+        at += part.length;
+      }
+      shown.set(step.number, at);
     }
-    if (isOver || options.signal.aborted) return;
+    if (isOver && hasTitles && !endsLine) write(Buffer.from('\n'));
+    if (isOver || signal.aborted) return;
     await sleep(POLL_MS);
-  }
-}
-
-function showAll(stored: StoredBuild, { step: wanted, tail, write }: ShowLogsOptions): void {
-  const steps = chosen(stored, wanted, true);
-  const isOne = wanted !== undefined && steps.length === 1;
-  for (const step of steps) {
-    if (!isOne) write(Buffer.from(titleOf(step)));
-    const file = logFile(stored.dir, step.number);
-    let endsLine = true;
-    const put = (bytes: Uint8Array): void => {
-      if (bytes.length > 0) endsLine = bytes.at(-1) === 10;
-      write(maskBytes(bytes));
-    };
-    if (step.hasLog && tail !== undefined) put(lastLines(readFrom(file, 0, Number.POSITIVE_INFINITY), tail));
-    else if (step.hasLog) for (const part of partsOf(file)) put(part);
-    if (!isOne && !endsLine) write(Buffer.from('\n'));
   }
 }
 
@@ -85,42 +83,53 @@ function titleOf({ number, name, status }: PastStep): string {
   return `#${number} ${name}${status === 'done' || status === 'running' ? '' : ` (${status})`}\n`;
 }
 
-/** Whole lines where it can be, so that a mask finds what it looks for. */
-function* partsOf(file: string): Generator<Uint8Array> {
-  for (let from = 0; ; ) {
-    const bytes = readFrom(file, from);
-    if (bytes.length === 0) return;
-    const end = bytes.length < CHUNK ? bytes.length : bytes.lastIndexOf(10) + 1 || bytes.length;
+/** What a file holds from there on, in whole lines, so that a mask finds what it looks for. A line that is longer than
+ * a piece comes in several, and one without an end where no more is to come. */
+function* partsOf(file: string, from: number, isOver: boolean): Generator<Uint8Array> {
+  for (let at = from; ; ) {
+    const piece = Buffer.allocUnsafe(CHUNK);
+    const bytes = piece.subarray(0, readAt(file, piece, at));
+    const lines = bytes.lastIndexOf(LINE_FEED) + 1;
+    const end = lines === 0 && (isOver || bytes.length === CHUNK) ? bytes.length : lines;
+    if (end === 0) return;
     yield bytes.subarray(0, end);
-    from += end;
+    at += end;
   }
 }
 
-function readFrom(file: string, from: number, limit: number = CHUNK): Buffer {
-  const parts: Buffer[] = [];
+/** Where the last so many lines begin. */
+function tailStart(file: string, count: number): number {
+  const piece = Buffer.allocUnsafe(CHUNK);
+  const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  if (count === 0) return size;
+  let left = count;
+  for (let end = size; end > 0; ) {
+    const start = Math.max(end - CHUNK, 0);
+    const bytes = piece.subarray(0, Math.min(readAt(file, piece, start), end - start));
+    for (
+      let at = bytes.lastIndexOf(LINE_FEED);
+      at >= 0;
+      at = at === 0 ? -1 : bytes.lastIndexOf(LINE_FEED, at - 1)
+    ) {
+      // The line feed at the end begins no line.
+      if (start + at + 1 < size && --left === 0) return start + at + 1;
+    }
+    end = start;
+  }
+  return 0;
+}
+
+/** Bytes that were read; none where nothing was printed yet. */
+function readAt(file: string, into: Buffer, at: number): number {
   let fd: number;
   try {
     fd = openSync(file, 'r');
   } catch {
-    // Nothing was printed yet.
-    return Buffer.alloc(0);
+    return 0;
   }
   try {
-    for (let at = from; at - from < limit; ) {
-      const part = Buffer.allocUnsafe(CHUNK);
-      const count = readSync(fd, part, 0, CHUNK, at);
-      if (count === 0) break;
-      parts.push(part.subarray(0, count));
-      at += count;
-    }
+    return readSync(fd, into, 0, into.length, at);
   } finally {
     closeSync(fd);
   }
-  return Buffer.concat(parts);
-}
-
-function lastLines(bytes: Buffer, count: number): Buffer {
-  let at = bytes.length - (bytes.at(-1) === 10 ? 1 : 0);
-  for (let left = count; left > 0 && at >= 0; left--) at = at === 0 ? -1 : bytes.lastIndexOf(10, at - 1);
-  return count === 0 ? bytes.subarray(bytes.length) : bytes.subarray(at + 1);
 }

@@ -91,11 +91,14 @@ function refuseForSeveral(named: readonly Named[]): void {
 
 /** Steps of different builds are apart, also where they are the same step. */
 export function ofBuild(name: string, event: ProgressEvent): ProgressEvent {
+  const own = (vertex: string): string => vertex.replace(/^(internal:)?/, `$1${name}/`);
+  if (event.kind === 'planned') return { ...event, vertices: event.vertices.map(own) };
   if (event.vertex === undefined) return event;
-  const vertex = event.vertex.replace(/^(internal:)?/, `$1${name}/`);
+  const vertex = own(event.vertex);
   if (event.kind !== 'vertex') return { ...event, vertex };
   const inner = event.name.startsWith('[') ? event.name.replace('[', `[${name} `) : `[${name}] ${event.name}`;
-  return { ...event, vertex, name: inner };
+  const inputs = event.inputs === undefined ? {} : { inputs: event.inputs.map(own) };
+  return { ...event, vertex, name: inner, ...inputs };
 }
 
 function together(results: readonly { readonly name: string; readonly result: BuildResult }[]): BuildResult {

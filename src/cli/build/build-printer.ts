@@ -14,7 +14,7 @@ export async function openPrinter(
     import('../../ui/capabilities.ts'),
     import('../../build/version.ts'),
   ]);
-  const { canDraw, likesDrawing, color, unicode } = capabilitiesOf(env, stderr.isTTY === true);
+  const { canDraw, likesDrawing, color, refusesColor, unicode } = capabilitiesOf(env, stderr.isTTY === true);
   // A screen cannot be drawn into a file, whatever was asked for.
   const draws = request.progress === 'auto' ? likesDrawing : canDraw;
   const asked = request.progress === 'auto' ? 'tty' : request.progress;
@@ -23,6 +23,7 @@ export async function openPrinter(
     stream,
     ...(stream === stderr ? { terminal: stderr } : {}),
     color,
+    keepColours: !refusesColor,
     unicode,
     title: `building with ocibuild ${VERSION}`,
     brief: request.brief === true,

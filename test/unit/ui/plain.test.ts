@@ -132,6 +132,19 @@ describe('createPlainPrinter()', () => {
     expect(text).toBe('\n#1 A\n#1 ERROR: Cannot\n\n#1 A\n#1 DONE 0.2s\n');
   });
 
+  it('plain numbers steps as they begin when another one is shown first', async () => {
+    const text = await play([a.started(0), b.started(1), b.log(2, 'one\n'), b.done(3), a.done(900)]);
+    expect(text).toBe('\n#2 b\n#2 0.001 one\n#2 DONE 0.0s\n\n#1 a\n#1 DONE 0.9s\n');
+  });
+
+  it('plain drops colours of programs when they are refused', async () => {
+    const terminal = fakeTerminal();
+    const printer = createPlainPrinter({ ...terminal, keepColours: false }, '');
+    for (const event of [a.started(0), a.log(0, '\u001b[31mred\u001b[0m\n'), a.done(1)]) printer.event(event);
+    await printer.finish();
+    expect(terminal.output()).toContain('#1 0.000 red\n');
+  });
+
   it('plain never numbers a step when it did not begin', async () => {
     expect(await play([a.vertex('A'), b.vertex('B'), b.started(0), b.done(0)])).toBe(
       '\n#1 B\n#1 DONE 0.0s\n',

@@ -1,15 +1,19 @@
 import { describe, expect, it } from 'vitest';
+import type { ProgressEvent } from '../../../src/solver/types.ts';
 import { createRawJsonPrinter } from '../../../src/ui/rawjson.ts';
 import { eventsFor, fakeTerminal } from './fixture.ts';
 
 const a = eventsFor('sha256:aa');
+const internal = eventsFor('internal:[internal] load');
 
 describe('createRawJsonPrinter()', () => {
   it('rawjson gives one object in the shape of the status stream when an event comes', () => {
     const terminal = fakeTerminal(['hunter2222']);
     const printer = createRawJsonPrinter(terminal);
     const events = [
-      a.vertex('RUN x'),
+      { kind: 'planned', time: 1_000_000, vertices: ['sha256:aa'] } as const,
+      internal.vertex('[internal] load'),
+      { ...a.vertex('RUN x'), inputs: ['sha256:bb'] } as ProgressEvent,
       a.started(0),
       a.log(5, Buffer.of(0xff, 0x0a), 'stderr'),
       a.log(6, 'hunter2222 é\n'),
@@ -21,7 +25,7 @@ describe('createRawJsonPrinter()', () => {
     ];
     for (const event of events) printer.event(event);
     const at = (ms: number): string => new Date(1_000_000 + ms).toISOString();
-    const vertex = { digest: 'sha256:aa', name: 'RUN x' };
+    const vertex = { digest: 'sha256:aa', inputs: ['sha256:bb'], name: 'RUN x' };
     expect(
       terminal
         .output()
@@ -29,6 +33,7 @@ describe('createRawJsonPrinter()', () => {
         .split('\n')
         .map((line) => JSON.parse(line)),
     ).toEqual([
+      { vertexes: [{ digest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/), name: '[internal] load' }] },
       { vertexes: [vertex] },
       { vertexes: [{ ...vertex, started: at(0) }] },
       { logs: [{ vertex: 'sha256:aa', stream: 2, data: '/wo=', timestamp: at(5) }] },

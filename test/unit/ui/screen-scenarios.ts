@@ -26,6 +26,20 @@ const cached = (name: string, at: number): ProgressEvent[] => {
   const step = eventsFor(name);
   return [step.vertex(name, at), step.cached(at)];
 };
+/** All steps that the numbers of those in the events promise, told of before the first that begins. */
+const withPlan = (events: readonly ProgressEvent[]): ProgressEvent[] => {
+  const ids = new Map<string, string>();
+  for (const event of events) {
+    const [, place = '', step, count] =
+      (event.kind === 'vertex' && /^\[(.*?)(\d+)\/(\d+)\]/.exec(event.name)) || [];
+    if (event.kind !== 'vertex' || step === undefined) continue;
+    for (let i = 1; i <= Number(count); i++) {
+      const key = `${place}${i}`;
+      if (i === Number(step) || !ids.has(key)) ids.set(key, i === Number(step) ? event.vertex : key);
+    }
+  }
+  return [...events, { kind: 'planned', time: 1_000_255, vertices: [...ids.values()] }];
+};
 const PREPARED = [
   ...ran('[internal] load build definition from Dockerfile', 0, 10),
   ...ran('[internal] load metadata for docker.io/library/node:22', 10, 240),
@@ -33,7 +47,7 @@ const PREPARED = [
 ];
 
 const make = eventsFor('make');
-const SINGLE = [
+const SINGLE = withPlan([
   ...PREPARED,
   ...cached('[1/5] FROM docker.io/library/node:22', 260),
   ...cached('[2/5] WORKDIR /app', 260),
@@ -46,11 +60,11 @@ const SINGLE = [
   make.done(4200),
   ...ran('[5/5] COPY . .', 4210, 4350),
   ...ran('exporting to image', 4360, 4500),
-];
+]);
 
 const [deps, build, test] = ['deps', 'build', 'test'].map(eventsFor) as [Step, Step, Step];
 type Step = ReturnType<typeof eventsFor>;
-const STAGES = [
+const STAGES = withPlan([
   ...PREPARED,
   ...cached('[base 1/2] FROM docker.io/library/node:22', 260),
   ...cached('[base 2/2] WORKDIR /app', 260),
@@ -69,10 +83,10 @@ const STAGES = [
   test.done(2800),
   build.done(3100),
   ...ran('exporting to image', 3110, 3300),
-];
+]);
 
 const base = eventsFor('base');
-const PULL = [
+const PULL = withPlan([
   ...PREPARED,
   base.vertex('[1/2] FROM docker.io/library/node:22', 260),
   base.started(260),
@@ -82,10 +96,10 @@ const PULL = [
     base.status(260 + ms, digest('c'), 400_000, { total: 400_000, done: true }),
   ]),
   base.done(6000),
-];
+]);
 
 const [amd, arm] = [eventsFor('amd'), eventsFor('arm')];
-const PLATFORMS = [
+const PLATFORMS = withPlan([
   ...PREPARED,
   amd.vertex('[linux/amd64 build 2/4] RUN make', 300),
   amd.started(300),
@@ -95,9 +109,9 @@ const PLATFORMS = [
   arm.log(1500, lines('cc -O2 -c part', 2)),
   amd.done(2000),
   arm.done(5000),
-];
+]);
 
-const MANY = [
+const MANY = withPlan([
   ...PREPARED,
   ...Array.from({ length: 190 }, (_, i) =>
     ran(`[${i + 1}/200] RUN step ${i + 1}`, 300 + i * 10, 305 + i * 10),
@@ -111,10 +125,10 @@ const MANY = [
       ...(i < 2 ? [log] : [step.done(2350)]),
     ];
   }).flat(),
-];
+]);
 
 const wide = eventsFor('wide');
-const WIDE = [
+const WIDE = withPlan([
   wide.vertex('[2/2] RUN echo 漢字かな交じり文', 0),
   wide.started(0),
   wide.log(100, 'tab\tstops\there\n'),
@@ -122,17 +136,17 @@ const WIDE = [
   wide.log(300, '\u001b[32mgreen\u001b[0m and \u001b[1;31mred that goes on and on beyond the border of it\n'),
   wide.log(400, ' 10%\r 50%\r100% downloaded\n'),
   wide.log(500, 'a\u0301 combined, \u001b[2Jcursor \u001b[10;10Hmoved\n'),
-];
+]);
 
 const failing = eventsFor('failing');
-const FAILED = [
+const FAILED = withPlan([
   ...PREPARED,
   ...cached('[1/3] FROM docker.io/library/node:22', 260),
   failing.vertex('[2/3] RUN npm run build', 300),
   failing.started(300),
   failing.log(900, 'src/app.ts(3,1): error TS2304: Cannot find name "foo".\n'),
   failing.failed(1900, 'Cannot finish RUN npm run build: exit code 2'),
-];
+]);
 
 /** By the name of the golden file. */
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { openLogWriter } from '../../../../src/build/history/log-writer.ts';
 import {
   buildsDir,
@@ -165,6 +165,40 @@ it('createRecorder() keeps steps, logs and the error, and no value of an argumen
   expect(await text(root, recorder.id, 'make', 2)).toBe('***\nno end');
   expect(await text(root, recorder.id)).toBe('#2 [2/3] RUN make (failed)\none\n***\nno end\n');
   await expect(text(root, recorder.id, 'RUN test')).rejects.toMatchObject({ code: 'BUILD_STEP_NOT_FOUND' });
+});
+
+it('showBuildLogs() follows whole logs to the end, in whole lines, from the tail on when one is asked for', async () => {
+  const root = tempDir();
+  const recorder = createRecorder(normaliseOptions({ context: root, cwd: root, env: {} }), 5000);
+  recorder.open(root);
+  const print = (data: string, vertex: string): void =>
+    recorder.event({ kind: 'log', time: 5002, vertex, stream: 'stdout', data: Buffer.from(data) });
+  recorder.event({ kind: 'vertex', time: 5000, vertex: 'a', name: '[1/2] RUN a' });
+  recorder.event({ kind: 'started', time: 5000, vertex: 'a' });
+  const long = `${'x'.repeat(99)}\n`.repeat(40_000);
+  print(`${long}half`, 'a');
+  const seen: string[] = [];
+  const follow = (step?: string, tail?: number): Promise<void> =>
+    showBuildLogs(root, recorder.id, {
+      ...{ follow: true, signal: new AbortController().signal },
+      ...(step === undefined ? {} : { step }),
+      ...(tail === undefined ? {} : { tail }),
+      write: (data) => void seen.push(Buffer.from(data).toString()),
+    });
+  const following = follow();
+  await vi.waitFor(() => expect(seen.join('')).toBe(`#1 [1/2] RUN a\n${long}`), { interval: 5 });
+  recorder.event({ kind: 'vertex', time: 5000, vertex: 'b', name: '[2/2] RUN b' });
+  recorder.event({ kind: 'started', time: 5000, vertex: 'b' });
+  print(' a line', 'a');
+  print('b\n', 'b');
+  recorder.end({ error: new OcibuildError('CANCELLED', 'Cannot finish') });
+  await following;
+  expect(seen.join('').slice(`#1 [1/2] RUN a\n${long}`.length)).toBe('half a line\n#2 [2/2] RUN b\nb\n');
+  seen.length = 0;
+  await follow('1', 1);
+  await follow('2', 5);
+  await follow('1', 0);
+  expect(seen.join('|')).toBe('half a line|b\n');
 });
 
 it('createRecorder() keeps nothing when the store was never opened', () => {
