@@ -127,6 +127,11 @@ export async function logsCommand(args: readonly string[], context: CliContext):
   if (text('build') !== undefined) {
     return (await import('../store/builds-command.ts')).buildLogsCommand(parsed, context);
   }
+  if (parsed.positional.length === 0) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot show logs without CONTAINER', {
+      hint: '`ocibuild logs --build latest` shows those of the last build, `ocibuild ps -a` lists containers',
+    });
+  }
   const [wanted = ''] = takePositional(parsed, ['CONTAINER']);
   const [tail, since] = [text('tail'), text('since')];
   const root = await openContainers(parsed, context);

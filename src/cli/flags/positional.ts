@@ -8,12 +8,12 @@ export function takePositional(
   more = 0,
 ): readonly string[] {
   if (positional.length >= names.length && positional.length <= names.length + more) return positional;
-  const expected = names.length === 0 ? 'no arguments' : names.join(' and ');
-  throw new OcibuildError(
-    'USAGE_INVALID',
-    `Cannot use ${positional.length} ${positional.length === 1 ? 'argument' : 'arguments'}: expected ${expected}`,
-    {
-      hint: 'see `ocibuild help`',
-    },
-  );
+  const missing = names.slice(positional.length);
+  const expected =
+    names.length + more === 0 ? 'no arguments' : `only ${names.join(' and ') || 'one argument'}`;
+  const fault =
+    missing.length > 0
+      ? `Cannot do this without ${missing.join(' and ')}`
+      : `Cannot use "${positional[names.length + more]}": expected ${expected}`;
+  throw new OcibuildError('USAGE_INVALID', fault, { hint: 'see `ocibuild help COMMAND`' });
 }

@@ -13,7 +13,7 @@ const SHELLS = ['bash', 'zsh', 'fish'] as const;
 
 /** `ocibuild completion SHELL`: the script that the shell loads. */
 export function completionCommand(args: readonly string[]): string {
-  const [shell = ''] = takePositional(parseArgs(args, GLOBAL_FLAGS), ['SHELL']);
+  const [shell = ''] = takePositional(parseArgs(args, GLOBAL_FLAGS), ['SHELL (bash, zsh or fish)']);
   return COMPLETION_SCRIPTS[oneOf('completion', shell, SHELLS)];
 }
 

@@ -51,10 +51,15 @@ describe('runCli()', () => {
   it.each<[string[], RegExp]>([
     [['help', 'imagse'], /hint: did you mean "images"\?/],
     [['bild', '.'], /hint: did you mean "build"\?/],
-    [['inspect'], /Cannot use 0 arguments: expected REF/],
+    [['inspect'], /Cannot do this without REF\n/],
+    [['stop'], /Cannot do this without CONTAINER\n/],
+    [['logs'], /Cannot show logs without CONTAINER\nhint: `ocibuild logs --build latest`/],
+    [['completion'], /Cannot do this without SHELL \(bash, zsh or fish\)/],
+    [['images', 'a'], /Cannot use "a": expected no arguments/],
+    [['inspect', 'a', 'b'], /Cannot use "b": expected only REF/],
     [['inspect', 'a', '--raw', '--layers'], /Cannot use --raw and --layers together/],
-    [['unpack', 'a'], /expected REF and BUNDLE/],
-    [['prune', 'a'], /error\[USAGE_INVALID\]: Cannot use 1 argument: expected no arguments/],
+    [['unpack', 'a'], /Cannot do this without BUNDLE/],
+    [['prune', 'a'], /error\[USAGE_INVALID\]: Cannot use "a": expected no arguments/],
     [['images', '--all'], /error\[USAGE_FLAG_UNKNOWN\]/],
   ])('runCli() explains wrong usage on stderr with 2 when arguments are %j', async (argv, text) => {
     expect(await run(argv)).toEqual({ code: 2, stdout: '', stderr: expect.stringMatching(text) });
