@@ -1,7 +1,6 @@
-import { createInterface } from 'node:readline/promises';
-import { Writable } from 'node:stream';
 import { text as readText } from 'node:stream/consumers';
 import { OcibuildError } from '../../errors/error.ts';
+import { ask } from '../ask.ts';
 import { GLOBAL_FLAGS } from '../flags/global-flags.ts';
 import { LOGIN_FLAGS } from '../flags/image-flags.ts';
 import { flagReader, parseArgs } from '../flags/parse-args.ts';
@@ -16,10 +15,10 @@ export async function loginCommand(args: readonly string[], context: CliContext)
   const [registry = HUB] = takePositional(parsed, [], 1);
   const { bool, text } = flagReader(parsed);
   const { env, signal, stderr } = context;
-  const username = text('username') || (await ask(context, 'Username: ', false));
+  const username = text('username') || (await askFor('user', context));
   const password = bool('password-stdin')
     ? (await readText(context.stdin)).replace(/\r?\n$/, '')
-    : await ask(context, 'Password: ', true);
+    : await askFor('password', context);
   if (username === '' || password === '') {
     throw new OcibuildError('USAGE_INVALID', 'Cannot log in without a user name and a password');
   }
@@ -39,34 +38,11 @@ export async function logoutCommand(args: readonly string[], context: CliContext
   return '';
 }
 
-async function ask(
-  { stdin, stderr, signal }: CliContext,
-  question: string,
-  hidden: boolean,
-): Promise<string> {
-  if (!stdin.isTTY) {
-    throw new OcibuildError(
-      'USAGE_INVALID',
-      `Cannot ask for the ${hidden ? 'password' : 'user'}: stdin is no terminal`,
-      {
-        hint: 'write `ocibuild login -u NAME --password-stdin REGISTRY`',
-      },
-    );
+function askFor(what: 'user' | 'password', context: CliContext): Promise<string> {
+  if (!context.stdin.isTTY) {
+    throw new OcibuildError('USAGE_INVALID', `Cannot ask for the ${what}: stdin is no terminal`, {
+      hint: 'write `ocibuild login -u NAME --password-stdin REGISTRY`',
+    });
   }
-  let muted = false;
-  const output = new Writable({
-    write(chunk, _encoding, done) {
-      if (!muted) stderr.write(chunk as Buffer);
-      done();
-    },
-  });
-  const lines = createInterface({ input: stdin, output, terminal: true });
-  try {
-    const answer = lines.question(question, { signal });
-    muted = hidden;
-    return (await answer).trim();
-  } finally {
-    lines.close();
-    if (hidden) stderr.write('\n');
-  }
+  return what === 'user' ? ask('Username: ', context) : ask('Password: ', context, { hidden: true });
 }

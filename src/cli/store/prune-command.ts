@@ -89,17 +89,11 @@ function checkTerminal({ stdin, stderr }: CliContext): void {
   });
 }
 
-async function confirm(all: boolean, { stdin, stderr, signal }: CliContext): Promise<boolean> {
+async function confirm(all: boolean, context: CliContext): Promise<boolean> {
   const what = all ? 'all of the build cache' : 'the build cache that no image shares';
-  stderr.write(`This removes ${what}, and what is left of removed images. Images stay.\n`);
-  const { createInterface } = await import('node:readline/promises');
-  const lines = createInterface({ input: stdin, output: stderr });
-  try {
-    const answer = await lines.question('Go on? [y/N] ', { signal });
-    return /^y(?:es)?$/i.test(answer.trim());
-  } finally {
-    lines.close();
-  }
+  context.stderr.write(`This removes ${what}, and what is left of removed images. Images stay.\n`);
+  const { ask } = await import('../ask.ts');
+  return /^y(?:es)?$/i.test(await ask('Go on? [y/N] ', context));
 }
 
 /** The store as a command sees it that has to read or remove files of other owners. */
