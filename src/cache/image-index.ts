@@ -63,26 +63,32 @@ export function createImageIndex(
         platform,
       );
     },
-    set(name, descriptor) {
+    set(name, descriptor, { fetchedByBuild = false } = {}) {
       const wanted = namesOf(name);
       if (wanted.normalised === undefined) parseReference(name);
-      change((entries) => [
-        ...entries.filter((entry) => !isNamed(entry, wanted)),
-        {
-          ...descriptor,
-          annotations: {
-            ...descriptor.annotations,
-            [ANNOTATION.refName]: wanted.familiar,
-            ...(wanted.normalised === undefined ? {} : { [ANNOTATION.containerdName]: wanted.normalised }),
-          },
-        },
-      ]);
+      change((entries) => {
+        const before = entries.filter((entry) => isNamed(entry, wanted));
+        const annotations = {
+          ...descriptor.annotations,
+          [ANNOTATION.refName]: wanted.familiar,
+          ...(wanted.normalised === undefined ? {} : { [ANNOTATION.containerdName]: wanted.normalised }),
+          ...(fetchedByBuild && before.every(isFetchedByBuild)
+            ? { [ANNOTATION.fetchedByBuild]: 'true' }
+            : {}),
+        };
+        return [...entries.filter((entry) => !before.includes(entry)), { ...descriptor, annotations }];
+      });
     },
     remove(name) {
       const wanted = namesOf(name);
       return change((entries) => entries.filter((entry) => !isNamed(entry, wanted)));
     },
   };
+}
+
+/** Whether prune may take a name away. */
+export function isFetchedByBuild({ annotations }: Pick<Descriptor, 'annotations'>): boolean {
+  return annotations?.[ANNOTATION.fetchedByBuild] !== undefined;
 }
 
 interface Names {

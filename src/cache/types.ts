@@ -151,8 +151,9 @@ export interface ImageIndex {
   /** The image of that name (`app` means `app:latest`), or of that digest. Where a name stands several times the
    * one for `platform` is taken, else the last. */
   resolve(name: string, platform?: Platform): Descriptor | undefined;
-  /** Points a name at a manifest or index that is in the store. */
-  set(name: string, descriptor: Descriptor): void;
+  /** Points a name at a manifest or index that is in the store. `fetchedByBuild`: prune may take it away, unless the name
+   * was given or pulled by somebody. */
+  set(name: string, descriptor: Descriptor, options?: { readonly fetchedByBuild?: boolean }): void;
   /** False when there was no such name. Blobs stay. */
   remove(name: string): boolean;
 }

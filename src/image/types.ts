@@ -129,6 +129,8 @@ export const ANNOTATION = {
   refName: 'org.opencontainers.image.ref.name',
   created: 'org.opencontainers.image.created',
   containerdName: 'io.containerd.image.name',
+  /** Of an entry in the store's index: a build fetched the image as a base, nobody asked to keep it. */
+  fetchedByBuild: 'ocibuild.fetched-by-build',
   /** Of an eStargz layer's descriptor: digest of its list of contents. */
   tocDigest: 'containerd.io/snapshot/stargz/toc.digest',
   /** Of an eStargz layer's descriptor: bytes of the tar. */

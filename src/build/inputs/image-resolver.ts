@@ -211,7 +211,7 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     if (reference.tag !== undefined) {
       // For several platforms the index is what the name stands for, so that each finds its own image.
       const meant = (asked.get(shown)?.size ?? 0) > 1 ? top.descriptor : descriptor;
-      deps.index.set(familiarName(reference), meant);
+      deps.index.set(familiarName(reference), meant, { fetchedByBuild: true });
       baseTags[familiarName(reference)] = meant.digest;
     }
     lockable.set(shown, { digest: top.descriptor.digest });

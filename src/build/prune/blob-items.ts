@@ -16,6 +16,10 @@ export function blobItems(context: SurveyContext): StoreItem[] {
   );
   const downloads = downloadsOf(context);
   const documents = new Map<string, StoreItem>();
+  /** Base images of which an image holds something: their documents stay as long as that does. */
+  const sharedBases = new Set(
+    [...holds.fetched].flatMap(([digest, names]) => (holds.images.has(digest) ? names : [])),
+  );
   const items: StoreItem[] = [];
   for (const name of readdirSync(root.blobsDir)) {
     const digest: Digest = `sha256:${name}`;
@@ -32,9 +36,11 @@ export function blobItems(context: SurveyContext): StoreItem[] {
       layers.some((row) => isUsed(row, context)) ||
       (times.length === 0 ? nowMs - stat.mtimeMs < GRACE_MS : usedMs >= holds.horizon);
     const images = holds.images.get(digest);
+    const bases = holds.fetched.get(digest) ?? [];
     const bytes = stat.blocks * 512;
     const about = {
-      ...{ bytes, inUse, shared: images !== undefined, mutable: false, images: images ?? [] },
+      ...{ bytes, inUse, mutable: false, images: [...(images ?? []), ...bases] },
+      shared: images !== undefined || (layers.length === 0 && bases.some((name) => sharedBases.has(name))),
       ...{ createdMs: stat.birthtimeMs || stat.mtimeMs, usedMs },
       uses: Math.max(use?.uses ?? 0, ...layers.map((row) => row.uses)),
       reclaimable: !inUse && images === undefined,
@@ -58,7 +64,7 @@ export function blobItems(context: SurveyContext): StoreItem[] {
       id: digest,
       type: url !== undefined && layers.length === 0 ? 'source.http' : 'regular',
       form: 'blob',
-      description: url ?? layerName(layers, context) ?? 'blob of no image',
+      description: url ?? layerName(layers, context) ?? baseName(bases) ?? 'blob of no image',
       target: { kind: 'blob', digest },
     });
   }
@@ -74,10 +80,15 @@ export function layerName(layers: readonly LayerRow[], { nameOf, holds }: Survey
   for (const { blobDigest, origin } of layers) {
     const from = origin as LayerOrigin | undefined;
     if (from?.type === 'registry') return `layer of ${from.name}`;
-    const [image] = (blobDigest === undefined ? undefined : holds.images.get(blobDigest)) ?? [];
+    const [image] =
+      blobDigest === undefined ? [] : (holds.images.get(blobDigest) ?? holds.fetched.get(blobDigest) ?? []);
     if (image !== undefined) return `layer of ${image}`;
   }
   return layers.length === 0 ? undefined : 'layer';
+}
+
+function baseName([name]: readonly string[]): string | undefined {
+  return name === undefined ? undefined : `base image ${name}`;
 }
 
 /** The table is made by the first build that downloads something. */

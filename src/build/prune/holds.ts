@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isFetchedByBuild } from '../../cache/image-index.ts';
 import { readLeases } from '../../cache/lease.ts';
 import type { LayerRow } from '../../cache/types.ts';
 import { isDigest } from '../../image/digest.ts';
@@ -18,6 +19,8 @@ export interface Holds {
   readonly horizon: number;
   /** Blobs below what index.json lists, and the names that lead to them. */
   readonly images: ReadonlyMap<Digest, readonly string[]>;
+  /** The same of base images that builds fetched: these need not stay. */
+  readonly fetched: ReadonlyMap<Digest, readonly string[]>;
   /** Blobs below manifests that somebody reads or writes now. */
   readonly reading: ReadonlySet<Digest>;
   /** What leases list, what containers stand on, and failed steps that somebody looks into. */
@@ -41,7 +44,11 @@ export const GRACE_MS: number = 3_600_000;
 interface Entry {
   readonly digest: Digest;
   readonly name: string;
+  readonly fetched?: boolean;
 }
+
+/** What index.json leads to. */
+type Named = Pick<Holds, 'images' | 'fetched'>;
 
 /** Larger than any document: a layer then. */
 const MAX_DOCUMENT_BYTES = 4 << 20;
@@ -53,9 +60,7 @@ const MAX_DOCUMENT_BYTES = 4 << 20;
  */
 export function createHolds({ root, db, content, rows }: StoreParts): () => Holds {
   const children = new Map<Digest, readonly Digest[]>();
-  let known:
-    | { readonly text: string; readonly images: Holds['images']; readonly absent: readonly Digest[] }
-    | undefined;
+  let known: { readonly text: string; readonly named: Named; readonly absent: readonly Digest[] } | undefined;
 
   /** What a manifest or an index leads to; nothing for other blobs, and for what is not here. */
   const childrenOf = (digest: Digest): readonly Digest[] => {
@@ -82,15 +87,18 @@ export function createHolds({ root, db, content, rows }: StoreParts): () => Hold
     return reached;
   };
 
-  const imagesNow = (): Holds['images'] => {
+  const namedNow = (): Named => {
     const text = readFileSync(root.indexFile, 'utf8');
     // A manifest of an index that was here in part may have come since.
     const isSame = known?.text === text && known.absent.every((digest) => content.peek(digest) === undefined);
     if (known === undefined || !isSame) {
-      const images = below(entriesOf(text));
-      known = { text, images, absent: [...images.keys()].filter((digest) => !children.has(digest)) };
+      const entries = entriesOf(text);
+      const images = below(entries.filter((entry) => !entry.fetched));
+      const fetched = below(entries.filter((entry) => entry.fetched));
+      const absent = [...images.keys(), ...fetched.keys()].filter((digest) => !children.has(digest));
+      known = { text, named: { images, fetched }, absent };
     }
-    return known.images;
+    return known.named;
   };
 
   return () => {
@@ -106,7 +114,7 @@ export function createHolds({ root, db, content, rows }: StoreParts): () => Hold
     ]);
     const digests = [...used.map(({ digest }) => String(digest)), ...names].filter(isDigest);
     return {
-      ...{ horizon, layers, images: imagesNow() },
+      ...{ horizon, layers, ...namedNow() },
       diffIds: new Set([...layers].flatMap((id) => rows.get(id)?.diffId ?? [])),
       reading: new Set(below(digests.map((digest) => ({ digest, name: '' }))).keys()),
       snapshots: new Set(
@@ -130,7 +138,9 @@ function entriesOf(text: string): Entry[] {
   };
   return manifests.flatMap(({ digest, annotations = {} }) => {
     const name = annotations['org.opencontainers.image.ref.name'] ?? annotations['io.containerd.image.name'];
-    return isDigest(digest) ? [{ digest, name: name ?? digest }] : [];
+    return isDigest(digest)
+      ? [{ digest, name: name ?? digest, fetched: isFetchedByBuild({ annotations }) }]
+      : [];
   });
 }
 
@@ -169,4 +179,9 @@ export function isUsed(row: LayerRow, { holds }: { readonly holds: Holds }): boo
     (row.diffId !== undefined && holds.diffIds.has(row.diffId)) ||
     (row.snapshot !== undefined && holds.snapshots.has(row.snapshot))
   );
+}
+
+/** Whether a name leads to a blob, also that of a base image. */
+export function isNamed(digest: Digest, { images, fetched }: Named): boolean {
+  return images.has(digest) || fetched.has(digest);
 }

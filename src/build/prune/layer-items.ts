@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { LayerRow } from '../../cache/types.ts';
 import { diskBytes } from '../../util/disk-bytes.ts';
 import { layerName } from './blob-items.ts';
-import { GRACE_MS, isUsed, type SurveyContext } from './holds.ts';
+import { GRACE_MS, type Holds, isNamed, isUsed, type SurveyContext } from './holds.ts';
 import type { StoreItem } from './types.ts';
 
 /** Trees and chunk indexes of a layer, beside each other. */
@@ -19,20 +19,16 @@ export async function layerItems(context: SurveyContext): Promise<StoreItem[]> {
   const byDiffId = Map.groupBy(all, ({ diffId }) => diffId);
   for (const row of all) {
     const alike = row.diffId === undefined ? [row] : (byDiffId.get(row.diffId) ?? [row]);
-    const images = [
-      ...new Set(
-        alike.flatMap(({ blobDigest }) =>
-          blobDigest === undefined ? [] : (holds.images.get(blobDigest) ?? []),
-        ),
-      ),
-    ];
+    const namesIn = (names: Holds['images']): string[] =>
+      alike.flatMap(({ blobDigest }) => (blobDigest === undefined ? [] : (names.get(blobDigest) ?? [])));
+    const images = namesIn(holds.images);
     const inUse = isUsed(row, context);
     const about = {
       ...{
         type: 'regular' as const,
         inUse,
         reclaimable: !inUse,
-        images,
+        images: [...new Set([...images, ...namesIn(holds.fetched)])],
         shared: images.length > 0,
         mutable: false,
       },
@@ -53,7 +49,7 @@ export async function layerItems(context: SurveyContext): Promise<StoreItem[]> {
       items.push({ ...about, id: `${row.id}:tree`, form: 'tree', bytes, target });
     }
     const hasBlob = row.blobDigest !== undefined && content.peek(row.blobDigest) !== undefined;
-    const isPinned = row.blobDigest !== undefined && holds.images.has(row.blobDigest);
+    const isPinned = row.blobDigest !== undefined && isNamed(row.blobDigest, holds);
     if (snapshot === undefined && files.length === 0 && !hasBlob && !isPinned)
       items.push({ ...about, id: row.id, bytes: 0, target: { kind: 'row', layer: row.id } });
   }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { createImageIndex } from '../../cache/image-index.ts';
 import { beginPruning } from '../../cache/lease.ts';
 import type { LayerRow } from '../../cache/types.ts';
 import { isOcibuildError, throwIfAborted } from '../../errors/error.ts';
@@ -7,7 +8,7 @@ import type { Digest } from '../../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { isAlive } from '../../util/owner.ts';
 import { dropStep, keptSteps } from '../failed/kept-steps.ts';
-import { createHolds, type Holds, isUsed, type StoreParts } from './holds.ts';
+import { createHolds, type Holds, isNamed, isUsed, type StoreParts } from './holds.ts';
 import { TREE_FILES, treeStem } from './layer-items.ts';
 import { isGitHeld } from './other-items.ts';
 import type { StoreItem } from './types.ts';
@@ -109,6 +110,10 @@ function takeBlob(digest: Digest, store: StoreParts, holds: Holds): boolean {
   if (layers.some((row) => isUsed(row, { holds }))) return false;
   const use = db.get('SELECT used_ms FROM blob_uses WHERE digest = ?', digest);
   if (use !== undefined && Number(use.used_ms) >= holds.horizon) return false;
+  // A base image that lacks something is fetched anew. Before the blob goes, or a name would lead nowhere; what reads the
+  // image now has a lease.
+  const names = createImageIndex(root, db);
+  for (const name of holds.fetched.get(digest) ?? []) names.remove(name);
   root.discard(content.path(digest));
   db.run('DELETE FROM blob_uses WHERE digest = ?', digest);
   for (const row of layers) {
@@ -130,7 +135,7 @@ function dropEmptyRow(id: LayerId, { root, rows, content }: StoreParts, holds: H
   const row = rows.get(id);
   if (row === undefined) return;
   const { blobDigest, snapshot } = row;
-  if (blobDigest !== undefined && (holds.images.has(blobDigest) || content.peek(blobDigest) !== undefined))
+  if (blobDigest !== undefined && (isNamed(blobDigest, holds) || content.peek(blobDigest) !== undefined))
     return;
   if (snapshot !== undefined && existsSync(join(root.snapshotsDir, snapshot))) return;
   for (const end of TREE_FILES) root.discard(join(root.treesDir, `${treeStem(id)}${end}`));

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { createImageIndex } from '../../../src/cache/image-index.ts';
+import { createImageIndex, isFetchedByBuild } from '../../../src/cache/image-index.ts';
 import type { Descriptor } from '../../../src/image/types.ts';
 import { digestOf, tempStore } from './temp-store.ts';
 
@@ -35,6 +35,19 @@ describe('createImageIndex', () => {
       ['web:latest', 'docker.io/library/web:latest'],
       ['ghcr.io/org/tool:1', 'ghcr.io/org/tool:1'],
     ]);
+  });
+
+  it('set() marks what a build fetched, until somebody gives or pulls the name', async () => {
+    const { index } = await open();
+    const isMarked = (): boolean => isFetchedByBuild(index.resolve('base') ?? {});
+    index.set('base', image('a'), { fetchedByBuild: true });
+    expect(isMarked()).toBe(true);
+    index.set('base', image('b'), { fetchedByBuild: true });
+    expect(isMarked()).toBe(true);
+    index.set('base', image('b'));
+    expect(isMarked()).toBe(false);
+    index.set('base', image('c'), { fetchedByBuild: true });
+    expect(isMarked()).toBe(false);
   });
 
   it.each([
