@@ -15,10 +15,21 @@ export interface InternalStep {
 }
 
 const PREFIX = 'internal:';
+const FETCH_PREFIX = `${PREFIX}fetching `;
 
 /** Whether the vertex of an event is such a step. */
 export function isInternal(vertex: string): boolean {
   return vertex.startsWith(PREFIX);
+}
+
+/** The vertex of something that is fetched on the way, once: `fetching …`. */
+export function fetchVertex(name: `fetching ${string}`): string {
+  return `${PREFIX}${name}`;
+}
+
+/** Whether a build that finds everything in the store has no such step. */
+export function isFetch(vertex: string): boolean {
+  return vertex.startsWith(FETCH_PREFIX);
 }
 
 export function createInternalSteps(emit: EventSink, now: () => number): InternalSteps {

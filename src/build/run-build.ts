@@ -119,7 +119,7 @@ async function runRecorded(
   sweepKeptSteps(engine);
   shared = await openShared(given, { engine, steps, emit, signal });
   await using _shared = shared;
-  using remote = createRemoteSources(engine, given);
+  using remote = createRemoteSources(engine, given, emit);
   const main =
     early === undefined
       ? await loadMainContext({ options: given, engine, remote, steps, signal })

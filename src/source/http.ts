@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream, rmSync } from 'node:fs';
 import type { ContentStore } from '../cache/types.ts';
-import { isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
+import { cancelledError, isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
 import { timedBody } from '../http/body.ts';
 import { openResumedBody, rangeFrom } from '../http/resumed-body.ts';
@@ -12,19 +12,26 @@ import type { Digest } from '../image/types.ts';
 import type { HttpSource } from '../llb/ops.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
 import { createBatchWriter } from '../util/batch-writer.ts';
-import type { Download, DownloadRow, DownloadRows, Downloads, SecretValue } from './types.ts';
+import type { Download, DownloadReport, DownloadRow, DownloadRows, Downloads, SecretValue } from './types.ts';
 
 export interface DownloadsDeps {
   readonly content: ContentStore;
   /** Asked for when the first request is due. */
   readonly rows: () => DownloadRows;
   readonly secret: SecretValue;
+  /** @param url without credentials */
+  readonly report?: (url: string) => DownloadReport;
   /** Proxy variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Pause before the second try; it doubles up to eight times that. @default 1000 */
   readonly retryDelayMs?: number;
   /** How long to wait for an answer, or for the next bytes of one. @default 60_000 */
   readonly timeoutMs?: number;
+}
+
+interface Attempt {
+  readonly report: DownloadReport | undefined;
+  readonly signal: AbortSignal;
 }
 
 /** Gathered before they are written. */
@@ -50,20 +57,23 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
     const pinned = await fromChecksum(source.checksum, known);
     if (pinned !== undefined) return pinned;
     const shown = redact(source.url);
+    const report = deps.report?.(shown);
     try {
-      const found = await withRetry(() => attempt(source, known, signal), { signal, delayMs });
+      const found = await withRetry(() => attempt(source, known, { report, signal }), { signal, delayMs });
       rows.put(found);
+      report?.end({ size: found.size });
       return downloadOf(found);
     } catch (error) {
-      throwIfAborted(signal);
-      throw connectionError(error, shown);
+      const known = signal.aborted ? cancelledError(signal) : connectionError(error, shown);
+      report?.end({ error: known });
+      throw known;
     }
   }
 
   async function attempt(
     source: HttpSource,
     known: DownloadRow | undefined,
-    signal: AbortSignal,
+    { report, signal }: Attempt,
   ): Promise<DownloadRow> {
     const url = new URL(source.url);
     url.hash = '';
@@ -82,7 +92,7 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
     }
     if (response.status !== 200) throw refusal(response, redact(source.url));
     const body = await bodyOf(response, get, { shown: redact(source.url), signal });
-    return keep(source, { response, body }, signal);
+    return keep(source, { response, body }, { report, signal });
   }
 
   /** The bytes of an answer, taken up where they broke as long as the server has the same content still. */
@@ -114,8 +124,10 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
   async function keep(
     source: HttpSource,
     { response, body }: { readonly response: HttpResponse; readonly body: AsyncIterable<Buffer> },
-    signal: AbortSignal,
+    { report, signal }: Attempt,
   ): Promise<DownloadRow> {
+    const length = response.headers['content-length'];
+    const total = length === undefined ? undefined : Number(length);
     const hash = createHash('sha256');
     const wanted = otherHash(source.checksum);
     const temp = content.tempFile();
@@ -128,6 +140,7 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
           hash.update(chunk);
           wanted?.hash.update(chunk);
           size += chunk.length;
+          report?.bytes(size, total);
           await file.write(chunk);
         }
         await file.flush();

@@ -14,6 +14,13 @@ export interface Download {
   readonly modifiedSec: number | undefined;
 }
 
+/** Is told how a download goes on; `end` comes once, also where there were no bytes to fetch. */
+export interface DownloadReport {
+  /** Bytes so far, and of the whole where the server tells; begins anew where a download is tried again. */
+  bytes(current: number, total: number | undefined): void;
+  end(outcome: { readonly size: number } | { readonly error: unknown }): void;
+}
+
 export interface Downloads {
   /**
    * The file, fetched where the store does not hold what the server has now. Asked for twice, one request is made.

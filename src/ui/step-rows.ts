@@ -40,7 +40,8 @@ export function stepRow(step: StepView, context: RowContext): string {
   const took = formatSeconds((step.endedMs ?? nowMs) - (step.startedMs ?? nowMs));
   const words = { waiting: '', running: took, done: took, cached: 'cached', failed: `failed ${took}` };
   const end = step.state === 'cancelled' ? 'cancelled' : words[step.state];
-  const start = placeColumns > 0 && place !== '' ? fitTo(place, placeColumns, theme) : place;
+  const isPlaced = placeColumns > 0 && step.name.number !== undefined;
+  const start = isPlaced ? fitTo(place, placeColumns, theme) : place;
   return row(
     { mark: theme.mark(step.state), text: `${start}${start === '' ? '' : ' '}${step.name.text}`, end },
     context,

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { expect, onTestFinished, test } from 'vitest';
 import { openEngine } from '../../src/build/engine.ts';
 import { createDownloadRows } from '../../src/cache/download-rows.ts';
-import { type BuildOptions, build } from '../../src/index.ts';
+import { type BuildOptions, build, type ProgressEvent } from '../../src/index.ts';
 import type { HttpSource } from '../../src/llb/ops.ts';
 import { createDownloads } from '../../src/source/http.ts';
 import type { Download } from '../../src/source/types.ts';
@@ -64,10 +64,15 @@ function asked(server: WebServer): string[] {
 test('build() asks once for an unchanged file and fetches a changed one when it adds a URL', () =>
   scene(async ({ server, run, dir, out }) => {
     const text = `FROM scratch\nADD ${server.url}/plain.txt /a/\nADD ${server.url}/plain.txt /b/\n`;
-    await run(text);
+    const fetched: string[] = [];
+    const onEvent = (event: ProgressEvent): void => {
+      if (event.kind === 'vertex' && event.name.startsWith('fetching')) fetched.push(event.name);
+    };
+    await run(text, { onEvent });
     expect(asked(server)).toEqual(['GET /plain.txt 200']);
-    await run(text);
+    await run(text, { onEvent });
     expect(asked(server)).toEqual(['GET /plain.txt 304']);
+    expect(fetched).toEqual([`fetching ${server.url}/plain.txt`]);
     writeFileSync(join(dir, 'plain.txt'), 'changed\n');
     await run(text);
     expect(asked(server)).toEqual(['GET /plain.txt 200']);

@@ -13,6 +13,7 @@ import { canonicalJson, type Definition, digestOf } from '../../llb/definition.t
 import type { ArchiveSource, ExternalSource, GitSource, HttpSource } from '../../llb/ops.ts';
 import type { PlanSource } from '../../solver/ops/file-plan.ts';
 import type { ExternalFiles, LocalFiles } from '../../solver/ops/types.ts';
+import type { EventSink } from '../../solver/types.ts';
 import { createGitRepositories } from '../../source/git.ts';
 import { isWholeCommit } from '../../source/git-refs.ts';
 import { createDownloads } from '../../source/http.ts';
@@ -20,6 +21,7 @@ import type { Download, Downloads, GitRepositories, SshIdentity } from '../../so
 import type { Engine } from '../engine.ts';
 import type { NormalOptions } from '../normalise.ts';
 import { type ArchiveStore, createArchiveReader } from './archives.ts';
+import { createDownloadReports } from './download-reports.ts';
 import { filesOfScan } from './local-files.ts';
 import { createSecrets } from './secrets.ts';
 
@@ -36,11 +38,16 @@ export interface RemoteSources extends Disposable {
   time(source: RemoteSource, signal: AbortSignal): Promise<number | undefined>;
 }
 
-export function createRemoteSources(engine: Engine, options: NormalOptions): RemoteSources {
+/** @param emit is told of downloads */
+export function createRemoteSources(engine: Engine, options: NormalOptions, emit: EventSink): RemoteSources {
   const { root, content, db, keys } = engine;
   const { env, cwd, ssh = {} } = options;
   const secret = createSecrets(options.secrets ?? {}, { env, cwd }).get;
-  const downloads = createDownloads({ content, env, secret, rows: () => createDownloadRows(db) });
+  const downloads = createDownloads({
+    ...{ content, env, secret },
+    rows: () => createDownloadRows(db),
+    report: createDownloadReports(emit, Date.now),
+  });
   const home = env.HOME ?? homedir();
   const git = createGitRepositories({
     root,

@@ -131,7 +131,7 @@ async function remember(request: BuildRequest, context: CliContext, seen: Seen):
   const writesFiles = request.iidFile !== undefined || request.metadataFile !== undefined;
   if (invocation === undefined || writesFiles || request.progress === 'rawjson' || request.options.explain)
     return;
-  const [{ rememberBuild }, { isInternal }] = await Promise.all([
+  const [{ rememberBuild }, { isFetch, isInternal }] = await Promise.all([
     import('../../build/remember.ts'),
     import('../../build/internal-steps.ts'),
   ]);
@@ -144,6 +144,7 @@ async function remember(request: BuildRequest, context: CliContext, seen: Seen):
     write: (line: string) => text.push(line) > 0,
   });
   for (const { vertex, name } of seen.steps) {
+    if (isFetch(vertex)) continue;
     const about = { time: 0, vertex };
     printer.event({ kind: 'vertex', ...about, name });
     printer.event({ kind: 'started', ...about });
