@@ -185,16 +185,17 @@ async function nextChanges(parts: Parts, failed: boolean): Promise<readonly stri
   const places = trees.length > 0 ? trees.map(({ dir }) => dir) : files.slice(0, 1);
   hooks.onNotice({ kind: 'waiting', places: [...new Set([...places, ...(hooks.more ?? [])])] });
   let compareInMs: number | undefined = COMPARE_AFTER_MS;
+  let isSure = false;
   for (;;) {
     await settledOrTime(changes, hooks.signal, compareInMs);
     if (hooks.signal.aborted) return [];
     if (changes.size === 0) {
       const isReady = await Promise.race([listener.ready(), changes.settled(hooks.signal)]);
-      if (changes.size === 0) compare(parts);
+      if (changes.size === 0) compare(parts, isSure);
       if (changes.size === 0 && compareInMs === COMPARE_AFTER_MS) session.relax();
-      // Of a build that failed only its texts are compared, and that costs nothing.
-      const isSure = isReady === true && listener.hears() && !failed;
-      compareInMs = isSure ? undefined : parts.poll.everyMs;
+      isSure = isReady === true && listener.hears();
+      // What a failed build missed may not be there to be listened to: its texts are looked at, which costs nothing.
+      compareInMs = isSure && !failed ? undefined : parts.poll.everyMs;
       if (changes.size === 0) continue;
     }
     await changes.settled(hooks.signal);
@@ -202,6 +203,7 @@ async function nextChanges(parts: Parts, failed: boolean): Promise<readonly stri
     const left = taken.length === 0 ? [] : ((await hooks.takeOver?.(taken)) ?? taken);
     if (left.length > 0 || hooks.signal.aborted) return left;
     compareInMs = COMPARE_AFTER_MS;
+    isSure = false;
   }
 }
 
@@ -226,12 +228,12 @@ function mayExist(path: string): boolean {
 }
 
 /** Looks for what was not heard. */
-function compare({ session, changes, listener, poll, hooks }: Parts): void {
+function compare({ session, changes, listener, poll, hooks }: Parts, textsOnly: boolean): void {
   if (hooks.signal.aborted) return;
   const startedMs = performance.now();
   let found: readonly string[];
   try {
-    found = session.differences();
+    found = session.differences({ textsOnly });
   } catch {
     // The directory is gone, or cannot be read: the build says so.
     session.note(undefined);

@@ -3,20 +3,23 @@ import type { ContextMemory } from '../inputs/local-files.ts';
 
 /** What was seen of contexts, and what is known to have changed since. */
 export interface SessionContexts extends ContextMemory {
-  /** Absolute paths that are to be looked at again; undefined: nothing that is known can be trusted. */
+  /** A build begins. */
+  begin(): void;
+  /** Absolute paths that are to be looked at again; undefined: the next build looks at everything. */
   note(paths: Iterable<string> | undefined): void;
   /** Whether there was something at an absolute path; true where that is not known. */
   saw(path: string): boolean;
-  /** Looks at everything anew: absolute paths that differ from what is known and was not noted. */
+  /** Looks again at all that the last build looked at: absolute paths that differ and were not noted. */
   differences(): readonly string[];
-  /** Forgets what no build has asked for since the last call. */
+  /** Forgets what the last build did not ask for. */
   trim(): void;
 }
 
 interface Known {
   scan: ContextScan;
-  /** Relative to the context; undefined: everything. */
-  changed: Set<string> | undefined;
+  /** Relative to the context. */
+  changed: Set<string>;
+  isTrusted: boolean;
   isUsed: boolean;
 }
 
@@ -28,7 +31,7 @@ export function createSessionContexts(): SessionContexts {
 
   function update(known: Known): boolean {
     const { changed } = known;
-    if (changed === undefined || changed.size > MAX_CHANGED) return false;
+    if (changed.size > MAX_CHANGED) return false;
     if (changed.size > 0) known.scan = known.scan.again(changed);
     known.changed = new Set();
     return true;
@@ -37,29 +40,32 @@ export function createSessionContexts(): SessionContexts {
   return {
     scan(name, scan) {
       const known = scans.get(name);
-      if (known !== undefined && update(known)) {
+      if (known?.isTrusted === true && update(known)) {
         known.isUsed = true;
         return known.scan;
       }
       // A failure in between leaves nothing that could be taken for the truth.
       scans.delete(name);
       const made = scan();
-      scans.set(name, { scan: made, changed: new Set(), isUsed: true });
+      scans.set(name, { scan: made, changed: new Set(), isTrusted: true, isUsed: true });
       return made;
+    },
+    begin() {
+      for (const known of scans.values()) known.isUsed = false;
     },
     note(paths) {
       for (const known of scans.values()) {
-        if (paths === undefined) known.changed = undefined;
+        if (paths === undefined) known.isTrusted = false;
         for (const path of paths ?? []) {
           const inside = relativeTo(known.scan.dir, path);
-          if (inside !== undefined) known.changed?.add(inside);
+          if (inside !== undefined) known.changed.add(inside);
         }
       }
     },
     saw(path) {
-      const asked = [...scans.values()].flatMap(({ scan, changed }) => {
+      const asked = [...scans.values()].flatMap(({ scan, changed, isTrusted }) => {
         const inside = relativeTo(scan.dir, path);
-        return inside === undefined ? [] : [{ scan, inside, isSure: changed?.has(inside) === false }];
+        return inside === undefined ? [] : [{ scan, inside, isSure: isTrusted && !changed.has(inside) }];
       });
       return (
         asked.length === 0 ||
@@ -71,16 +77,13 @@ export function createSessionContexts(): SessionContexts {
     differences() {
       return [...scans.values()].flatMap((known) => {
         const { dir } = known.scan;
-        // A build that comes walks it anyway.
-        if (!update(known)) return [];
+        // A build that comes walks it anyway. One that failed may not have come so far.
+        if (!known.isUsed || !update(known)) return [];
         return known.scan.differences().map((path) => (path === '' ? dir : `${dir}/${path}`));
       });
     },
     trim() {
-      for (const [name, known] of scans) {
-        if (!known.isUsed) scans.delete(name);
-        known.isUsed = false;
-      }
+      for (const [name, { isUsed }] of scans) if (!isUsed) scans.delete(name);
     },
   };
 }

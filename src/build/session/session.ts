@@ -33,6 +33,7 @@ export function createBuildSession(options: BuildOptions): BuildSession {
   return {
     async build({ signal, onEvent = () => undefined, onInputs }) {
       files = [];
+      contexts.begin();
       rows = new Map(inputs().files.map((path) => [path, rowOf(path)]));
       const held = {
         contexts,
@@ -64,9 +65,9 @@ export function createBuildSession(options: BuildOptions): BuildSession {
     note: contexts.note,
     saw: (path) => rows.get(path) !== '' && (rows.has(path) || contexts.saw(path)),
     inputs,
-    differences() {
+    differences({ textsOnly = false } = {}) {
       const texts = [...rows].filter(([path, row]) => rowOf(path) !== row).map(([path]) => path);
-      return [...texts, ...contexts.differences()];
+      return textsOnly ? texts : [...texts, ...contexts.differences()];
     },
     relax: releaseMemory,
     [Symbol.asyncDispose]: store.close,

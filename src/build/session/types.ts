@@ -40,8 +40,8 @@ export interface BuildSession extends AsyncDisposable {
   saw(path: string): boolean;
   /** Of the last build. */
   inputs(): BuildInputs;
-  /** Looks at everything that was read, without trust in what was noted: paths that have changed. */
-  differences(): readonly string[];
+  /** Looks at everything that was read, or at texts only: paths that have changed and were not noted. */
+  differences(options?: { readonly textsOnly?: boolean }): readonly string[];
   /** Lets go of memory that only builds need: for a wait that may be long. */
   relax(): void;
 }

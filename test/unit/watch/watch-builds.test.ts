@@ -140,6 +140,17 @@ describe('watchBuilds()', () => {
     expect(watch.noted).toContain(undefined);
   });
 
+  it('finds what was not heard after a build that failed', async () => {
+    const watch = start(async (_, number) => {
+      if (number === 1) throw new OcibuildError('DOCKERFILE_SYNTAX', 'Cannot read');
+      return RESULT;
+    });
+    await watch.until(() => watch.cycles.length === 1);
+    watch.missed.push('/p/unheard');
+    await watch.until(() => watch.cycles.length === 2);
+    expect(watch.cycles[1]?.changed).toEqual(['/p/unheard']);
+  });
+
   it('looks for changes every now and then when it cannot listen', async () => {
     const watch = start(async () => RESULT);
     await watch.until(() => watch.cycles.length === 1);

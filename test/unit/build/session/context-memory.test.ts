@@ -59,6 +59,7 @@ describe('createSessionContexts()', () => {
     ).toThrow('gone');
     contexts.scan('one', () => fakeScan(['new']));
     contexts.trim();
+    contexts.begin();
     contexts.trim();
     let isMade = false;
     contexts.scan('one', () => {
@@ -73,7 +74,24 @@ describe('createSessionContexts()', () => {
     contexts.scan('one', () => fakeScan([], ['', 'a/b']));
     expect(contexts.differences()).toEqual(['/p', '/p/a/b']);
     contexts.note(undefined);
+    expect(contexts.differences()).toEqual(['/p', '/p/a/b']);
+  });
+
+  it('compares only what the last build looked at, when that failed early', () => {
+    const contexts = createSessionContexts();
+    contexts.scan('one', () => fakeScan([], ['a']));
+    contexts.begin();
     expect(contexts.differences()).toEqual([]);
+  });
+
+  it('does not tell once more what was noted after a failure', () => {
+    const log: string[] = [];
+    const contexts = createSessionContexts();
+    contexts.scan('one', () => fakeScan(log, ['a']));
+    contexts.note(undefined);
+    contexts.note(['/p/a']);
+    expect(contexts.differences()).toEqual([]);
+    expect(log).toEqual(['again a']);
   });
 
   it('knows what was there, unless it has changed since', () => {
