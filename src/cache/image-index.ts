@@ -68,8 +68,9 @@ export function createImageIndex(
       if (wanted.normalised === undefined) parseReference(name);
       change((entries) => {
         const before = entries.filter((entry) => isNamed(entry, wanted));
+        const { [ANNOTATION.fetchedByBuild]: _mark, ...own } = descriptor.annotations ?? {};
         const annotations = {
-          ...descriptor.annotations,
+          ...own,
           [ANNOTATION.refName]: wanted.familiar,
           ...(wanted.normalised === undefined ? {} : { [ANNOTATION.containerdName]: wanted.normalised }),
           ...(fetchedByBuild && before.every(isFetchedByBuild)

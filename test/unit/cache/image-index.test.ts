@@ -44,6 +44,9 @@ describe('createImageIndex', () => {
     expect(isMarked()).toBe(true);
     index.set('base', image('b'), { fetchedByBuild: true });
     expect(isMarked()).toBe(true);
+    // As `tag` does: what was found under another name.
+    index.set('mine', index.resolve('base') ?? image('b'));
+    expect(isFetchedByBuild(index.resolve('mine') ?? {})).toBe(false);
     index.set('base', image('b'));
     expect(isMarked()).toBe(false);
     index.set('base', image('c'), { fetchedByBuild: true });
