@@ -1,55 +1,75 @@
-import { createHash } from 'node:crypto';
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
-import { crc32 } from 'node:zlib';
+import { closeSync, openSync, rmSync, write as writeCallback } from 'node:fs';
+import { promisify } from 'node:util';
 import type { Digest } from '../image/types.ts';
 import { writeError } from './fs-error.ts';
+import { createRunningDigest } from './running-digest.ts';
 
 /** A new file that is hashed as it is written. */
 export interface BlobWriter {
-  /** Gives where the bytes stand. @throws DISK_FULL */
-  write(member: Buffer): { readonly offset: number; readonly compressedSize: number; readonly crc: number };
-  digest(): Digest;
-  /** Bytes so far. */
-  size(): number;
-  close(): void;
-  /** Closes and removes the file. */
-  discard(): void;
+  /** Appends; the member stays untouched until it is written. @throws DISK_FULL */
+  write(member: Buffer): Promise<void>;
+  /** Closes the file once everything is written. */
+  finish(): Promise<{ readonly digest: Digest; readonly size: number }>;
+  /** Closes and removes the file; does nothing after `finish`. */
+  discard(): Promise<void>;
 }
 
-/** @throws SYSCALL_FAILED where `dest` exists or cannot be made */
-export function createBlobWriter(dest: string): BlobWriter {
-  const attempt = <T>(action: () => T): T => {
-    try {
-      return action();
-    } catch (error) {
-      throw writeError(error, 'write the layer to', dest);
-    }
-  };
-  const fd = attempt(() => openSync(dest, 'wx', 0o644));
-  const running = createHash('sha256');
+const write = promisify(writeCallback);
+
+/**
+ * @param options `aside`: hash on another thread, which is worth it for a large blob
+ * @throws SYSCALL_FAILED where `dest` exists or cannot be made
+ */
+export function createBlobWriter(dest: string, options: { readonly aside: boolean }): BlobWriter {
+  const failed = (error: unknown): unknown => writeError(error, 'write the layer to', dest);
+  const running = createRunningDigest({ states: options.aside });
+  let fd: number | undefined;
+  try {
+    fd = openSync(dest, 'wx', 0o644);
+  } catch (error) {
+    throw failed(error);
+  }
   let size = 0;
-  let open = true;
-  const close = (): void => {
-    if (!open) return;
-    open = false;
-    attempt(() => closeSync(fd));
-  };
+  const pending = new Set<Promise<unknown>>();
+
+  async function writeAt(member: Buffer, position: number): Promise<void> {
+    for (let done = 0; done < member.length; ) {
+      const { bytesWritten } = await write(fd as number, member, done, member.length - done, position + done);
+      done += bytesWritten;
+    }
+  }
+
   return {
-    write(member) {
-      for (let done = 0; done < member.length; ) {
-        done += attempt(() => writeSync(fd, member, done, member.length - done));
-      }
-      running.update(member);
-      const offset = size;
+    async write(member) {
+      const position = size;
       size += member.length;
-      return { offset, compressedSize: member.length, crc: crc32(member) };
+      const both = Promise.allSettled([writeAt(member, position), running.update(member)]);
+      pending.add(both);
+      const failure = (await both).find(({ status }) => status === 'rejected');
+      pending.delete(both);
+      if (failure?.status === 'rejected') throw failed(failure.reason);
     },
-    digest: () => `sha256:${running.digest('hex')}`,
-    size: () => size,
-    close,
-    discard() {
+    async finish() {
+      const digest = await running.digest();
+      await Promise.all(pending);
+      const open = fd;
+      fd = undefined;
       try {
-        close();
+        if (open !== undefined) closeSync(open);
+      } catch (error) {
+        rmSync(dest, { force: true });
+        throw failed(error);
+      }
+      return { digest, size };
+    },
+    async discard() {
+      if (fd === undefined) return;
+      const open = fd;
+      fd = undefined;
+      // A descriptor that is closed under a write of another thread may be another file's by then.
+      await Promise.all(pending);
+      try {
+        closeSync(open);
       } finally {
         rmSync(dest, { force: true });
       }

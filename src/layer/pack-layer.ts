@@ -1,5 +1,6 @@
 import { createHash, hash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
+import { crc32 } from 'node:zlib';
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import type { Digest } from '../image/types.ts';
 import { type BlobWriter, createBlobWriter } from './blob-writer.ts';
@@ -14,9 +15,10 @@ import type { ChunkIndex, PackedLayer, PackOptions, Tree, TreeEntry } from './ty
 
 type IndexedChunk = ChunkIndex['chunks'][number];
 
-const YIELD_MS = 30;
 /** Below this a layer is read again in less time than koffi takes to load (10 ms). */
 const STATES_FROM_BYTES = 16 << 20;
+/** Members that are written at a time. */
+const WRITES = 2;
 
 /**
  * Writes a layer's blob: canonical tar, cut into chunks that are compressed side by side as independent members. The
@@ -32,7 +34,7 @@ export async function packLayer(tree: Tree, options: PackOptions): Promise<Packe
   checkShape(sorted);
   const compressor = createCompressor(options.compression, options.level);
   const states = compressor.codec !== undefined && totalSize(sorted) >= STATES_FROM_BYTES;
-  const blob = createBlobWriter(options.dest);
+  const blob = createBlobWriter(options.dest, { aside: states });
   const members = createMemberSource(compressor.codec, options.previous ?? []);
   const packer = createPacker(sorted, {
     options,
@@ -44,13 +46,12 @@ export async function packLayer(tree: Tree, options: PackOptions): Promise<Packe
   let done = false;
   try {
     const packed = await packer.run();
-    blob.close();
     done = true;
     return packed;
   } finally {
     await packer.stop();
     members.close();
-    if (!done) blob.discard();
+    if (!done) await blob.discard();
   }
 }
 
@@ -64,9 +65,15 @@ interface Deps {
 
 interface Slot {
   readonly member: Promise<Buffer>;
-  /** Goes back to the pool once the member is written. */
-  readonly buffer: Buffer | undefined;
-  readonly chunk: { key: string | undefined; size: number; state: string | undefined };
+  /** Known of a member that is copied. */
+  readonly crc: number | undefined;
+  readonly key: string | undefined;
+  /** Bytes of tar. */
+  readonly size: number;
+  /** Of the diffID, behind the chunk. */
+  readonly state: Promise<string | undefined>;
+  /** Go back to the pool once the member is written. */
+  readonly buffers: readonly Buffer[];
 }
 
 function createPacker(
@@ -75,46 +82,58 @@ function createPacker(
 ): { run(): Promise<PackedLayer>; stop(): Promise<void> } {
   const digests: (Digest | undefined)[] = tree.map((entry) => entry.digest);
   const queue: Slot[] = [];
+  const writing: Promise<void>[] = [];
   const pool: Buffer[] = [];
-  const written: { slot: Slot['chunk']; offset: number; compressedSize: number; crc: number }[] = [];
-  const unkeyed: { slot: Slot['chunk']; chunk: Chunk }[] = [];
-  const resumable = tarDigest.state() !== undefined;
+  const rows: IndexedChunk[] = [];
+  const unkeyed: { readonly row: number; readonly chunk: Chunk }[] = [];
   let large: { reader: ContentReader; digest: ReturnType<typeof createHash> | undefined } | undefined;
   let tarSize = 0;
+  let blobSize = 0;
   let skipped: string | undefined;
-  let since = performance.now();
 
   async function writeFirst(): Promise<void> {
     const slot = queue.shift();
     if (slot === undefined) return;
-    const member = await slot.member;
-    written.push({ slot: slot.chunk, ...blob.write(member) });
-    if (slot.buffer !== undefined) pool.push(slot.buffer);
+    const [member, state] = await Promise.all([slot.member, slot.state]);
+    const { key = '', size, crc = crc32(member) } = slot;
+    const at = { offset: blobSize, compressedSize: member.length };
+    rows.push({ key, ...at, size, crc, ...(state === undefined ? {} : { state }) });
+    blobSize += member.length;
+    const written = blob.write(member).then(() => void pool.push(...slot.buffers));
+    // Waited for in order, as members are.
+    written.catch(() => undefined);
+    writing.push(written);
     options.onProgress?.(tarSize);
+    while (writing.length > WRITES) await writing.shift();
   }
 
-  async function add(chunk: Chunk): Promise<void> {
+  function add(chunk: Chunk): void {
+    const buffers: Buffer[] = [];
+    const take = (size: number): Buffer => {
+      const buffer = pool.pop() ?? Buffer.allocUnsafeSlow(compressor.limits.max);
+      // What hardly shrinks may be larger than the chunk.
+      if (size > buffer.length) return Buffer.allocUnsafeSlow(size);
+      buffers.push(buffer);
+      return buffer.subarray(0, size);
+    };
     const key = chunkKey(chunk, (index) => digests[index]);
-    const unchanged = members.next(key);
-    tarSize += chunk.size;
-    if (unchanged?.state !== undefined && resumable && unchanged.sincePrefix) {
+    const { size } = chunk;
+    const unchanged = members.next(key, take);
+    const member = unchanged && Promise.resolve(unchanged.member);
+    tarSize += size;
+    if (member !== undefined && unchanged?.state !== undefined && tarDigest.hasStates) {
       skipped = unchanged.state;
-      queue.push(slotOf(Promise.resolve(unchanged.member), { key, size: chunk.size, state: skipped }));
+      queue.push(slotOf({ member, crc: unchanged.crc, key, size, state: Promise.resolve(skipped), buffers }));
       return;
     }
-    if (skipped !== undefined) tarDigest.resume(skipped, tarSize - chunk.size);
+    if (skipped !== undefined) tarDigest.resume(skipped, tarSize - size);
     skipped = undefined;
-    const buffer = pool.pop() ?? Buffer.allocUnsafeSlow(compressor.limits.max);
-    const bytes = buffer.subarray(0, chunk.size);
+    const bytes = take(size);
     fill(chunk, bytes);
-    tarDigest.update(bytes);
-    const slot = { key, size: chunk.size, state: tarDigest.state() };
-    if (key === undefined) unkeyed.push({ slot, chunk });
-    if (unchanged === undefined) queue.push(slotOf(compressor.compress(bytes), slot, buffer));
-    else {
-      pool.push(buffer);
-      queue.push(slotOf(Promise.resolve(unchanged.member), slot));
-    }
+    const state = tarDigest.update(bytes);
+    if (key === undefined) unkeyed.push({ row: rows.length + queue.length, chunk });
+    const about = { crc: unchanged?.crc, key, size, state, buffers };
+    queue.push(slotOf({ member: member ?? compressor.compress(bytes), ...about }));
   }
 
   function fill(chunk: Chunk, out: Buffer): void {
@@ -172,54 +191,46 @@ function createPacker(
     const zeros = Buffer.alloc(2 * BLOCK);
     const key = hash('sha256', zeros, 'hex');
     if (skipped !== undefined) tarDigest.resume(skipped, tarSize);
-    tarDigest.update(zeros);
-    tarSize += zeros.length;
-    queue.push(slotOf(compressor.compress(zeros), { key, size: zeros.length, state: undefined }));
+    const state = tarDigest.update(zeros).then(() => undefined);
+    const size = zeros.length;
+    tarSize += size;
+    queue.push(slotOf({ member: compressor.compress(zeros), crc: undefined, key, size, state, buffers: [] }));
   }
 
-  function index(): ChunkIndex | undefined {
-    if (compressor.codec === undefined) return undefined;
-    for (const { slot, chunk } of unkeyed) slot.key = chunkKey(chunk, (i) => digests[i]);
-    const chunks = written.map(
-      ({ slot, offset, compressedSize, crc }): IndexedChunk => ({
-        key: slot.key ?? '',
-        offset,
-        compressedSize,
-        size: slot.size,
-        crc,
-        ...(slot.state === undefined ? {} : { state: slot.state }),
-      }),
-    );
-    return { codec: compressor.codec, chunks };
+  function index(codec: string): ChunkIndex {
+    for (const { row, chunk } of unkeyed) {
+      const key = chunkKey(chunk, (i) => digests[i]) ?? '';
+      rows[row] = { ...(rows[row] as IndexedChunk), key };
+    }
+    return { codec, chunks: rows };
   }
 
   return {
     async run() {
       for (const chunk of planChunks(tree, compressor.limits)) {
-        await add(chunk);
+        add(chunk);
         while (queue.length >= compressor.inFlight) await writeFirst();
-        if (performance.now() - since < YIELD_MS) continue;
+        // Other threads get their next piece in between.
         await setImmediate();
         throwIfAborted(options.signal);
-        since = performance.now();
       }
       addEnd();
       while (queue.length > 0) await writeFirst();
-      const members = index();
+      await Promise.all(writing);
+      const { codec, mediaType } = compressor;
       return {
-        diffId: tarDigest.digest(),
-        digest: blob.digest(),
-        size: blob.size(),
+        diffId: await tarDigest.digest(),
+        ...(await blob.finish()),
         tarSize,
-        mediaType: compressor.mediaType,
+        mediaType,
         tree: tree.map((entry, i) => withDigest(entry, digests[i])),
-        ...(members === undefined ? {} : { index: members }),
+        ...(codec === undefined ? {} : { index: index(codec) }),
       };
     },
     async stop() {
       large?.reader.abandon();
-      // The pool still reads from buffers of members that nobody will write.
-      await Promise.allSettled(queue.map((slot) => slot.member));
+      // Other threads still read from buffers of chunks that nobody will write.
+      await Promise.allSettled(queue.flatMap(({ member, state }) => [member, state]));
     },
   };
 }
@@ -231,10 +242,10 @@ interface Target {
   readonly position: number;
 }
 
-function slotOf(member: Promise<Buffer>, chunk: Slot['chunk'], buffer?: Buffer): Slot {
+function slotOf(slot: Slot): Slot {
   // Waited for in order; a failure of a later one must not count as unhandled until its turn.
-  member.catch(() => undefined);
-  return { member, chunk, buffer };
+  for (const promise of [slot.member, slot.state]) promise.catch(() => undefined);
+  return slot;
 }
 
 function withDigest(entry: TreeEntry, digest: Digest | undefined): TreeEntry {

@@ -106,8 +106,13 @@ export interface Sys {
 
 export type NativeCall = (...args: readonly unknown[]) => number;
 
+/** A call that can also be made on another thread; errno is not to be had there. */
+export interface KoffiCall extends NativeCall {
+  async(...args: readonly [...unknown[], (error: Error | null, result: number) => void]): void;
+}
+
 export interface Koffi {
-  load(path: null): { func(name: string, result: string, parameters: readonly string[]): NativeCall };
+  load(path: null): { func(name: string, result: string, parameters: readonly string[]): KoffiCall };
   errno(): number;
 }
 
@@ -132,6 +137,8 @@ export const sys: () => Sys = once(loadSys);
 export interface Sha256Calls {
   init(context: Buffer): void;
   update(context: Buffer, data: Buffer, length: number): void;
+  /** On a thread of libuv's pool; nobody else touches either meanwhile. */
+  updateAside(context: Buffer, data: Buffer, length: number): Promise<void>;
   final(digest: Buffer, context: Buffer): void;
 }
 
@@ -139,10 +146,15 @@ export interface Sha256Calls {
 export const sha256Calls: () => { readonly calls: Sha256Calls | undefined } = once(() => {
   try {
     const symbols = koffiModule().load(null);
+    const update = symbols.func('SHA256_Update', 'int', ['void *', 'const void *', 'uint64_t']);
     return {
       calls: {
         init: symbols.func('SHA256_Init', 'int', ['void *']),
-        update: symbols.func('SHA256_Update', 'int', ['void *', 'const void *', 'uint64_t']),
+        update,
+        updateAside: (context, data, length) =>
+          new Promise((resolve, reject) => {
+            update.async(context, data, length, (error) => (error ? reject(error) : resolve()));
+          }),
         final: symbols.func('SHA256_Final', 'int', ['void *', 'void *']),
       },
     };

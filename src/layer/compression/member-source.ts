@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
+import { isDigestState } from '../running-digest.ts';
 import type { ChunkIndex, PackOptions } from '../types.ts';
 
 type IndexedChunk = ChunkIndex['chunks'][number];
@@ -7,14 +8,14 @@ type IndexedChunk = ChunkIndex['chunks'][number];
 /** A member of an earlier blob that holds exactly the bytes wanted. */
 export interface KnownMember {
   readonly member: Buffer;
+  readonly crc: number;
+  /** Given while every chunk so far stood at the same place in one earlier blob. */
   readonly state: string | undefined;
-  /** True while every chunk so far stood at the same place in one earlier blob, so that `state` is valid here. */
-  readonly sincePrefix: boolean;
 }
 
 export interface MemberSource {
-  /** The member for the next chunk of the new blob; asked once for each, in order. */
-  next(key: string | undefined): KnownMember | undefined;
+  /** The member for the next chunk of the new blob, in a buffer that `take` gives; asked once for each, in order. */
+  next(key: string | undefined, take: (size: number) => Buffer): KnownMember | undefined;
   close(): void;
 }
 
@@ -44,10 +45,14 @@ export function createMemberSource(
     return fd;
   }
 
-  function readMember(blob: string, { offset, compressedSize, crc }: IndexedChunk): Buffer | undefined {
+  function readMember(
+    blob: string,
+    { offset, compressedSize, crc }: IndexedChunk,
+    take: (size: number) => Buffer,
+  ): Buffer | undefined {
     const fd = open(blob);
     if (fd === undefined) return undefined;
-    const member = Buffer.allocUnsafe(compressedSize);
+    const member = take(compressedSize);
     for (let done = 0; done < compressedSize; ) {
       const count = readSync(fd, member, done, compressedSize - done, offset + done);
       if (count === 0) return undefined;
@@ -57,18 +62,18 @@ export function createMemberSource(
   }
 
   return {
-    next(key) {
+    next(key, take) {
       const at = position++;
       prefixes = prefixes.filter((chunks) => key !== undefined && chunks[at]?.key === key);
       const found = key === undefined ? undefined : known.get(key);
       if (found === undefined) return undefined;
-      const member = readMember(found.blob, found.chunk);
+      const member = readMember(found.blob, found.chunk, take);
       if (member === undefined) {
         prefixes = [];
         return undefined;
       }
-      const state = prefixes.find((chunks) => chunks[at]?.state !== undefined)?.[at]?.state;
-      return { member, state, sincePrefix: state !== undefined };
+      const states = prefixes.map((chunks) => chunks[at]?.state ?? '');
+      return { member, crc: found.chunk.crc, state: states.find(isDigestState) };
     },
     close() {
       for (const fd of descriptors.values()) if (fd !== undefined) closeSync(fd);

@@ -63,18 +63,18 @@ export async function recompressAsEstargz(
 ): Promise<{ readonly descriptor: Descriptor; readonly diffId: Digest }> {
   const { level = GZIP_LEVEL, signal } = options;
   const { writeEstargz } = await import('../estargz/estargz.ts');
-  const blob = createBlobWriter(dest);
+  const blob = createBlobWriter(dest, { aside: false });
   try {
     const { diffId, tarSize, tocDigest } = await convert(source, dest, options, ([file, read, tar]) => {
-      const write = (member: Buffer): void => void blob.write(member);
-      return pipeline(file, read, tar, (chunks) => writeEstargz(chunks, { level, write }), { signal });
+      return pipeline(file, read, tar, (chunks) => writeEstargz(chunks, { level, write: blob.write }), {
+        signal,
+      });
     });
-    blob.close();
+    const { digest, size } = await blob.finish();
     const annotations = { [ANNOTATION.tocDigest]: tocDigest, [ANNOTATION.uncompressedSize]: String(tarSize) };
-    const [digest, size] = [blob.digest(), blob.size()];
     return { descriptor: { mediaType: MEDIA_TYPE.layerGzip, digest, size, annotations }, diffId };
   } catch (error) {
-    blob.discard();
+    await blob.discard();
     throw error;
   }
 }

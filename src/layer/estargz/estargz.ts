@@ -11,7 +11,7 @@ export interface EstargzOptions {
   /** 0–9. */
   readonly level: number;
   /** Takes the members of the blob, in order. */
-  write(member: Buffer): void;
+  write(member: Buffer): void | Promise<void>;
 }
 
 export interface WrittenEstargz {
@@ -61,7 +61,7 @@ export async function writeEstargz(
     out.add(Buffer.alloc(padded(toc.length) - toc.length + 2 * BLOCK));
     out.cut();
     await out.drained();
-    write(encodeFooter(tocOffset));
+    await write(encodeFooter(tocOffset));
     return { ...out.tar(), tocDigest: digestBytes(toc) };
   } finally {
     await out.stop();
@@ -116,7 +116,7 @@ function createMembers(level: number, write: EstargzOptions['write']): Members {
     const member = await first.member;
     inFlight -= first.size;
     if (first.entry !== undefined) first.entry.offset = offset;
-    write(member);
+    await write(member);
     offset += member.length;
   }
 
