@@ -4,8 +4,6 @@ import type { EventSink } from '../solver/types.ts';
 /** Reports work that is no vertex of the graph as steps of their own, such as `[internal] load .dockerignore`. */
 export interface InternalSteps {
   run<T>(name: string, body: (step: InternalStep) => T | Promise<T>): Promise<T>;
-  /** For work that must not give up its turn. */
-  runSync<T>(name: string, body: (step: InternalStep) => T): T;
 }
 
 export interface InternalStep {
@@ -60,17 +58,6 @@ export function createInternalSteps(emit: EventSink, now: () => number): Interna
       const step = begin(name);
       try {
         const value = await body(step);
-        step.end();
-        return value;
-      } catch (error) {
-        step.end(error);
-        throw error;
-      }
-    },
-    runSync(name, body) {
-      const step = begin(name);
-      try {
-        const value = body(step);
         step.end();
         return value;
       } catch (error) {

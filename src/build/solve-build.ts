@@ -172,10 +172,10 @@ function localSources(
     signal,
     ...(memory === undefined ? {} : { memory }),
     onScan: ({ name }, read) =>
-      steps.runSync(
+      steps.run(
         name === 'context' ? '[internal] load build context' : `[context ${name}] load`,
-        (step) => {
-          const scan = read();
+        async (step) => {
+          const scan = await read();
           step.status(`reading context: ${scan.entries.length} entries`, 0, 0);
           return scan;
         },

@@ -1,5 +1,5 @@
 import { join, relative } from 'node:path';
-import { scanContext } from '../../cache/contexts/context-scan.ts';
+import { scanContext, scanContextInTurns } from '../../cache/contexts/context-scan.ts';
 import type { ContextEntry, ContextScan, IgnoreRules } from '../../cache/contexts/context-types.ts';
 import type { StoreRoot } from '../../cache/types.ts';
 import { createTreeView } from '../../layer/tree/tree-view.ts';
@@ -25,7 +25,10 @@ export interface LocalSourcesOptions {
   readonly definition: Definition;
   readonly signal: AbortSignal;
   /** Told when a directory is being read, and when that is done, with the number of entries. */
-  readonly onScan: (source: LocalSource, read: () => ContextScan) => ContextScan;
+  readonly onScan: (
+    source: LocalSource,
+    read: () => ContextScan | Promise<ContextScan>,
+  ) => Promise<ContextScan>;
   /** Knows the scans of earlier builds of this process. */
   readonly memory?: ContextMemory;
 }
@@ -56,12 +59,12 @@ export function createLocalSources(options: LocalSourcesOptions): LocalSources {
     const tree = localTree(source, { ...options, storeDir: root.dir });
     const { dir, select } = tree;
     const name = digestOf({ dir, select, ignore: source.ignore }).slice(7, 39);
-    // A scan that is kept outlives the signal of this build.
-    const { memory = { scan: (_: string, make: () => ContextScan) => make() } } = options;
-    const cancel = options.memory === undefined ? { signal } : {};
     const statCacheFile = join(root.treesDir, `context-${name}.stat`);
-    const scan = options.onScan(source, () =>
-      memory.scan(name, () => scanContext({ ...tree, statCacheFile, tempPath: root.tempPath, ...cancel })),
+    const how = { ...tree, statCacheFile, tempPath: root.tempPath };
+    // A scan that is kept outlives the signal of this build, and is never half done when a change is told of.
+    const scan = await options.onScan(
+      source,
+      () => options.memory?.scan(name, () => scanContext(how)) ?? scanContextInTurns({ ...how, signal }),
     );
     scans.push(scan);
     return filesOfScan(scan);

@@ -1,6 +1,7 @@
 import { fsPath } from '../../layer/path-bytes.ts';
 import { sys } from '../../layer/sys.ts';
 import { currentOwner, ownedName } from '../../util/owner.ts';
+import { type InTurns, runAtOnce, runInTurns } from '../../util/turns.ts';
 import { hashEntries } from './context-hash.ts';
 import { keptRows, mergedTable } from './context-table.ts';
 import type { ContextEntry, ContextScan, OpenEntry, ScanOptions, StatRow, Walk } from './context-types.ts';
@@ -15,16 +16,25 @@ import { createTableCursor, type TableCursor } from './table-cursor.ts';
  * @throws CONTEXT_NOT_FOUND, CONTEXT_UNREADABLE, CONTEXT_CHANGED, CANCELLED
  */
 export function scanContext(options: ScanOptions): ContextScan {
+  return runAtOnce(scan(options));
+}
+
+/** The same, and what else waits gets its turn meanwhile: 100,000 new files take 0.8 s. */
+export function scanContextInTurns(options: ScanOptions): Promise<ContextScan> {
+  return runInTurns(scan(options));
+}
+
+function* scan(options: ScanOptions): InTurns<ContextScan> {
   const startedMs = Date.now();
   const { statCacheFile } = options;
   const table = statCacheFile === undefined ? emptyTable() : readStatTable(statCacheFile);
   const digestHex = table.digests.toString('latin1');
   let cursor: TableCursor | undefined;
-  const walk = walkContext(options, () => {
+  const walk = yield* walkContext(options, () => {
     cursor = createTableCursor(table, digestHex);
     return cursor;
   });
-  return scanOf(walk, options, {
+  return yield* scanOf(walk, options, {
     startedMs,
     save() {
       if (statCacheFile === undefined) return false;
@@ -38,10 +48,14 @@ export function scanContext(options: ScanOptions): ContextScan {
   });
 }
 
-function scanOf(walk: Walk, options: ScanOptions, how: Pick<ContextScan, 'startedMs' | 'save'>): ContextScan {
+function* scanOf(
+  walk: Walk,
+  options: ScanOptions,
+  how: Pick<ContextScan, 'startedMs' | 'save'>,
+): InTurns<ContextScan> {
   const { dir } = options;
   const pathOf = (entry: ContextEntry): string => (entry.path === '' ? dir : `${dir}/${entry.path}`);
-  readXattrs(walk, (entry) => fsPath(pathOf(entry)));
+  yield* readXattrs(walk, (entry) => fsPath(pathOf(entry)));
   return {
     ...how,
     dir,
@@ -61,10 +75,10 @@ function scanOf(walk: Walk, options: ScanOptions, how: Pick<ContextScan, 'starte
       if (grows || changed.has('')) return scanContext(options);
       // What changed since the table was written is hashed by the next build that reads it.
       const startedMs = Date.now();
-      const now = walkContext(options, emptyCursor, keptEntries(walk, changed));
-      return scanOf(now, options, { startedMs, save: () => false });
+      const now = runAtOnce(walkContext(options, emptyCursor, keptEntries(walk, changed)));
+      return runAtOnce(scanOf(now, options, { startedMs, save: () => false }));
     },
-    differences: () => differences(walk, walkContext(options, emptyCursor)),
+    differences: () => differences(walk, runAtOnce(walkContext(options, emptyCursor))),
   };
 }
 
@@ -94,16 +108,20 @@ function sameFacts(before: Walk, at: number, now: OpenEntry, mode: number | unde
   );
 }
 
+/** So many entries take about 20 ms. */
+const TURN_ENTRIES = 4096;
+
 /** Attributes that go into an image: the user's own, and file capabilities. */
 const XATTR_KEPT = /^(?:user\.|security\.capability$)/;
 
 /** Setting an attribute changes ctime, so only entries without a trusted row are asked. */
-function readXattrs({ fresh }: Walk, pathOf: (entry: OpenEntry) => string | Buffer): void {
+function* readXattrs({ fresh }: Walk, pathOf: (entry: OpenEntry) => string | Buffer): InTurns<void> {
   if (process.platform !== 'linux') return;
   const unknown = fresh.filter(({ type }) => type === 'dir' || type === 'file');
   if (unknown.length === 0) return;
   const { llistxattr, lgetxattr } = sys();
-  for (const entry of unknown) {
+  for (const [i, entry] of unknown.entries()) {
+    if (i % TURN_ENTRIES === TURN_ENTRIES - 1) yield;
     const path = pathOf(entry);
     try {
       for (const name of llistxattr(path)) {

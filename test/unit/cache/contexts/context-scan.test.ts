@@ -19,8 +19,9 @@ import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { scanContext } from '../../../../src/cache/contexts/context-scan.ts';
+import { scanContext, scanContextInTurns } from '../../../../src/cache/contexts/context-scan.ts';
 import type { ContextEntry, ContextScan, ScanOptions } from '../../../../src/cache/contexts/context-types.ts';
+import { OcibuildError } from '../../../../src/errors/error.ts';
 import { sys } from '../../../../src/layer/sys.ts';
 import { compareEntries } from '../../../../src/layer/tree/tree.ts';
 import { runs } from '../../../support/runs.ts';
@@ -63,6 +64,17 @@ describe('scanContext', () => {
     );
     expect(entries[0]).toMatchObject({ path: '', type: 'dir' });
     expect(entries).toHaveLength(12);
+  });
+
+  it('scanContextInTurns() lists the same, and stops in between when its signal is aborted', async () => {
+    const dir = tempDir();
+    for (let i = 0; i < 4100; i++) writeFileSync(join(dir, `${i}`), '');
+    const options = { dir, select: [''] };
+    expect((await scanContextInTurns(options)).entries).toEqual(scanContext(options).entries);
+    const controller = new AbortController();
+    const scanning = scanContextInTurns({ ...options, signal: controller.signal });
+    controller.abort(new OcibuildError('CANCELLED', 'Cannot finish'));
+    await expect(scanning).rejects.toMatchObject({ code: 'CANCELLED' });
   });
 
   it('scanContext() gives every fact of an entry', async () => {
