@@ -123,7 +123,9 @@ writeFileSync(join(out, 'THIRD_PARTY_NOTICES'), `${noticesOf(root, Object.keys(r
 const { manPage } = await import('../src/cli/help/man-page.ts');
 const { configSchema } = await import('../src/cli/config/config-schema.ts');
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-writeFileSync(join(out, 'ocibuild.1'), manPage(version));
+const epoch = process.env.SOURCE_DATE_EPOCH;
+const date = (epoch ? new Date(Number(epoch) * 1000) : new Date()).toISOString().slice(0, 10);
+writeFileSync(join(out, 'ocibuild.1'), manPage(version, date));
 writeFileSync(join(out, 'config.schema.json'), `${JSON.stringify(configSchema(), undefined, 2)}\n`);
 
 if (!process.argv.includes('--no-types') && existsSync(join(root, ENTRIES.index))) {

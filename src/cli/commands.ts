@@ -77,11 +77,12 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
   },
   lock: {
     usage: 'ocibuild lock [flags] CONTEXT',
-    summary: 'write Dockerfile.lock: which content images, URLs and git refs mean',
+    summary: 'write down what images, URLs and git refs mean now',
     flags: LOCK_FLAGS,
     examples: [
       'ocibuild lock .',
-      'ocibuild lock --platform linux/amd64,linux/arm64 . && ocibuild build --locked -t app:v0 .',
+      'ocibuild lock --platform linux/amd64,linux/arm64 .',
+      'ocibuild build --locked -t app:v0 .',
       'ocibuild lock --check .',
     ],
   },
@@ -149,7 +150,7 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
     examples: [
       'ocibuild copy docker://registry.example/team/app:v0 oci:layout:v0',
       'ocibuild copy store:app:v0 docker-archive:app.tar:app:v0',
-      'ocibuild copy --format docker oci-archive:app.tar docker://registry.example/team/app:v0',
+      'ocibuild copy --format docker oci-archive:app.tar docker://registry.test/app',
     ],
   },
   login: {

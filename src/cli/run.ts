@@ -1,4 +1,6 @@
-import { OcibuildError } from '../errors/error.ts';
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import { didYouMean } from '../errors/suggest.ts';
 import { isSet } from './build/build-options.ts';
 import { COMMANDS, type CommandName, findCommand } from './commands.ts';
@@ -6,6 +8,7 @@ import { withConfigFile } from './config/open-config.ts';
 import { EXEC_FLAGS, RUN_FLAGS } from './flags/container-flags.ts';
 import { GLOBAL_FLAGS } from './flags/global-flags.ts';
 import { flagReader, parseArgs } from './flags/parse-args.ts';
+import { takePositional } from './flags/positional.ts';
 import { helpText } from './help/help.ts';
 import { reportError } from './report.ts';
 import type { CliContext } from './types.ts';
@@ -17,12 +20,33 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
   } catch (error) {
     const end = argv.indexOf('--');
     const flags = end < 0 ? argv : argv.slice(0, end);
-    return reportError(error, {
+    return reportError(withHelp(error, argv), {
       write: (text) => context.stderr.write(text),
       signal: context.signal,
       debug: flags.includes('--debug') || flags.includes('-D') || isSet(context.env.OCIBUILD_DEBUG),
     });
   }
+}
+
+/** Wrong usage that has no better hint points to the help of its command. */
+function withHelp(error: unknown, argv: readonly string[]): unknown {
+  if (!isOcibuildError(error) || error.category !== 'usage' || error.hint !== undefined) return error;
+  const { code, message, details, source, cause } = error;
+  if (!code.startsWith('USAGE_')) return error;
+  return new OcibuildError(code, message, {
+    ...{ hint: `see \`ocibuild help ${findCommand(argv).name}\``, details, cause },
+    ...(source === undefined ? {} : { source }),
+  });
+}
+
+/** @throws USAGE_INVALID for a single word that is no directory but nearly a command */
+function checkNoCommand([word = '', ...more]: readonly string[], cwd: string): void {
+  if (more.length > 0 || !/^[a-z]{2,}$/i.test(word) || existsSync(resolve(cwd, word))) return;
+  const hint = didYouMean(word, Object.keys(COMMANDS));
+  if (hint === undefined) return;
+  throw new OcibuildError('USAGE_INVALID', `Cannot do "${word}": no command and no directory is called so`, {
+    hint,
+  });
 }
 
 async function dispatch(argv: readonly string[], given: CliContext): Promise<number> {
@@ -38,6 +62,7 @@ async function dispatch(argv: readonly string[], given: CliContext): Promise<num
     return print(await (await import('./doctor-command.ts')).trialCommand(argv.slice(1), given), given);
   }
   const { name, named, args } = findCommand(argv);
+  if (!named) checkNoCommand(args, given.cwd);
   const asksHelp = isHelpAsked(name, args);
   if (asksHelp) return print(helpText(named ? (name as CommandName) : undefined), given);
   // `doctor` tells of a file that is broken, and goes on.
@@ -126,7 +151,10 @@ async function dispatch(argv: readonly string[], given: CliContext): Promise<num
 
 function helpCommand(args: readonly string[], context: CliContext): Promise<number> {
   const parsed = parseArgs(args, [...COMMANDS.help.flags, ...GLOBAL_FLAGS]);
-  return print(helpText(commandNamed(parsed.positional), flagReader(parsed).bool('all')), context);
+  const [name, extra] = parsed.positional;
+  const command = commandNamed(name);
+  if (extra !== undefined) takePositional(parsed, ['COMMAND']);
+  return print(helpText(command, flagReader(parsed).bool('all')), context);
 }
 
 /** What stands after the image or the container belongs to the command in it, and `-h` of `run` is a host name. */
@@ -143,13 +171,12 @@ function isHelpAsked(name: string, args: readonly string[]): boolean {
   }
 }
 
-function commandNamed([name]: readonly string[]): CommandName | undefined {
+function commandNamed(name: string | undefined): CommandName | undefined {
   if (name === undefined) return undefined;
   if (name === 'watch') return 'build';
   if (Object.hasOwn(COMMANDS, name)) return name as CommandName;
-  const near = didYouMean(name, Object.keys(COMMANDS));
   throw new OcibuildError('USAGE_INVALID', `Cannot help with "${name}": there is no such command`, {
-    ...(near === undefined ? {} : { hint: near }),
+    hint: didYouMean(name, Object.keys(COMMANDS)) ?? '`ocibuild help` lists them',
   });
 }
 

@@ -1,10 +1,10 @@
-/** The word of `known` that is nearest to `word` (at most two edits away, fewer for short words), for "did you
+/** The word of `known` that is nearest to `word` (one edit away, two for words of more than six letters), for "did you
  * mean"; case does not count. The first of equals wins. */
 export function suggest(word: string, known: Iterable<string>): string | undefined {
   const given = word.toLowerCase();
   let best: string | undefined;
-  // One edit in a word of three letters already makes any other word of three.
-  let limit = given.length <= 3 ? 1 : 2;
+  // Two edits make any short word another: "nope" is not "copy", nor "docker" "doctor".
+  let limit = given.length <= 6 ? 1 : 2;
   for (const candidate of known) {
     const distance = editDistance(given, candidate.toLowerCase(), limit);
     if (distance > limit || (best !== undefined && distance === limit)) continue;

@@ -78,7 +78,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     name: 'cache-to',
     kind: 'list',
     value: 'SPEC',
-    help: 'shared cache to write: type=registry,ref=REF,mode=max',
+    help: 'cache to write: type=registry,ref=REF,mode=max',
   },
   { name: 'no-cache', kind: 'bool', help: 'run every step anew' },
   {
@@ -104,7 +104,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     help: 'type=store|oci|docker|local|tar|…; DIR; -',
   },
   { name: 'push', kind: 'bool', help: 'push to where the names say: -o type=registry' },
-  { name: 'load', kind: 'bool', help: 'load into the Docker or Podman daemon: -o type=docker' },
+  { name: 'load', kind: 'bool', help: 'hand it to the Docker or Podman daemon' },
   {
     name: 'progress',
     kind: 'string',
@@ -159,7 +159,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     name: 'fix',
     rare: true,
     kind: 'bool',
-    help: 'with --check: put right in the Dockerfile what is certain',
+    help: 'with --check: mend what is certain',
   },
   {
     name: 'call',
@@ -209,7 +209,7 @@ const LOCK_HELP: Readonly<Record<string, string>> = {
   'build-context': 'named context, as for a build',
   secret: 'credentials of URLs and git remotes',
   ssh: 'SSH agent or keys, as for a build',
-  pull: 'newer (default): registry, else store; missing, always, never',
+  pull: 'newer (default), missing, always, never',
 };
 const NOT_LOCKED = ['check', 'fix', 'call', 'print', 'watch', 'debug-shell', 'export-on-failure', 'locked'];
 
@@ -219,5 +219,5 @@ export const LOCK_FLAGS: readonly Flag[] = [
     const help = LOCK_HELP[flag.name];
     return help === undefined || flag.refused !== undefined ? flag : { ...flag, help };
   }),
-  { name: 'check', kind: 'bool', help: 'write nothing, fail if the lock file is out of date' },
+  { name: 'check', kind: 'bool', help: 'write nothing, fail if the file is out of date' },
 ];

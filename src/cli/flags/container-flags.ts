@@ -47,7 +47,7 @@ export const RUN_FLAGS: readonly Flag[] = [
   { name: 'target', kind: 'string', value: 'STAGE', help: 'stage of a CONTEXT' },
   { name: 'progress', rare: true, kind: 'string', value: 'MODE', help: 'progress of building a CONTEXT' },
   { name: 'quiet', rare: true, short: 'q', kind: 'bool', help: 'no progress' },
-  { name: 'watch', kind: 'bool', help: 'build a CONTEXT and run it again when a file is saved' },
+  { name: 'watch', kind: 'bool', help: 'build and run a CONTEXT again at each save' },
   { name: 'sync', rare: true, kind: 'list', value: 'SRC:DST', help: 'with --watch: only copy what changed' },
   {
     name: 'sync-restart',

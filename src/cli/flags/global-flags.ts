@@ -7,7 +7,7 @@ export const GLOBAL_FLAGS: readonly Flag[] = [
     name: 'runtime',
     kind: 'string',
     value: 'NAME',
-    help: 'OCI runtime: runc, crun or youki (OCIBUILD_RUNTIME)',
+    help: 'runc, crun or youki (OCIBUILD_RUNTIME)',
   },
   { name: 'config', kind: 'string', value: 'FILE|none', help: 'config file (OCIBUILD_CONFIG)' },
   { name: 'debug', short: 'D', kind: 'bool', help: 'show the stack of every error' },

@@ -1,5 +1,5 @@
 import { OcibuildError } from '../../errors/error.ts';
-import { didYouMean } from '../../errors/suggest.ts';
+import { suggest } from '../../errors/suggest.ts';
 import type { Flag, ParsedArgs } from './types.ts';
 
 type Value = boolean | string | readonly string[];
@@ -94,12 +94,12 @@ function readBool(shown: string, text: string | undefined): boolean {
 }
 
 function unknownFlag(shown: string, table: readonly Flag[]): OcibuildError {
-  const near = didYouMean(
-    shown,
-    table.map(({ name }) => `--${name}`),
+  const near = suggest(
+    shown.replace(/^-+/, ''),
+    table.map(({ name }) => name),
   );
   return new OcibuildError('USAGE_FLAG_UNKNOWN', `Cannot use "${shown}": there is no such flag`, {
-    hint: near ?? 'see `ocibuild help build`',
+    ...(near === undefined ? {} : { hint: `did you mean "--${near}"?` }),
     details: { flag: shown },
   });
 }

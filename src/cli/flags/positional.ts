@@ -15,5 +15,5 @@ export function takePositional(
     missing.length > 0
       ? `Cannot do this without ${missing.join(' and ')}`
       : `Cannot use "${positional[names.length + more]}": expected ${expected}`;
-  throw new OcibuildError('USAGE_INVALID', fault, { hint: 'see `ocibuild help COMMAND`' });
+  throw new OcibuildError('USAGE_INVALID', fault);
 }

@@ -4,7 +4,7 @@ const FILTER: Flag = {
   name: 'filter',
   kind: 'list',
   value: 'K=V',
-  help: 'only these: type=…, cache-mount=ID, image=REF, until=24h, …',
+  help: 'type=…, cache-mount=ID, image=REF, until=24h, …',
 };
 const FORMAT: Flag = {
   name: 'format',
@@ -35,6 +35,7 @@ export const PRUNE_FLAGS: readonly Flag[] = [
 ];
 
 export const CACHE_FLAGS: readonly Flag[] = [
+  { name: 'all', short: 'a', kind: 'bool', help: '`rm`: every cache mount' },
   { ...FORMAT, help: '`ls`: table (default) or json' },
   { name: 'no-trunc', kind: 'bool', help: '`ls`: whole ids' },
 ];

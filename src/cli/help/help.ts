@@ -2,7 +2,7 @@ import { COMMANDS, type CommandName } from '../commands.ts';
 import { GLOBAL_FLAGS } from '../flags/global-flags.ts';
 import type { Flag } from '../flags/types.ts';
 
-const MAX_COLUMNS = 100;
+const MAX_COLUMNS = 80;
 
 /** The overview, or the help of one command: of seldom used flags only the names, unless `all`. */
 export function helpText(command?: CommandName, all = false): string {
@@ -59,7 +59,7 @@ function flagLines(flags: readonly Flag[]): string {
       const value =
         flag.value === undefined ? '' : flag.kind === 'optional' ? `[=${flag.value}]` : ` ${flag.value}`;
       const left = `${flag.short === undefined ? '    ' : `-${flag.short}, `}--${flag.name}${value}`;
-      return `  ${left.padEnd(30)}${flag.kind === 'list' ? '+ ' : '  '}${flag.help}`;
+      return `  ${left.padEnd(26)}${flag.kind === 'list' ? '+ ' : '  '}${flag.help}`;
     })
     .join('\n');
 }

@@ -29,11 +29,11 @@ const EXIT_CODES: Readonly<Record<string, string>> = {
   130: 'interrupted',
 };
 
-/** The manual page, in the man macros of roff. @see groff_man(7) */
-export function manPage(version: string): string {
+/** The manual page, in the man macros of roff. @param date as 2026-01-31 @see groff_man(7) */
+export function manPage(version: string, date: string): string {
   const commands = Object.entries(COMMANDS) as [CommandName, Command][];
   const lines = [
-    `.TH OCIBUILD 1 "" "ocibuild ${roff(version)}" "User Commands"`,
+    `.TH OCIBUILD 1 "${date}" "ocibuild ${roff(version)}" "User Commands"`,
     '.SH NAME',
     'ocibuild \\- turn a Dockerfile into an OCI image, without a daemon',
     '.SH SYNOPSIS',
@@ -42,10 +42,12 @@ export function manPage(version: string): string {
       .flatMap(([, { usage }]) => [`.B ${roff(usage)}`, '.br']),
     '.BI "ocibuild " COMMAND " [flags] ..."',
     '.SH DESCRIPTION',
-    'Builds images as \\fBdocker buildx build\\fR does, in one process. Images lie in a store, which is a plain OCI image layout.',
+    'Builds images as \\fBdocker buildx build\\fR does, in one process.',
+    'Images lie in a store, which is a plain OCI image layout.',
     'Progress and messages go to stderr; stdout has what was asked for.',
     '.PP',
-    'A flag is written \\fB\\-\\-flag\\fR \\fIVALUE\\fR or \\fB\\-\\-flag=\\fIVALUE\\fR; \\fB\\-\\-\\fR ends flags.',
+    'A flag is written \\fB\\-\\-flag\\fR \\fIVALUE\\fR or \\fB\\-\\-flag=\\fIVALUE\\fR;',
+    '\\fB\\-\\-\\fR ends flags.',
     '.SH COMMANDS',
     ...commands.flatMap(([name, command]) => commandLines(name, command)),
     '.SH FLAGS OF EVERY COMMAND',
@@ -58,7 +60,7 @@ export function manPage(version: string): string {
       '~/.local/share/ocibuild': 'the store of others (XDG_DATA_HOME)',
       '~/.docker/config.json': 'credentials and their helpers',
       'ocibuild.config.ts, ocibuild.config.json, package.json':
-        'defaults of flags and builds with names, of the nearest directory up to that of the repository',
+        'defaults of flags and builds with names; the nearest file counts',
       'Dockerfile.lock': 'what ocibuild lock writes',
     }),
     '.SH EXIT STATUS',

@@ -51,6 +51,11 @@ describe('runCli()', () => {
   it.each<[string[], RegExp]>([
     [['help', 'imagse'], /hint: did you mean "images"\?/],
     [['bild', '.'], /hint: did you mean "build"\?/],
+    [['imgaes'], /no command and no directory is called so\nhint: did you mean "images"\?/],
+    [['help', 'nope'], /there is no such command\nhint: `ocibuild help` lists them/],
+    [['help', 'build', 'x'], /Cannot use "x": expected only COMMAND/],
+    [['images', '--nothing-near'], /no such flag\nhint: see `ocibuild help images`/],
+    [['tag', 'a'], /Cannot do this without NAME\nhint: see `ocibuild help tag`/],
     [['inspect'], /Cannot do this without REF\n/],
     [['stop'], /Cannot do this without CONTAINER\n/],
     [['logs'], /Cannot show logs without CONTAINER\nhint: `ocibuild logs --build latest`/],

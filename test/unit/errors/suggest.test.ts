@@ -15,7 +15,7 @@ describe('suggest()', () => {
     expect(suggest(word, INSTRUCTIONS)).toBe(expected);
   });
 
-  it.each([['BANANA'], ['X'], [''], ['XYZ'], ['WORKDIRECTORY']])(
+  it.each([['BANANA'], ['X'], [''], ['XYZ'], ['CROP'], ['ARMOR'], ['WORKDIRECTORY']])(
     'suggest() gives nothing when "%s" is far from all',
     (word) => {
       expect(suggest(word, INSTRUCTIONS)).toBeUndefined();
