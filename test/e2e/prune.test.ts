@@ -101,6 +101,9 @@ describe('du, prune and cache', () => {
     rmSync(join(mount, 'mark'));
     expect(await ended).toMatchObject({ code: 0 });
     expect((await pruned(project, '--filter', 'cache-mount=npm')).removed).toHaveLength(1);
+    await ok(project, 'build', '-q', '--no-cache', '-o', 'type=cacheonly', '.');
+    expect(await ok(project, 'cache', 'rm', '--all')).toBe('npm\n');
+    expect(await mounts(project)).toEqual([]);
   });
 
   it('ask before they remove anything', async () => {

@@ -64,6 +64,7 @@ export function blobItems(context: SurveyContext): StoreItem[] {
       id: digest,
       type: url !== undefined && layers.length === 0 ? 'source.http' : 'regular',
       form: 'blob',
+      ...(layers[0] === undefined ? {} : { layer: layers[0].id }),
       description: url ?? layerName(layers, context) ?? baseName(bases) ?? 'blob of no image',
       target: { kind: 'blob', digest },
     });

@@ -112,14 +112,17 @@ function textsOf(item: DiskUsageItem, key: string): readonly string[] {
       return item.cacheMount === undefined ? [] : [item.cacheMount];
     case 'form':
       return item.form === undefined ? [] : [item.form];
+    case 'id':
+      return [item.id, ...(item.layer === undefined ? [] : [item.layer])];
     default:
-      return [item[key as 'id' | 'description' | 'type']];
+      return [item[key as 'description' | 'type']];
   }
 }
 
-/** The start of an id, with its kind or without. */
+/** The start of an id, with its kind and folder or without. */
 function hasPrefix(id: string, start: string): boolean {
-  return id.startsWith(start) || id.slice(id.search(/[:-]/) + 1).startsWith(start);
+  const name = id.slice(id.lastIndexOf('/') + 1);
+  return [id, name, name.slice(name.search(/[:-]/) + 1)].some((each) => each.startsWith(start));
 }
 
 function imageName(text: string): string {
@@ -152,6 +155,12 @@ function wrong(filter: string, why: string, hint?: string): OcibuildError {
 
 function unknown(filter: string, key: string): OcibuildError {
   const keys = [...Object.keys(FLAGS), ...TEXTS, ...TIMES];
+  if (/^parents?$/.test(key))
+    return wrong(
+      filter,
+      'a layer has no parent here, it can stand on any other',
+      'name its step: description~=…',
+    );
   const isKnown = keys.includes(key);
   return wrong(
     filter,

@@ -34,6 +34,7 @@ export async function layerItems(context: SurveyContext): Promise<StoreItem[]> {
       },
       ...{ createdMs: row.createdMs, usedMs: row.usedMs, uses: row.uses },
       description: layerName(alike, context) ?? 'layer',
+      layer: row.id,
     } as const;
     const snapshot = row.snapshot !== undefined && snapshots.delete(row.snapshot) ? row.snapshot : undefined;
     if (snapshot !== undefined) {

@@ -41,15 +41,17 @@ export async function listCacheMounts(
 
 /**
  * Removes all directories of ids, or single ones by their names: all of them or none.
+ * @returns the ids
  * @throws CACHE_MOUNT_NOT_FOUND, CACHE_MOUNT_IN_USE
  */
 export async function removeCacheMounts(
   root: string,
-  ids: readonly string[],
+  wanted: readonly string[] | 'all',
   options: MountOptions,
-): Promise<void> {
+): Promise<readonly string[]> {
   await using engine = await openEngine({ root, ...options });
-  engine.db.transaction(() => {
+  const removed = engine.db.transaction(() => {
+    const ids = wanted === 'all' ? [...new Set(rowsOf(engine).map(({ id }) => id))].sort() : wanted;
     const found = new Map(
       ids.flatMap((id) => findMounts(engine, id).map((mount) => [mount.name, mount] as const)),
     );
@@ -62,8 +64,10 @@ export async function removeCacheMounts(
       );
     }
     for (const name of found.keys()) takeMount(name, engine);
+    return ids;
   });
   await engine.root.emptyTrash({ wait: true });
+  return removed;
 }
 
 /** Where a cache mount is; of several the last used. @throws CACHE_MOUNT_NOT_FOUND */

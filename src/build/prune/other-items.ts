@@ -126,11 +126,12 @@ async function keptItems(context: SurveyContext): Promise<StoreItem[]> {
     const path = join(context.root.dir, name);
     const item = fileItem(path, context);
     if (item === undefined) continue;
+    const bytes = await diskBytes(path);
+    // An empty directory is worth no line of its own.
+    const description = (bytes > item.bytes ? NAMES[name] : undefined) ?? 'the store itself';
     items.push({
-      ...item,
-      ...{ type: 'internal', description: NAMES[name] ?? 'the store itself', mutable: true },
+      ...{ ...item, type: 'internal', description, bytes, mutable: true },
       ...{ inUse: false, reclaimable: false, target: { kind: 'kept' } },
-      bytes: await diskBytes(path),
     });
   }
   return items;

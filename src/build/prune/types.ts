@@ -23,6 +23,8 @@ export interface DiskUsageItem {
   readonly type: ItemType;
   /** Of a layer: which of its forms this is. */
   readonly form?: 'blob' | 'snapshot' | 'tree';
+  /** The layer that this is a form of; all its forms say the same. */
+  readonly layer?: string;
   /** Name of the step or of the image, or what else it is. */
   readonly description: string;
   /** Bytes on the disk: whole blocks; a file with several names counts once. */

@@ -19,8 +19,14 @@ export async function cacheCommand(args: readonly string[], context: CliContext)
   const [word, ...ids] = parsed.positional;
   const action = word === undefined ? 'ls' : oneOf('cache', word, CACHE_ACTIONS);
   const [id = ''] = ids;
-  if (action === 'ls' ? ids.length > 0 : action === 'rm' ? ids.length === 0 : ids.length !== 1) {
-    const expected = { ls: 'no arguments', rm: 'one ID or more', path: 'one ID', shell: 'one ID' }[action];
+  const all = flagReader(parsed).bool('all');
+  if (all && action !== 'rm')
+    throw new OcibuildError('USAGE_INVALID', `Cannot use --all with "cache ${action}": it is for "cache rm"`);
+  const isRight =
+    action === 'ls' ? ids.length === 0 : action === 'rm' ? all === (ids.length === 0) : ids.length === 1;
+  if (!isRight) {
+    const one = 'one ID';
+    const expected = { ls: 'no arguments', rm: 'one ID or more, or --all', path: one, shell: one }[action];
     throw new OcibuildError('USAGE_INVALID', `Cannot use "cache ${action}": expected ${expected}`, {
       hint: '`ocibuild cache ls` shows the ids',
     });
@@ -31,8 +37,8 @@ export async function cacheCommand(args: readonly string[], context: CliContext)
       return print(await list(parsed, context), context);
     case 'rm': {
       const { root } = await enterStore(parsed, context);
-      await mounts.removeCacheMounts(root, ids, context);
-      return print(ids.map((each) => `${each}\n`).join(''), context);
+      const removed = await mounts.removeCacheMounts(root, all ? 'all' : ids, context);
+      return print(removed.map((each) => `${each}\n`).join(''), context);
     }
     case 'path':
       // No file is read, so no namespace is needed.

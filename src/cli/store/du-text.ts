@@ -35,6 +35,7 @@ export function itemBlocks(items: readonly DiskUsageItem[], nowMs: number): stri
         ['ID', item.id],
         ['Type', item.type],
         ...(item.form === undefined ? [] : ([['Form', item.form]] as [string, string][])),
+        ...(item.layer === undefined ? [] : ([['Layer', item.layer]] as [string, string][])),
         ['Description', item.description.replace(/\s+/g, ' ')],
         ['Size', sizeOf(item.bytes)],
         ['Created', new Date(item.createdMs).toISOString()],
@@ -65,16 +66,15 @@ export function agoOf(ms: number): string {
 }
 
 function mergedLines(items: readonly DiskUsageItem[]): Line[] {
-  // The forms of a layer have ids of their own, but the name of the step and the kind are what people look for.
   const groups = Map.groupBy(items, (item) =>
-    item.type === 'internal' || item.form !== undefined
-      ? `${item.type} ${item.description} ${item.reclaimable}`
-      : item.id,
+    item.type === 'internal'
+      ? `${item.description} ${item.reclaimable}`
+      : `${item.layer ?? item.id} ${item.reclaimable}`,
   );
   return [...groups.values()].map((group) => {
     const [first] = group as [DiskUsageItem];
     return {
-      id: shortId(group.find(({ form }) => form === 'blob')?.id ?? first.id),
+      id: shortId(first.layer ?? first.id),
       type: first.type,
       forms: [...new Set(group.flatMap(({ form }) => form ?? []))],
       bytes: group.reduce((sum, { bytes }) => sum + bytes, 0),
@@ -86,6 +86,8 @@ function mergedLines(items: readonly DiskUsageItem[]): Line[] {
 }
 
 function shortId(id: string): string {
+  // Names of cache mounts differ only at their end.
+  if (/^\d+-\d+-\w+$/.test(id)) return id;
   const digits = /^(?:sha256:|run-|files-)([0-9a-f]+)/.exec(id)?.[1];
   return (digits ?? id.slice(id.lastIndexOf('/') + 1)).slice(0, ID_LENGTH);
 }

@@ -107,7 +107,9 @@ describe('defaultPolicies()', () => {
 describe('parseFilters()', () => {
   const mount = item('m1', { type: 'exec.cachemount', cacheMount: 'npm', mutable: true, hours: 30 });
   const image = item('sha256:abcdef', { images: ['app:latest'], shared: true });
-  const step = item('run-123456:snapshot', { form: 'snapshot', description: '[a 1/2] RUN make', hours: 2 });
+  const step = item('run-123456:snapshot', {
+    ...{ form: 'snapshot', layer: 'run-123456', description: '[a 1/2] RUN make', hours: 2 },
+  });
   const matching = (...filters: string[]): string[] =>
     [mount, image, step].filter(parseFilters(filters, NOW)).map(({ id }) => id);
 
@@ -120,6 +122,7 @@ describe('parseFilters()', () => {
     [['id=abcdef'], ['sha256:abcdef']],
     [['id=run-1234'], ['run-123456:snapshot']],
     [['id=1234'], ['run-123456:snapshot']],
+    [['id~=^run-123456$'], ['run-123456:snapshot']],
     [['id~=^run'], ['run-123456:snapshot']],
     [['description~=make$'], ['run-123456:snapshot']],
     [['description=step m1'], ['m1']],
@@ -144,6 +147,7 @@ describe('parseFilters()', () => {
   it.each([
     ['tpye=x', 'did you mean "type"'],
     ['type=exec.cachemounts', 'did you mean "exec.cachemount"'],
+    ['parents=run-1', 'description~='],
     ['until', 'filters:'],
     ['inuse=maybe', undefined],
     ['until=soon', undefined],
