@@ -49,8 +49,15 @@ export function syncFiles(
   const root = openSync(`/proc/${pid}/root`, SYS.O_PATH | constants.O_DIRECTORY);
   try {
     let count = 0;
+    let whole: string | undefined;
+    // A directory that changed because of what is in it, which is among the changes, is not copied as a whole.
+    const implied = new Set(copies.map(({ target }) => posix.dirname(target)));
     // Parents before what is in them, so that a new directory is there for its files.
     for (const { source, target } of copies.toSorted((a, b) => (a.target < b.target ? -1 : 1))) {
+      if (whole !== undefined && target.startsWith(`${whole}/`)) continue;
+      const isDir = statOf(source)?.isDirectory() === true;
+      if (isDir && implied.has(target) && isDirBelow(root, target)) continue;
+      if (isDir) whole = target;
       const parent = openParent(root, posix.dirname(target), statOf(source) !== undefined);
       if (parent === undefined) continue;
       try {
@@ -82,6 +89,12 @@ function openParent(root: number, path: string, make: boolean): number | undefin
     current = next;
   }
   return current;
+}
+
+function isDirBelow(root: number, path: string): boolean {
+  const dir = openBelow(root, path, SYS.RESOLVE_IN_ROOT);
+  if (dir !== undefined) sys().close(dir);
+  return dir !== undefined;
 }
 
 /** A descriptor of a directory; undefined where there is none. */

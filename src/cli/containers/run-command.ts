@@ -74,7 +74,10 @@ export async function runCommand(args: readonly string[], context: CliContext): 
       {
         ...{ request: shown, parsed, root },
         openPrinter: (how) => openPrinter({ ...shown, ...how }, context, context.stderr),
-        prepare: (result) => prepare({ ...asked, built: result }, { ...context, root }),
+        prepare: (built, again) => {
+          const named = again === undefined ? asked.request : { ...asked.request, name: again };
+          return prepare({ ...asked, request: named, built }, { ...context, root });
+        },
       },
       context,
     );

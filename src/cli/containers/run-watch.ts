@@ -21,8 +21,8 @@ export interface RunWatchOptions {
   /** The store. */
   readonly root: string;
   readonly openPrinter: OpenPrinter;
-  /** Makes a container of the image. */
-  prepare(built: BuildResult): Promise<Container>;
+  /** Makes a container of the image; without a name of its own choice it gets a new one. */
+  prepare(built: BuildResult, name: string | undefined): Promise<Container>;
 }
 
 /** `ocibuild run --watch`: builds and runs, and after each good build runs the new image in place of the old one. */
@@ -48,16 +48,19 @@ export async function runWatch(
   const complain = (error: unknown): void => {
     reportError(error, { write: (text) => stderr.write(text), signal, debug: request.debug });
   };
-  const replace = async (result: BuildResult): Promise<void> => {
+  let name: string | undefined;
+  const stop = async (): Promise<void> => {
     const before = service;
     service = undefined;
     const old = before?.now();
     // A program may take its time, up to `--stop-timeout`.
     if (old?.state.status === 'running') report.say(`stopping ${old.plan.name}`);
     await before?.close();
-    if (signal.aborted) return;
-    const container = await prepare(result);
-    report.say(`starting ${container.plan.name}`);
+  };
+  const start = async (result: BuildResult): Promise<void> => {
+    const container = await prepare(result, name);
+    name = container.plan.name;
+    report.say(`starting ${name}`);
     service = startService(container, {
       ...{ root, env },
       onOutput: (stream, data) => void (stream === 'stdout' ? stdout : stderr).write(data),
@@ -69,6 +72,24 @@ export async function runWatch(
         report.say(error === undefined ? `the program ended with code ${code}` : 'the program did not start');
       },
     });
+  };
+  let latest: BuildResult | undefined;
+  let replacing: Promise<void> | undefined;
+  /** Saves do not wait for a program that is slow to end: only the image that is the latest by then is run. */
+  const replace = async (): Promise<void> => {
+    try {
+      while (latest !== undefined && !signal.aborted) {
+        await stop();
+        const result = latest;
+        latest = undefined;
+        if (!signal.aborted) await start(result);
+      }
+    } catch (error) {
+      // A container that cannot be made is no reason to end: the next save may put it right.
+      if (!signal.aborted) complain(error);
+    } finally {
+      replacing = undefined;
+    }
   };
   const wanted = (path: string, isDir: boolean): boolean =>
     session.inputs().trees?.every(({ dir, ignore }) => {
@@ -82,8 +103,8 @@ export async function runWatch(
       more: rules.sync.map(({ source }) => source),
       onEnd: (cycle) =>
         report.onEnd(cycle, async (result) => {
-          // A container that cannot be made is no reason to end: the next save may put it right.
-          await replace(result).catch(complain);
+          latest = result;
+          replacing ??= replace();
         }),
       async takeOver(changed) {
         const { canSync, syncFiles } = await import('../../build/containers/sync-files.ts');
@@ -105,7 +126,8 @@ export async function runWatch(
       },
     });
   } finally {
-    await service?.close();
+    await replacing;
+    await stop();
   }
   report.say(end.words());
   return EXIT_INTERRUPTED;
