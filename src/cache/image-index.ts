@@ -142,6 +142,11 @@ function readIndex(file: string): Index {
     if (errnoOf(error) !== 'ENOENT') throw storeError(error, file);
     return { schemaVersion: 2, mediaType: MEDIA_TYPE.index, manifests: [] };
   }
+  return parseIndex(text, file);
+}
+
+/** @throws STORE_INVALID */
+export function parseIndex(text: string, file: string): Index {
   try {
     const value = JSON.parse(text) as Index;
     if (value.schemaVersion === 2 && Array.isArray(value.manifests)) return value;

@@ -8,7 +8,7 @@ export function storeError(error: unknown, path: string): unknown {
     case 'ENOSPC':
     case 'EDQUOT':
       return new OcibuildError('DISK_FULL', `Cannot write "${path}": no space left on the device`, {
-        hint: 'free space, or choose another disk with --root',
+        hint: 'free space (`ocibuild prune`), or choose another disk with --root',
         details: { path },
         cause: error,
       });

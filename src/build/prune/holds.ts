@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { isFetchedByBuild } from '../../cache/image-index.ts';
+import { isFetchedByBuild, parseIndex } from '../../cache/image-index.ts';
 import { readLeases } from '../../cache/lease.ts';
 import type { LayerRow } from '../../cache/types.ts';
 import { isDigest } from '../../image/digest.ts';
@@ -92,7 +92,7 @@ export function createHolds({ root, db, content, rows }: StoreParts): () => Hold
     // A manifest of an index that was here in part may have come since.
     const isSame = known?.text === text && known.absent.every((digest) => content.peek(digest) === undefined);
     if (known === undefined || !isSame) {
-      const entries = entriesOf(text);
+      const entries = entriesOf(text, root.indexFile);
       const images = below(entries.filter((entry) => !entry.fetched));
       const fetched = below(entries.filter((entry) => entry.fetched));
       const absent = [...images.keys(), ...fetched.keys()].filter((digest) => !children.has(digest));
@@ -132,11 +132,8 @@ function finite(horizon: number): number {
 }
 
 /** All entries: also those of other tools, and those without a name. */
-function entriesOf(text: string): Entry[] {
-  const { manifests = [] } = JSON.parse(text) as {
-    manifests?: { digest: string; annotations?: Record<string, string> }[];
-  };
-  return manifests.flatMap(({ digest, annotations = {} }) => {
+function entriesOf(text: string, file: string): Entry[] {
+  return parseIndex(text, file).manifests.flatMap(({ digest, annotations = {} }) => {
     const name = annotations['org.opencontainers.image.ref.name'] ?? annotations['io.containerd.image.name'];
     return isDigest(digest)
       ? [{ digest, name: name ?? digest, fetched: isFetchedByBuild({ annotations }) }]

@@ -61,7 +61,7 @@ export function runError(op: ExecOp, failed: FailedRun, { meta }: Pick<ExecConte
 const FULL = /no space left on device/i;
 
 const FULL_HINT =
-  'a disk is full: free space, choose another disk for the store with --root, or make the tmpfs mounts of the step larger';
+  'a disk is full: free space (`ocibuild prune`), choose another disk for the store with --root, or make the tmpfs mounts of the step larger';
 
 const KILLED_HINT =
   'something outside of the step killed it, often for want of memory: `dmesg` says so; `--jobs 1` runs fewer steps at a time';

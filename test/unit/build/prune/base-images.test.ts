@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
@@ -51,4 +51,13 @@ it('prune() drops the name of a base image with the first of its blobs', async (
   await prune({ root, env: {}, filters: [`id=${items.at(-1)?.id}`] });
   expect(names()).toEqual(['other:1']);
   expect(readdirSync(join(root, 'blobs/sha256'))).toHaveLength(5);
+});
+
+it('prune() removes nothing where it cannot read which images there are', async () => {
+  const { root } = await storeWith({ byBuild: ['base:1'], byUser: ['app:1'] });
+  for (const text of ['{', '{}', 'null']) {
+    writeFileSync(join(root, 'index.json'), text);
+    await expect(prune({ root, env: {}, all: true })).rejects.toMatchObject({ code: 'STORE_INVALID' });
+  }
+  expect(readdirSync(join(root, 'blobs/sha256'))).toHaveLength(6);
 });
