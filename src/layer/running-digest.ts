@@ -1,6 +1,6 @@
 import { createHash, hash } from 'node:crypto';
 import type { Digest } from '../image/types.ts';
-import { type Sha256Calls, sha256Calls } from './sys.ts';
+import { type Sha256Calls, sha256Calls } from './sha256-calls.ts';
 
 /** SHA-256 of a stream whose state can be taken out and put back where it was cut. Calls count in their order. */
 export interface RunningDigest {
@@ -104,7 +104,7 @@ function finish(calls: Sha256Calls, context: Buffer): Digest {
 
 /** The layout of the context is OpenSSL's own business, so it is tried before it is trusted. */
 function checkedCalls(): Sha256Calls | undefined {
-  const { calls } = sha256Calls();
+  const calls = sha256Calls();
   if (calls === undefined) return undefined;
   const block = Buffer.alloc(BLOCK_SIZE, 'x');
   const tail = Buffer.from('tail');

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { getSystemErrorMessage, getSystemErrorName } from 'node:util';
 import { OcibuildError } from '../errors/error.ts';
+import { once } from '../util/once.ts';
 
 /** A path for a syscall; a Buffer is taken as it is, without a NUL at its end. */
 export type SysPath = string | Buffer;
@@ -133,36 +134,6 @@ const XATTR_LIMIT = 65536;
 /** The calls, loaded at first use (10 ms): nothing that may be answered from the cache should ask for them. */
 export const sys: () => Sys = once(loadSys);
 
-/** OpenSSL's plain SHA-256 calls, whose state is bytes that can be kept; undefined where Node hides them. */
-export interface Sha256Calls {
-  init(context: Buffer): void;
-  update(context: Buffer, data: Buffer, length: number): void;
-  /** On a thread of libuv's pool; nobody else touches either meanwhile. */
-  updateAside(context: Buffer, data: Buffer, length: number): Promise<void>;
-  final(digest: Buffer, context: Buffer): void;
-}
-
-/** Node exports its OpenSSL, unless it was built against a shared one that the loader keeps to itself. */
-export const sha256Calls: () => { readonly calls: Sha256Calls | undefined } = once(() => {
-  try {
-    const symbols = koffiModule().load(null);
-    const update = symbols.func('SHA256_Update', 'int', ['void *', 'const void *', 'uint64_t']);
-    return {
-      calls: {
-        init: symbols.func('SHA256_Init', 'int', ['void *']),
-        update,
-        updateAside: (context, data, length) =>
-          new Promise((resolve, reject) => {
-            update.async(context, data, length, (error) => (error ? reject(error) : resolve()));
-          }),
-        final: symbols.func('SHA256_Final', 'int', ['void *', 'void *']),
-      },
-    };
-  } catch {
-    return { calls: undefined };
-  }
-});
-
 /** Name of an errno value, e.g. `EPERM`. */
 function errnoName(errno: number): string {
   try {
@@ -183,15 +154,8 @@ function syscallError(call: string, errno: number, path: SysPath | undefined): O
   return new OcibuildError('SYSCALL_FAILED', `Cannot ${call}${shown}: ${reason}`, { details });
 }
 
-function once<T>(make: () => T): () => T {
-  let value: T | undefined;
-  return () => {
-    value ??= make();
-    return value;
-  };
-}
-
-function koffiModule(): Koffi {
+/** On any system. @throws where it is not installed */
+export function koffiModule(): Koffi {
   return createRequire(import.meta.url)('koffi') as Koffi;
 }
 
