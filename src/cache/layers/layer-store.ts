@@ -180,7 +180,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     });
     content.ingest(dest, packed.digest, packed.size);
     const { sortTree } = await import('../../layer/tree/tree.ts');
-    saveTree(id, sortTree([...packed.tree, ...sockets]));
+    saveTree(id, sockets.length === 0 ? packed.tree : sortTree([...packed.tree, ...sockets]));
     if (packed.index !== undefined) write(chunksFile(id), JSON.stringify(packed.index));
     rows.put(id, {
       diffId: packed.diffId,

@@ -3,6 +3,7 @@ import { sortTree } from '../../layer/tree/tree.ts';
 import { baseName, parentOf, resolvePath, type TreeView } from '../../layer/tree/tree-view.ts';
 import type { FileContent, Tree, TreeEntry } from '../../layer/types.ts';
 import type { ModeChange } from '../../util/symbolic-mode.ts';
+import { copiedEntry, directoryEntry } from './planned-entry.ts';
 import { join, type Selected } from './select.ts';
 
 /** Numbers that new entries get; undefined keeps what the source has. */
@@ -84,6 +85,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
     get(path) {
       const own = made.get(path);
       if (own !== undefined) return own;
+      if (replaced.size === 0) return base.get(path);
       for (let up = parentOf(path); up !== undefined; up = parentOf(up))
         if (replaced.has(up)) return undefined;
       return base.get(path);
@@ -91,13 +93,13 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
   };
 
   /** Puts an entry in, with the directories above it. The parents exist or were made before. */
-  function put(entry: TreeEntry): void {
+  function put(entry: TreeEntry, before: TreeEntry | undefined = view.get(entry.path)): void {
     for (let up = parentOf(entry.path); up !== undefined && up !== ''; up = parentOf(up)) {
-      if (made.has(up)) continue;
+      // What was put came with the directories above it.
+      if (made.has(up)) break;
       const existing = view.get(up);
       if (existing?.type === 'dir') made.set(up, { ...existing, path: up, mtimeSec: epochSec });
     }
-    const before = view.get(entry.path);
     if (before?.type === 'dir' && entry.type !== 'dir') {
       replaced.add(entry.path);
       for (const path of made.keys()) if (path.startsWith(`${entry.path}/`)) forget(path);
@@ -146,7 +148,6 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
   }
 
   function putCopy(path: string, entry: TreeEntry, source: PlanSource, attributes: CopyAttributes): void {
-    const { mode, owner } = attributes;
     const existing = view.get(path);
     if (existing?.type === 'dir' && entry.type !== 'dir') {
       throw new OcibuildError(
@@ -154,12 +155,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
         `Cannot copy the ${kindOf(entry)} "/${entry.path}" over the directory "/${path}"`,
       );
     }
-    put({
-      ...entry,
-      path,
-      ...(mode === undefined || entry.type === 'symlink' ? {} : { mode: changedMode(mode, entry) }),
-      ...(owner ?? {}),
-    });
+    put(copiedEntry(entry, path, attributes), existing);
     if (entry.type === 'file') origins.set(path, { source, entry });
   }
 
@@ -365,24 +361,11 @@ function newDirectoryMode({ mode }: CopyAttributes): number {
   return typeof mode === 'number' ? mode & 0o755 : 0o755;
 }
 
-function changedMode(mode: number | ModeChange, entry: TreeEntry): number {
-  return typeof mode === 'number' ? mode : mode(entry.mode, entry.type === 'dir');
-}
-
 /** Names the inode of a file: equal for the entries of one layer that share it. */
 function linked(source: PlanSource, entry: TreeEntry): string | undefined {
   return entry.type === 'file'
     ? `${source.view.layerOf(entry.path)}:${source.view.inodePath(entry.path)}`
     : undefined;
-}
-
-function directoryEntry(
-  path: string,
-  mode: number,
-  owner: PlanOwner | undefined,
-  mtimeSec: number,
-): TreeEntry {
-  return { path, type: 'dir', mode, uid: owner?.uid ?? 0, gid: owner?.gid ?? 0, size: 0, mtimeSec };
 }
 
 function kindOf(entry: TreeEntry): string {

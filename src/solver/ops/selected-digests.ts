@@ -23,12 +23,15 @@ export async function withDigests(
     // As Docker copies it.
     if (entry.type === 'socket') return { ...entry, type: 'file', size: 0, digest: EMPTY_DIGEST };
     const digest = entry.type === 'file' ? known.get(entry.path) : undefined;
-    return digest === undefined ? entry : { ...entry, digest };
+    return digest === undefined || digest === entry.digest ? entry : { ...entry, digest };
   };
   return selected.map((one) => ({
     ...one,
     root: fill(one.root),
-    below: one.below.map((each) => ({ ...each, entry: fill(each.entry) })),
+    below: one.below.map((each) => {
+      const entry = fill(each.entry);
+      return entry === each.entry ? each : { ...each, entry };
+    }),
   }));
 }
 
@@ -40,6 +43,8 @@ function digestMap(tree: Tree): ReadonlyMap<string, Digest> {
 export function selectedTree({ root, below }: Selected): Tree {
   return [
     { ...root, path: '' },
-    ...below.map(({ relative, entry }): TreeEntry => ({ ...entry, path: relative })),
+    ...below.map(
+      ({ relative, entry }): TreeEntry => (relative === entry.path ? entry : { ...entry, path: relative }),
+    ),
   ];
 }
