@@ -291,6 +291,8 @@ export interface BuildResult {
   readonly config: ImageConfig;
   /** Normalised names the image was given. */
   readonly names: readonly string[];
+  /** Absolute paths of files and directories that outputs wrote; absent where there are none. */
+  readonly written?: readonly string[];
   /** With `resultProvenance`: for each platform, in the order of `platform`. */
   readonly provenance?: readonly PlatformProvenance[];
   /** Steps found in the cache, and steps in all. */

@@ -11,6 +11,8 @@ export interface BuiltTarget {
   readonly config: ImageConfig;
   /** Absent where no output is an image. */
   readonly set?: ExportSet;
+  /** Files and directories that outputs wrote. */
+  readonly written: readonly string[];
   /** Where the caller wants it, for each platform. */
   readonly provenance?: readonly PlatformProvenance[];
 }
@@ -25,7 +27,10 @@ export interface BuildFacts {
 }
 
 /** The result of one target, as `build()` gives it. */
-export function resultOf({ target, config, set, provenance }: BuiltTarget, facts: BuildFacts): BuildResult {
+export function resultOf(
+  { target, config, set, written, provenance }: BuiltTarget,
+  facts: BuildFacts,
+): BuildResult {
   const [first] = set?.images ?? [];
   return {
     ...(set === undefined
@@ -45,6 +50,7 @@ export function resultOf({ target, config, set, provenance }: BuiltTarget, facts
         }),
     config: first?.config ?? config,
     names: target.names.map(({ normal }) => normal),
+    ...(written.length === 0 ? {} : { written }),
     ...(provenance === undefined ? {} : { provenance }),
     cachedSteps: facts.cached,
     totalSteps: facts.total,

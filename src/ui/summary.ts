@@ -43,8 +43,12 @@ interface LineMaker {
 }
 
 function imageLines(target: string, image: ResultFacts, { theme, fact }: LineMaker): string[] {
-  const { digest, names, platforms = [] } = image;
-  if (digest === undefined) return [];
+  const { digest, names, platforms = [], written = [] } = image;
+  const places = written.map((place) => fact('written', place));
+  // Without an image its names were given to nothing.
+  if (digest === undefined) {
+    return [...(target === '' || places.length === 0 ? [] : [theme.paint('header', target)]), ...places];
+  }
   const [title = target, ...others] = names;
   return [
     theme.paint('header', title === '' ? 'image' : `${title}${target === '' ? '' : ` (${target})`}`),
@@ -54,6 +58,7 @@ function imageLines(target: string, image: ResultFacts, { theme, fact }: LineMak
       const parts = [os, architecture, ...(variant === undefined ? [] : [variant])];
       return fact(platforms.length === 1 ? 'size' : parts.join('/'), layersText(layers));
     }),
+    ...places,
   ];
 }
 

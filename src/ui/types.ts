@@ -12,6 +12,8 @@ export interface Printer {
 export interface ResultFacts {
   readonly digest?: string;
   readonly names: readonly string[];
+  /** Files and directories. */
+  readonly written?: readonly string[];
   readonly platforms?: readonly {
     readonly platform: { readonly os: string; readonly architecture: string; readonly variant?: string };
     readonly layers: readonly LayerFacts[];

@@ -24,15 +24,19 @@ export async function writeOutputs(
   for (const target of targets) {
     const several = targets.length > 1 ? target.target.stage : undefined;
     let set: ExportSet | undefined;
-    for (const output of context.options.outputs) {
-      const own = asSeenBy(output, target, context);
-      set = (await writeOutput(own.target, placed(output, several), own.context)) ?? set;
+    const written: string[] = [];
+    for (const given of context.options.outputs) {
+      const own = asSeenBy(given, target, context);
+      const output = placed(given, several);
+      set = (await writeOutput(own.target, output, own.context)) ?? set;
+      if ('dest' in output && output.dest !== undefined && output.dest !== '-') written.push(output.dest);
     }
     const { config } = (target.images[0] as PlannedImage).front;
     const provenance = await provenanceOf(target, context);
     built.push({
       target: { ...target.target, names: namesInAll(context.options.outputs, target.target.names) },
       config,
+      written,
       ...(set === undefined ? {} : { set }),
       ...(provenance === undefined ? {} : { provenance }),
     });

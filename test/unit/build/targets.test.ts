@@ -12,7 +12,7 @@ function target(stage: string, makeSet: (dir: string) => ExportSet | undefined):
   const set = makeSet(dir);
   const { config } = imageOf(dir, []);
   const names = [{ normal: `docker.io/library/${stage}:latest`, familiar: `${stage}:latest` }];
-  return { target: { stage, names }, config, ...(set === undefined ? {} : { set }) };
+  return { target: { stage, names }, config, written: [], ...(set === undefined ? {} : { set }) };
 }
 
 describe('resultOfAll()', () => {
