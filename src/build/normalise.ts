@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
@@ -100,6 +101,7 @@ function withAgent(
 ): Pick<BuildOptions, 'ssh'> {
   const socket = env.SSH_AUTH_SOCK;
   if (context.type !== 'git' || context.ssh === undefined || ssh.default || !socket) return {};
+  if (statSync(socket, { throwIfNoEntry: false })?.isSocket() !== true) return {};
   return { ssh: { ...ssh, default: { type: 'agent', socket } } };
 }
 

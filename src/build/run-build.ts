@@ -17,6 +17,7 @@ import { type LocalSources, localTrees } from './inputs/local-files.ts';
 import { isLocalDefinition, loadMainContext } from './inputs/main-context.ts';
 import { createOtherFetches } from './inputs/other-fetches.ts';
 import { createRemoteSources, isPinnedBuild } from './inputs/remote-sources.ts';
+import { checkSecretFiles } from './inputs/secrets.ts';
 import { createInternalSteps } from './internal-steps.ts';
 import { readHeldLock } from './lock/lock.ts';
 import { lockedFiles } from './lock/locked.ts';
@@ -25,6 +26,7 @@ import type { BuildResult } from './options.ts';
 import { carriesAttestations } from './outputs/attest-options.ts';
 import type { Attester } from './outputs/attester.ts';
 import type { BuildRecord } from './outputs/build-facts.ts';
+import { checkWritable } from './outputs/writable-places.ts';
 import { startGcIfDue } from './prune/auto-gc.ts';
 import type { Held } from './session/types.ts';
 import { contextDirsOf, type SolveContext, solveAndExport } from './solve-build.ts';
@@ -59,6 +61,12 @@ export interface RunOptions {
   readonly held?: Held;
 }
 
+/** What a wrong flag names is found out before any step has run. */
+async function checkCredentials({ secrets = {}, ssh = {}, cwd }: NormalOptions): Promise<void> {
+  checkSecretFiles(secrets, cwd);
+  if (Object.keys(ssh).length > 0) (await import('./inputs/ssh-agent.ts')).checkSshSources(ssh, cwd);
+}
+
 /** One build from texts to outputs. Everything that was started has stopped when it returns. */
 export async function runBuild(given: NormalOptions, options: RunOptions): Promise<BuildRun> {
   const startedMs = Date.now();
@@ -90,6 +98,8 @@ async function runRecorded(
     startedMs,
   }: RunOptions & { readonly recorder: Recorder; readonly startedMs: number },
 ): Promise<BuildRun> {
+  checkWritable(given);
+  await checkCredentials(given);
   const steps = createInternalSteps(emit, Date.now);
   // Before the store is made: a wrong directory leaves no trace.
   const early = isLocalDefinition(given)

@@ -16,8 +16,9 @@ export function exportError(error: unknown, dest: string): unknown {
     case 'EPIPE':
     case 'ERR_STREAM_DESTROYED':
       return new OcibuildError('EXPORT_FAILED', `Cannot export to "${dest}": its reader has gone`, facts);
-    case 'ENOENT':
     case 'ENOTDIR':
+      return targetError(dest, 'a part of its path is a file', facts.cause);
+    case 'ENOENT':
       return targetError(dest, 'its directory does not exist', facts.cause);
     case 'EACCES':
     case 'EPERM':

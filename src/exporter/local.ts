@@ -20,6 +20,7 @@ import { encodeName, fsPath } from '../layer/path-bytes.ts';
 import { SYS, sys } from '../layer/sys.ts';
 import { parentOf } from '../layer/tree/tree-view.ts';
 import type { TreeEntry } from '../layer/types.ts';
+import { makeDirs } from '../util/make-dirs.ts';
 import { exportError, targetError } from './export-error.ts';
 import { sourceChanged } from './target.ts';
 import type { ExportOptions, ExportTree } from './types.ts';
@@ -37,7 +38,7 @@ export async function exportLocal(tree: ExportTree, dest: string, options: Expor
   throwIfAborted(options.signal);
   let made: string | undefined;
   try {
-    made = mkdirSync(dest, { recursive: true });
+    made = makeDirs(dest);
   } catch (error) {
     throw exportError(error, dest);
   }

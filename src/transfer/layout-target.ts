@@ -7,6 +7,7 @@ import { exportError, targetError } from '../exporter/export-error.ts';
 import { type ByteSink, fileSink } from '../exporter/target.ts';
 import { writeLayoutIndex } from '../image/layout-index.ts';
 import type { Descriptor } from '../image/types.ts';
+import { makeDirs } from '../util/make-dirs.ts';
 import { moveBlob } from './move-blob.ts';
 import type { ImageTarget } from './types.ts';
 
@@ -59,7 +60,7 @@ function makeLayoutDir(dir: string): string | undefined {
     if (known && existsSync(join(dir, 'blobs')) !== existsSync(join(dir, 'oci-layout'))) {
       throw targetError(dir, 'it has only one of "blobs" and "oci-layout", so it is no image layout');
     }
-    const made = mkdirSync(dir, { recursive: true });
+    const made = makeDirs(dir);
     mkdirSync(join(dir, 'blobs', 'sha256'), { recursive: true });
     return known ? undefined : made;
   } catch (error) {

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { OcibuildError } from '../../errors/error.ts';
 import type { SecretSource } from '../options.ts';
@@ -39,10 +39,30 @@ export function createSecrets(
   };
 }
 
+/** Before a build: files of secrets that no step may ask for are looked at as well, but not read. @throws SECRET_INVALID */
+export function checkSecretFiles(sources: Readonly<Record<string, SecretSource>>, cwd: string): void {
+  for (const [id, source] of Object.entries(sources)) {
+    if (source.type === 'file') asSecretFile(id, resolve(cwd, source.path), lookAt);
+  }
+}
+
 function readFile(id: string, path: string): Buffer {
+  return asSecretFile(id, path, (at) => {
+    checkSize(id, statSync(at).size);
+    return readFileSync(at);
+  });
+}
+
+function lookAt(path: string, id: string): void {
+  accessSync(path, constants.R_OK);
+  const stat = statSync(path);
+  if (stat.isDirectory()) throw Object.assign(new Error(path), { code: 'EISDIR' });
+  checkSize(id, stat.size);
+}
+
+function asSecretFile<T>(id: string, path: string, use: (path: string, id: string) => T): T {
   try {
-    checkSize(id, statSync(path).size);
-    return readFileSync(path);
+    return use(path, id);
   } catch (cause) {
     if (cause instanceof OcibuildError) throw cause;
     const { code } = cause as NodeJS.ErrnoException;

@@ -55,6 +55,12 @@ export function createSshAgents(
   };
 }
 
+/** Before a build: agents and keys are there, also those that no step may ask for.
+ * @throws SSH_AGENT_NOT_FOUND, SSH_KEY_INVALID */
+export function checkSshSources(sources: Readonly<Record<string, SshSource>>, cwd: string): void {
+  for (const [id, source] of Object.entries(sources)) handlerOf(id, source, cwd);
+}
+
 type Handler = (client: Socket) => void;
 
 function handlerOf(id: string, source: SshSource, cwd: string): Handler {

@@ -1,5 +1,3 @@
-import { rmSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import type { BuildResult, ImageLayer } from '../../build/options.ts';
 import type { BuildTrace } from '../../build/run-build.ts';
@@ -14,7 +12,7 @@ import type { CliContext } from '../types.ts';
 import type { BuildRequest } from './build-options.ts';
 import { openPrinter } from './build-printer.ts';
 import { checkTerminal, noShellNote, openDebugShell } from './debug-shell.ts';
-import { digestLines, writeResultFiles } from './result-files.ts';
+import { digestLines, prepareResultFiles, writeResultFiles } from './result-files.ts';
 
 /** `ocibuild build`: gives the exit code. Wrong usage is thrown, a failed build is reported here, after its
  * progress has been shown. */
@@ -42,12 +40,12 @@ export async function buildCommand(args: readonly string[], context: CliContext)
       hint: 'redirect stdout, or name a file with dest=FILE',
     });
   }
+  prepareResultFiles(request, cwd);
   const { enterNamespaceIfNeeded } = await import('../../build/user-namespace.ts');
   // What is watched may have a RUN later.
   const when = request.readsStdin || request.watches ? 'try' : 'look';
   await enterNamespaceIfNeeded({ ...request.options, env, cwd }, when);
   const dockerfileText = request.dockerfileOnStdin ? await readText(context.stdin) : undefined;
-  if (request.iidFile !== undefined) rmSync(resolve(cwd, request.iidFile), { force: true });
   if (request.watches) {
     const { watchCommand } = await import('./watch-command.ts');
     return watchCommand(request, context, {

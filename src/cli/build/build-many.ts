@@ -7,7 +7,7 @@ import { reportError } from '../report.ts';
 import type { CliContext } from '../types.ts';
 import type { BuildRequest } from './build-options.ts';
 import { openPrinter } from './build-printer.ts';
-import { digestLines, writeResultFiles } from './result-files.ts';
+import { digestLines, prepareResultFiles, writeResultFiles } from './result-files.ts';
 
 interface Named {
   readonly name: string;
@@ -23,6 +23,7 @@ export async function buildMany(builds: readonly CommandBuild[], context: CliCon
   const [first] = named;
   if (first === undefined) return 0;
   refuseForSeveral(named);
+  for (const { request } of named) prepareResultFiles(request, cwd);
   const { enterNamespaceIfNeeded } = await import('../../build/user-namespace.ts');
   for (const { request } of named) await enterNamespaceIfNeeded({ ...request.options, env, cwd }, 'look');
 

@@ -7,7 +7,7 @@ import type { ProgressMode } from '../../ui/types.ts';
 import { COMMAND_NAMES } from '../commands.ts';
 import { parseCsv } from '../flags/csv.ts';
 import { oneOf } from '../flags/one-of.ts';
-import { flagReader, splitAt } from '../flags/parse-args.ts';
+import { boolOf, flagReader, splitAt } from '../flags/parse-args.ts';
 import type { ParsedArgs } from '../flags/types.ts';
 import { parseAttestFlags } from './attest-flags.ts';
 import { type CallRequest, readCall } from './call-flag.ts';
@@ -39,6 +39,9 @@ export interface BuildRequest {
   readonly call?: CallRequest;
 }
 
+/** RUN shares the network of the machine. */
+const HOST = '127.0.0.1';
+const NOT_SENT = 'The flag --compress has no effect: the context is not sent anywhere';
 const PROGRESS = ['auto', 'tty', 'plain', 'grouped', 'github', 'gitlab', 'quiet', 'rawjson'] as const;
 const PULL = ['missing', 'always', 'newer', 'never'] as const;
 const NETWORK = ['default', 'none', 'host'] as const;
@@ -51,10 +54,13 @@ type Env = Readonly<Record<string, string | undefined>>;
  */
 export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
   const { bool, text, list } = flagReader(args);
+  // What a script's empty variable gives; Docker passes it over in these flags.
+  const filled = (name: string): readonly string[] => list(name).filter((value) => value !== '');
   const context = readContext(args.positional);
-  const { outputs, warnings } = readOutputs(list('output'), { push: bool('push'), load: bool('load') });
+  const { outputs, warnings } = readOutputs(filled('output'), { push: bool('push'), load: bool('load') });
   const quiet = bool('quiet');
-  const progress = readProgress(quiet ? 'quiet' : text('progress') || env.BUILDKIT_PROGRESS || 'auto');
+  const asked = readProgress(text('progress') || env.BUILDKIT_PROGRESS || 'auto');
+  const progress = quiet ? 'quiet' : asked;
   const file = text('file') || undefined;
   if (context === '-' && file === '-') {
     throw new OcibuildError('USAGE_INVALID', 'Cannot read both the context and the Dockerfile from stdin', {
@@ -72,19 +78,21 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     ...readTargets(text('target') ?? '', list('tag')),
     buildArgs: readBuildArgs(list('build-arg'), env),
     labels: readPairs('label', list('label')),
-    annotations: readAnnotations(list('annotation')),
+    annotations: readAnnotations(filled('annotation')),
     buildContexts: readBuildContexts(list('build-context')),
     noCache: bool('no-cache'),
-    cacheFrom: list('cache-from').map(parseCacheFrom),
-    cacheTo: list('cache-to').map(parseCacheTo),
+    cacheFrom: filled('cache-from').map(parseCacheFrom),
+    cacheTo: filled('cache-to').map(parseCacheTo),
     noCacheFilter,
     pull: readPull(text('pull')),
     network: readNetwork(text('network')),
-    addHosts: list('add-host').map(parseAddHost),
+    addHosts: filled('add-host')
+      .flatMap(parseCsv)
+      .map((entry) => parseAddHost(entry, HOST)),
     ulimits: list('ulimit').map(parseUlimit),
-    secrets: parseSecrets(list('secret'), env),
-    ssh: parseSsh(list('ssh'), env, isSocket),
-    allow: list('allow').flatMap(parseCsv),
+    secrets: parseSecrets(filled('secret'), env),
+    ssh: parseSsh(filled('ssh'), env, isSocket),
+    allow: filled('allow').flatMap(parseCsv),
     attest: parseAttestFlags({
       attest: list('attest'),
       provenance: text('provenance'),
@@ -95,12 +103,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     ...(told === undefined ? {} : { resultProvenance: told }),
     ...(bool('locked') ? { locked: true } : {}),
     ...(file === undefined || file === '-' ? {} : { dockerfile: file }),
-    ...given(
-      'platform',
-      list('platform')
-        .filter((value) => value !== '')
-        .join(','),
-    ),
+    ...given('platform', filled('platform').join(',')),
     ...given('root', text('root') ?? env.OCIBUILD_ROOT),
     ...given('runtime', text('runtime') ?? env.OCIBUILD_RUNTIME),
     ...(text('shm-size') === undefined ? {} : { shmSize: parseSize('--shm-size', text('shm-size') ?? '') }),
@@ -116,7 +119,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     // As in Docker: what goes to stdout is the output alone.
     printsDigest: quiet && !outputs.some((output) => 'dest' in output && output.dest === '-'),
     debugShell: bool('debug-shell'),
-    warnings,
+    warnings: bool('compress') ? [...warnings, NOT_SENT] : warnings,
     watches: bool('watch'),
     debug: bool('debug') || isSet(env.OCIBUILD_DEBUG),
     ...(call === undefined ? {} : { call }),
@@ -150,8 +153,11 @@ function readProgress(mode: string): BuildRequest['progress'] {
 }
 
 export function readPull(value: string | undefined): (typeof PULL)[number] {
-  if (value === undefined || value === 'false') return 'missing';
-  return value === 'true' ? 'always' : oneOf('--pull', value, PULL);
+  if (value === undefined) return 'missing';
+  // Docker's flag is yes or no, in any spelling of that.
+  const bool = boolOf(value);
+  if (bool !== undefined) return bool ? 'always' : 'missing';
+  return oneOf('--pull', value, PULL);
 }
 
 function readNetwork(value: string | undefined): (typeof NETWORK)[number] {

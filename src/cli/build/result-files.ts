@@ -1,15 +1,37 @@
-import { writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { BuildResult } from '../../build/options.ts';
+import { isImageOutput } from '../../build/outputs/image-outputs.ts';
+import { checkFile, madeDirectories } from '../../build/outputs/writable-places.ts';
 import { OcibuildError } from '../../errors/error.ts';
+import { exportError } from '../../exporter/export-error.ts';
 import type { Platform } from '../../image/types.ts';
-import { errnoOf } from '../../util/atomic-fs.ts';
+import { writeFileAtomic } from '../../util/atomic-fs.ts';
 import type { BuildRequest } from './build-options.ts';
 
 /** One line for each image. */
 export function digestLines({ digest, targets = {} }: BuildResult): string {
   if (digest !== undefined) return `${digest}\n`;
   return Object.values(targets).map(digestLines).join('');
+}
+
+/**
+ * Before a build: its files can be written, and no id of an older build stands in one.
+ * @throws USAGE_INVALID, EXPORT_TARGET_INVALID
+ */
+export function prepareResultFiles(
+  { iidFile, metadataFile, options: { outputs = [] } }: BuildRequest,
+  cwd: string,
+): void {
+  if (iidFile !== undefined && outputs.length > 0 && !outputs.some(isImageOutput)) {
+    throw new OcibuildError('USAGE_INVALID', 'Cannot use --iidfile: no output is an image that has an id', {
+      hint: 'add an output, such as -o type=store',
+    });
+  }
+  const made = madeDirectories(outputs, cwd);
+  for (const file of [iidFile, metadataFile]) if (file !== undefined) checkFile(resolve(cwd, file), made);
+  if (iidFile !== undefined && isPlainFile(resolve(cwd, iidFile))) rmSync(resolve(cwd, iidFile));
 }
 
 /** What `--iidfile` and `--metadata-file` ask for. @throws EXPORT_TARGET_INVALID */
@@ -48,16 +70,21 @@ export function metadataOf(result: BuildResult): Record<string, unknown> {
   };
 }
 
+/** Pipes and devices are written to as they are; a file is old or new, never half. */
 function writeResultFile(path: string, text: string): void {
   try {
-    writeFileSync(path, text);
-  } catch (cause) {
-    throw new OcibuildError(
-      'EXPORT_TARGET_INVALID',
-      `Cannot write "${path}": ${errnoOf(cause) ?? 'unknown'}`,
-      {
-        cause,
-      },
-    );
+    if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) {
+      writeFileSync(path, text);
+      return;
+    }
+    const file = isPlainFile(path) ? realpathSync(path) : path;
+    const temp = `${file}.${randomBytes(6).toString('hex')}`;
+    writeFileAtomic(file, text, { temp, mode: 0o666 & ~process.umask() });
+  } catch (error) {
+    throw exportError(error, path);
   }
+}
+
+function isPlainFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }

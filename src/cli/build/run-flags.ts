@@ -55,18 +55,21 @@ export function parseUlimit(text: string): { name: string; soft: number; hard: n
   return limit;
 }
 
-/** `host:ip` or `host=ip`, an IPv6 address with or without brackets; gives `host:ip`. @throws USAGE_* */
-export function parseAddHost(text: string): string {
+/**
+ * `host:ip` or `host=ip`, an IPv6 address with or without brackets; gives `host:ip`.
+ * @param gateway what `host-gateway` stands for, where the host can be reached
+ * @throws USAGE_*
+ */
+export function parseAddHost(text: string, gateway?: string): string {
   const match = /^([^:=\s]+)[:=](.+)$/.exec(text);
   const host = match?.[1];
-  const address = match?.[2]?.replace(/^\[(.*)\]$/, '$1');
+  const given = match?.[2]?.replace(/^\[(.*)\]$/, '$1');
+  const address = given === 'host-gateway' ? (gateway ?? given) : given;
   if (address === 'host-gateway') {
     throw new OcibuildError(
       'USAGE_UNSUPPORTED',
-      `Cannot use --add-host "${text}": this version has no host gateway`,
-      {
-        hint: 'with --network host, localhost is the host',
-      },
+      `Cannot use --add-host "${text}": containers have no host gateway in this version`,
+      { hint: 'with --network host, localhost is the host' },
     );
   }
   if (host !== undefined && address !== undefined && isIP(address) !== 0) return `${host}:${address}`;

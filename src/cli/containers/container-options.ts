@@ -46,7 +46,7 @@ export function readRunRequest(parsed: ParsedArgs, args: readonly string[], wher
     ports,
     publishAll,
     ...(network === undefined ? {} : { network }),
-    extraHosts: list('add-host').map(parseAddHost),
+    extraHosts: list('add-host').map((entry) => parseAddHost(entry)),
     readonlyRoot: bool('read-only'),
     privileged: bool('privileged'),
     addCapabilities: list('cap-add').map(capability),

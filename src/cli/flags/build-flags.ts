@@ -170,6 +170,8 @@ export const BUILD_FLAGS: readonly Flag[] = [
   },
   // The older name of --call.
   { name: 'print', kind: 'string' },
+  // Asks for less on a way that the context does not go: a warning says so.
+  { name: 'compress', kind: 'bool' },
   // Docker's older front end; these name what happens anyway.
   { name: 'rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
   { name: 'force-rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
@@ -191,7 +193,6 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'cpuset-cpus', kind: 'string', refused: NO_RESOURCES },
   { name: 'cpuset-mems', kind: 'string', refused: NO_RESOURCES },
   { name: 'security-opt', kind: 'list', refused: 'the sandbox of RUN cannot be changed' },
-  { name: 'compress', kind: 'bool', refused: 'the context is not sent anywhere', accepts: ['false'] },
   {
     name: 'squash',
     kind: 'bool',

@@ -88,9 +88,15 @@ function readValue(
 }
 
 function readBool(shown: string, text: string | undefined): boolean {
-  if (text === undefined || TRUE.includes(text)) return true;
-  if (FALSE.includes(text)) return false;
+  const value = text === undefined ? true : boolOf(text);
+  if (value !== undefined) return value;
   throw new OcibuildError('USAGE_INVALID', `Cannot use ${shown}=${text}: expected true or false`);
+}
+
+/** The spellings of Go's flags; undefined for any other text. */
+export function boolOf(text: string): boolean | undefined {
+  if (TRUE.includes(text)) return true;
+  return FALSE.includes(text) ? false : undefined;
 }
 
 function unknownFlag(shown: string, table: readonly Flag[]): OcibuildError {

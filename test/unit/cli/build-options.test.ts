@@ -101,6 +101,40 @@ describe('readBuildRequest()', () => {
     });
   });
 
+  it('readBuildRequest() passes empty values over when the variables of a script are empty', () => {
+    const names = [
+      'add-host',
+      'allow',
+      'annotation',
+      'cache-from',
+      'cache-to',
+      'output',
+      'platform',
+      'secret',
+      'ssh',
+    ];
+    const { options } = read([...names.flatMap((name) => [`--${name}`, '']), '.']);
+    expect(options).toEqual(read(['.']).options);
+    for (const name of ['build-arg', 'label', 'build-context', 'shm-size', 'ulimit']) {
+      expect(() => read([`--${name}`, '', '.'])).toThrow(expect.objectContaining({ code: 'USAGE_INVALID' }));
+    }
+  });
+
+  it('readBuildRequest() reads the spellings that Docker takes', () => {
+    const pulls = ['--pull', '--pull=1', '--pull=T', '--pull=0', '--pull=false'];
+    const always = 'always' as const;
+    expect(pulls.map((flag) => read([flag, '.']).options.pull)).toEqual([
+      ...[always, always, always],
+      ...['missing', 'missing'],
+    ]);
+    expect(read(['--add-host', 'a:10.0.0.1,b:host-gateway', '.']).options.addHosts).toEqual([
+      'a:10.0.0.1',
+      'b:127.0.0.1',
+    ]);
+    expect(read(['--compress', '.']).warnings).toEqual([expect.stringContaining('--compress has no effect')]);
+    expect(() => read(['-q', '--progress', 'fancy', '.'])).toThrow(/--progress "fancy"/);
+  });
+
   it('readBuildRequest() expects the Dockerfile on stdin when the file is a dash', () => {
     const request = read(['-f', '-', '-q', '.']);
     expect(request).toMatchObject({ dockerfileOnStdin: true, printsDigest: true, progress: 'quiet' });
@@ -284,7 +318,7 @@ describe('flags of RUN', () => {
   });
 
   it('parseAddHost() takes both separators and both kinds of address', () => {
-    expect(['h:1.2.3.4', 'h=1.2.3.4', 'h:::1', 'h=[::1]'].map(parseAddHost)).toEqual([
+    expect(['h:1.2.3.4', 'h=1.2.3.4', 'h:::1', 'h=[::1]'].map((text) => parseAddHost(text))).toEqual([
       'h:1.2.3.4',
       'h:1.2.3.4',
       'h:::1',
@@ -293,6 +327,7 @@ describe('flags of RUN', () => {
     expect(() => parseAddHost('h:host-gateway')).toThrow(
       expect.objectContaining({ code: 'USAGE_UNSUPPORTED' }),
     );
+    expect(parseAddHost('h:host-gateway', '10.0.0.1')).toBe('h:10.0.0.1');
     for (const text of ['h', 'h:', 'h:name', ':1.2.3.4']) expect(() => parseAddHost(text)).toThrow(/HOST:IP/);
   });
 });

@@ -1,0 +1,83 @@
+import { accessSync, constants, type Stats, statSync } from 'node:fs';
+import { dirname, resolve, sep } from 'node:path';
+import { exportError, targetError } from '../../exporter/export-error.ts';
+import type { NormalOptions } from '../normalise.ts';
+import type { Output } from '../options.ts';
+
+/**
+ * Refuses places that cannot be written to, before the build that would end there. What only the write itself can tell (a
+ * full disk, a directory that is removed meanwhile) is told then.
+ * @throws EXPORT_TARGET_INVALID, EXPORT_FAILED
+ */
+export function checkWritable({
+  outputs,
+  cacheTo = [],
+  cwd,
+}: Pick<NormalOptions, 'outputs' | 'cacheTo' | 'cwd'>): void {
+  const made: string[] = [];
+  for (const output of outputs) {
+    if (!('dest' in output) || output.dest === undefined || output.dest === '-') continue;
+    if (isDirectoryOutput(output)) {
+      checkDirectory(output.dest);
+      made.push(output.dest);
+    } else checkFile(output.dest, made);
+  }
+  for (const cache of cacheTo) {
+    if (cache.type === 'local' && cache.ignoreError !== true) checkDirectory(resolve(cwd, cache.dest));
+  }
+}
+
+/** Directories that a build makes, so that other files can go into them. */
+export function madeDirectories(outputs: readonly Output[], cwd: string): string[] {
+  return outputs.flatMap((output) =>
+    isDirectoryOutput(output) && 'dest' in output ? resolve(cwd, output.dest ?? '') : [],
+  );
+}
+
+/** @param made directories that will be there when the file is written */
+export function checkFile(path: string, made: readonly string[]): void {
+  const found = lookAt(path, path);
+  if (found?.isDirectory()) throw targetError(path, 'it is a directory, expected a file');
+  const parent = dirname(path);
+  const above = lookAt(parent, path);
+  if (above?.isDirectory() === false) throw targetError(path, `"${parent}" is no directory`);
+  if (found !== undefined && !found.isFile()) {
+    mayWrite(path, path);
+  } else if (above !== undefined) {
+    mayWrite(parent, path);
+  } else if (!made.some((dir) => `${parent}${sep}`.startsWith(`${dir}${sep}`))) {
+    throw targetError(path, 'its directory does not exist');
+  }
+}
+
+function checkDirectory(path: string): void {
+  for (let at = path; ; at = dirname(at)) {
+    const found = lookAt(at, path);
+    if (found === undefined) continue;
+    if (!found.isDirectory()) {
+      throw targetError(path, at === path ? 'a file of that name is in the way' : `"${at}" is no directory`);
+    }
+    mayWrite(at, path);
+    return;
+  }
+}
+
+function isDirectoryOutput(output: Output): boolean {
+  return output.type === 'local' || (output.type === 'oci' && output.tar === false);
+}
+
+function lookAt(path: string, dest: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw exportError(error, dest);
+  }
+}
+
+function mayWrite(path: string, dest: string): void {
+  try {
+    accessSync(path, constants.W_OK);
+  } catch (error) {
+    throw exportError(error, dest);
+  }
+}
