@@ -143,7 +143,7 @@ async function describe<T>(
     main = { files, source: undefined, contextDir: options.contextDir };
   } else {
     const engine = await store.engine();
-    using remote = createRemoteSources(engine, options, emit);
+    using remote = createRemoteSources(engine, options, { emit });
     main = await loadMainContext({ options, engine, remote, steps, signal });
   }
   const images = {

@@ -129,7 +129,7 @@ async function runRecorded(
   sweepKeptSteps(engine);
   shared = await openShared(given, { engine, steps, emit, signal });
   await using _shared = shared;
-  using remote = createRemoteSources(engine, given, emit);
+  using remote = createRemoteSources(engine, given, { emit, memory: held?.remotes });
   const main =
     early === undefined
       ? await loadMainContext({ options: given, engine, remote, steps, signal })

@@ -20,12 +20,14 @@ import { type GitAccess, type GitAccessDeps, gitAccess } from './git-access.ts';
 import { type GitOutput, type GitProcessOptions, runGit } from './git-process.ts';
 import { chooseRef, isWholeCommit, refPatterns } from './git-refs.ts';
 import { linkRepository } from './link-repository.ts';
-import type { GitCommit, GitRepositories } from './types.ts';
+import type { GitCommit, GitRepositories, RemoteMemory } from './types.ts';
 
 export interface GitDeps extends Omit<GitAccessDeps, 'knownHostsFile'> {
   readonly root: StoreRoot;
   /** Held while a repository of the store is changed or read. */
   readonly lock: (key: Digest, signal: AbortSignal) => Promise<AsyncDisposable>;
+  /** Of earlier builds: what it names is not asked for again. */
+  readonly memory?: Pick<RemoteMemory, 'commits'>;
   /** PATH, proxies, certificates. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Pause before the second try of a fetch. @default 1000 */
@@ -86,6 +88,14 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
       `Cannot use "${shownRemote(source)}": ${ref ?? 'HEAD'} is commit "${found.commit}", expected "${checksum}"`,
       { details: { expected: checksum, actual: found.commit } },
     );
+  }
+
+  async function remembered(key: string, source: GitSource, signal: AbortSignal): Promise<GitCommit> {
+    const known = deps.memory?.commits.get(key);
+    if (known !== undefined) return known;
+    const found = await findCommit(source, signal);
+    deps.memory?.commits.set(key, found);
+    return found;
   }
 
   async function askRemote(source: GitSource, signal: AbortSignal): Promise<GitCommit> {
@@ -179,7 +189,7 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
     resolve(source, signal) {
       const { remote, ref, checksum, fetchByCommit } = source;
       const key = JSON.stringify([remote, ref, checksum, fetchByCommit]);
-      const found = commits.get(key) ?? findCommit(source, signal);
+      const found = commits.get(key) ?? remembered(key, source, signal);
       commits.set(key, found);
       return found;
     },

@@ -12,7 +12,15 @@ import type { Digest } from '../image/types.ts';
 import type { HttpSource } from '../llb/ops.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
 import { createBatchWriter } from '../util/batch-writer.ts';
-import type { Download, DownloadReport, DownloadRow, DownloadRows, Downloads, SecretValue } from './types.ts';
+import type {
+  Download,
+  DownloadReport,
+  DownloadRow,
+  DownloadRows,
+  Downloads,
+  RemoteMemory,
+  SecretValue,
+} from './types.ts';
 
 export interface DownloadsDeps {
   readonly content: ContentStore;
@@ -21,6 +29,8 @@ export interface DownloadsDeps {
   readonly secret: SecretValue;
   /** @param url without credentials */
   readonly report?: (url: string) => DownloadReport;
+  /** Of earlier builds: what it names is not asked for again. */
+  readonly memory?: Pick<RemoteMemory, 'downloads'>;
   /** Proxy variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Pause before the second try; it doubles up to eight times that. @default 1000 */
@@ -52,15 +62,19 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
 
   async function fetch(source: HttpSource, signal: AbortSignal): Promise<Download> {
     const rows = deps.rows();
-    const row = rows.get(keyOf(source.url));
+    const key = keyOf(source.url);
+    const row = rows.get(key);
     const known = row !== undefined && content.stat(row.digest) === row.size ? row : undefined;
     const pinned = await fromChecksum(source.checksum, known);
     if (pinned !== undefined) return pinned;
+    const isFresh = known !== undefined && deps.memory?.downloads.has(key) === true;
+    if (isFresh && (await matches(source.checksum, known))) return downloadOf(known);
     const shown = redact(source.url);
     const report = deps.report?.(shown);
     try {
       const found = await withRetry(() => attempt(source, known, { report, signal }), { signal, delayMs });
       rows.put(found);
+      deps.memory?.downloads.add(key);
       report?.end({ size: found.size });
       return downloadOf(found);
     } catch (error) {

@@ -58,6 +58,14 @@ export interface GitCommit {
   readonly tagObject?: string;
 }
 
+/** What addresses stood for when they were last asked, for who builds again soon and wants the same. */
+export interface RemoteMemory {
+  /** Addresses whose content in the store is what the server has. */
+  readonly downloads: Set<string>;
+  /** By what was asked of the remote. */
+  readonly commits: Map<string, GitCommit>;
+}
+
 export interface GitRepositories {
   /** The commit that a source stands for. Takes one request, and none where it names a whole commit.
    * @throws GIT_*, CHECKSUM_MISMATCH, CANCELLED */

@@ -1,6 +1,17 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -156,7 +167,7 @@ describe('build --watch', () => {
     await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });
 
-  it('ends with its terminal, and when nobody reads its output', async () => {
+  it('ends with its terminal, and at rest when nobody reads its output', async () => {
     const project = createProject({ Dockerfile: 'FROM scratch\nCOPY a /\n', a: '1' });
     const hungUp = startWatch(project, ['build', '--watch', '.']);
     const unread = startWatch(project, ['build', '--watch', '.']);
@@ -164,10 +175,49 @@ describe('build --watch', () => {
     hungUp.child.kill('SIGHUP');
     unread.child.stdout?.destroy();
     unread.child.stderr?.destroy();
-    project.write({ a: '2' });
     expect((await hungUp.ended).code).toBe(130);
     expect((await unread.ended).code).toBe(130);
     await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
+  });
+
+  it('asks a server only again when the Dockerfile is edited', async () => {
+    let asked = 0;
+    const server = createServer((_, response) => {
+      asked++;
+      response.end('content');
+    }).listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const dockerfile = `FROM scratch\nADD http://127.0.0.1:${port}/file /\nCOPY a /\n`;
+    const project = createProject({ Dockerfile: dockerfile, a: '1' });
+    const watched = startWatch(project, ['build', '--watch', '.']);
+    await watched.says(WAITING);
+    project.write({ a: '2' });
+    expect(await watched.says(WAITING)).toContain('ran [2/2] COPY a /;');
+    expect(asked).toBe(1);
+    project.write({ Dockerfile: `${dockerfile}\n` });
+    await watched.says(WAITING);
+    expect(asked).toBe(2);
+    await watched.stop();
+  });
+
+  it('goes on with the directory that a link leads to by then', async () => {
+    const project = createProject({
+      'one/Dockerfile': 'FROM scratch\nCOPY a /a\n',
+      'one/a': '1',
+      'two/Dockerfile': 'FROM scratch\nCOPY a /a\n',
+      'two/a': '2',
+    });
+    symlinkSync('one', join(project.dir, 'now'));
+    const watched = startWatch(project, ['build', '--watch', 'now']);
+    await watched.says(WAITING);
+    symlinkSync('two', join(project.dir, 'next'));
+    renameSync(join(project.dir, 'next'), join(project.dir, 'now'));
+    expect(await watched.says(WAITING)).toContain('now changed\n');
+    project.write({ 'two/a': '3' });
+    expect(await watched.says(WAITING)).toContain('now/a changed\n');
+    await watched.stop();
   });
 
   it('looks for changes every now and then when the system gives too few watches', async () => {
@@ -257,10 +307,12 @@ describe('run --watch', () => {
 
   it('runs the new image in place of the old one after each good build', async () => {
     const project = createProject(FILES);
-    const watched = startWatch(project, ['run', '--watch', '--network', 'none', '--name', 'dev', '.']);
-    await watched.says(/started \/src\/a=1/);
+    const watched = startWatch(project, ['run', '--watch', '--network', 'none', '.']);
+    const [, name] = /starting (\S+)/.exec(await watched.says(/started \/src\/a=1/)) ?? [];
     project.write({ 'src/a': '2' });
-    expect(await watched.says(/started \/src\/a=2/)).toContain('stopped');
+    const replaced = await watched.says(/started \/src\/a=2/);
+    expect(replaced).toContain(`stopping ${name}\n`);
+    expect(replaced).toContain(`starting ${name}\n`);
     project.write({ Dockerfile: 'FROM nowhere:5000/' });
     await watched.says(/the last good image stays/);
     project.write({ Dockerfile: FILES.Dockerfile, main: '#!/bin/sh\nexit 7\n' });

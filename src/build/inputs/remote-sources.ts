@@ -17,7 +17,7 @@ import type { EventSink } from '../../solver/types.ts';
 import { createGitRepositories } from '../../source/git.ts';
 import { isWholeCommit } from '../../source/git-refs.ts';
 import { createDownloads } from '../../source/http.ts';
-import type { Download, Downloads, GitRepositories, SshIdentity } from '../../source/types.ts';
+import type { Download, Downloads, GitRepositories, RemoteMemory, SshIdentity } from '../../source/types.ts';
 import type { Engine } from '../engine.ts';
 import type { NormalOptions } from '../normalise.ts';
 import { type ArchiveStore, createArchiveReader } from './archives.ts';
@@ -38,13 +38,23 @@ export interface RemoteSources extends Disposable {
   time(source: RemoteSource, signal: AbortSignal): Promise<number | undefined>;
 }
 
-/** @param emit is told of downloads */
-export function createRemoteSources(engine: Engine, options: NormalOptions, emit: EventSink): RemoteSources {
+export interface RemoteSourcesOptions {
+  /** Is told of downloads. */
+  readonly emit: EventSink;
+  readonly memory?: RemoteMemory | undefined;
+}
+
+export function createRemoteSources(
+  engine: Engine,
+  options: NormalOptions,
+  { emit, memory }: RemoteSourcesOptions,
+): RemoteSources {
+  const remembering = memory === undefined ? {} : { memory };
   const { root, content, db, keys } = engine;
   const { env, cwd, ssh = {} } = options;
   const secret = createSecrets(options.secrets ?? {}, { env, cwd }).get;
   const downloads = createDownloads({
-    ...{ content, env, secret },
+    ...{ content, env, secret, ...remembering },
     rows: () => createDownloadRows(db),
     report: createDownloadReports(emit, Date.now),
   });
@@ -54,6 +64,7 @@ export function createRemoteSources(engine: Engine, options: NormalOptions, emit
     env,
     secret,
     lock: keys.lock,
+    ...remembering,
     otherKnownHosts: [join(home, '.ssh/known_hosts'), '/etc/ssh/ssh_known_hosts'],
     async ssh(id): Promise<SshIdentity | undefined> {
       const given = ssh[id];

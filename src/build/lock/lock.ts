@@ -116,7 +116,7 @@ async function resolveAll(
     ...{ root: options.root, env: options.env, signal },
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
   });
-  using remote = createRemoteSources(engine, options, emit);
+  using remote = createRemoteSources(engine, options, { emit });
   const images = createImageSources(
     {
       ...{ content: engine.content, index: engine.index },

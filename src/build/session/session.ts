@@ -1,6 +1,7 @@
 import { lstatSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { OcibuildError } from '../../errors/error.ts';
+import type { RemoteMemory } from '../../source/types.ts';
 import { type Engine, type EngineOptions, openEngine } from '../engine.ts';
 import { DOCKERFILES } from '../inputs/definition-files.ts';
 import type { LocalTree } from '../inputs/local-files.ts';
@@ -24,6 +25,9 @@ export function createBuildSession(options: BuildOptions): BuildSession {
   let files: readonly string[] = [];
   let trees: readonly LocalTree[] | undefined;
   let rows = new Map<string, string>();
+  let remotes = emptyMemory();
+  const editedTexts = (): string[] =>
+    [...rows].filter(([path, row]) => rowOf(path) !== row).map(([path]) => path);
 
   const inputs = (): BuildInputs => ({
     files: [...new Set([...files, ...namedFiles(normal)])],
@@ -32,11 +36,14 @@ export function createBuildSession(options: BuildOptions): BuildSession {
 
   return {
     async build({ signal, onEvent = () => undefined, onInputs }) {
+      // Whoever edits a Dockerfile may want what its addresses have now; whoever saves a file wants no network.
+      if (editedTexts().length > 0) remotes = emptyMemory();
       files = [];
       contexts.begin();
       rows = new Map(inputs().files.map((path) => [path, rowOf(path)]));
       const held = {
         contexts,
+        remotes,
         open: store.open,
         onFiles(looked: readonly string[]) {
           files = looked;
@@ -66,12 +73,16 @@ export function createBuildSession(options: BuildOptions): BuildSession {
     saw: (path) => rows.get(path) !== '' && (rows.has(path) || contexts.saw(path)),
     inputs,
     differences({ textsOnly = false } = {}) {
-      const texts = [...rows].filter(([path, row]) => rowOf(path) !== row).map(([path]) => path);
+      const texts = editedTexts();
       return textsOnly ? texts : [...texts, ...contexts.differences()];
     },
     relax: releaseMemory,
     [Symbol.asyncDispose]: store.close,
   };
+}
+
+function emptyMemory(): RemoteMemory {
+  return { downloads: new Set(), commits: new Map() };
 }
 
 function refuseUnwatchable({ context, dockerfile, outputs }: NormalOptions): void {

@@ -1,4 +1,5 @@
 import type { EventSink } from '../../solver/types.ts';
+import type { RemoteMemory } from '../../source/types.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
 import type { ContextMemory, LocalTree } from '../inputs/local-files.ts';
 import type { BuildResult } from '../options.ts';
@@ -14,6 +15,7 @@ export interface BuildInputs {
 /** What a build leaves to the next one of its session. */
 export interface Held {
   readonly contexts: ContextMemory;
+  readonly remotes: RemoteMemory;
   /** The store, opened once. */
   open(options: EngineOptions): Promise<Engine>;
   /** Told as soon as something is known; the list of files may still grow. */
