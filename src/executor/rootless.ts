@@ -24,6 +24,10 @@ export interface IdRange {
   readonly count: number;
 }
 
+/** As useradd(8) counts them out. */
+const FIRST_SUB_ID = 100_000;
+const SUB_ID_COUNT = 65_536;
+
 type Env = Readonly<Record<string, string | undefined>>;
 
 /**
@@ -95,6 +99,19 @@ export function parseSubIds(text: string, user: { readonly name: string; readonl
   });
 }
 
+/** Gives a user ids behind those that others have: two users with one id could touch each other's files. `texts` are
+ * those of /etc/subuid and /etc/subgid. @see usermod(8) */
+export function subIdsCommand(userName: string, texts: readonly string[]): string {
+  const ends = texts
+    .flatMap((text) => text.split('\n'))
+    .map((line) => line.split(':').slice(1).map(Number))
+    .map(([start = 0, count = 0]) => start + count)
+    .filter(Number.isSafeInteger);
+  const first = Math.max(FIRST_SUB_ID, ...ends);
+  const range = `${first}-${first + SUB_ID_COUNT - 1}`;
+  return `usermod --add-subuids ${range} --add-subgids ${range} ${userName}`;
+}
+
 interface Tools {
   readonly unshare: string;
   readonly newuidmap: string;
@@ -119,7 +136,10 @@ function ownRanges(file: string, options: UserNamespaceOptions): IdRange[] {
   if (ranges.length > 0) return ranges;
   throw missing(
     `${file} has no range of ids for "${options.userName}"`,
-    `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${options.userName}`,
+    `sudo ${subIdsCommand(
+      options.userName,
+      ['/etc/subuid', '/etc/subgid'].map((path) => readText(path) ?? ''),
+    )}`,
   );
 }
 

@@ -41,12 +41,13 @@ export async function diagnose(options: DoctorOptions): Promise<DoctorReport> {
   const osRelease = readText('/etc/os-release') ?? '';
   const isRoot = process.geteuid?.() === 0;
   const hasSudo = findProgram('sudo', options.env.PATH ?? '') !== undefined;
+  const by = isRoot ? 'nothing' : hasSudo ? 'sudo' : 'su';
   const machine: Machine = {
     ...options,
     isRoot,
     searchPath: options.env.PATH ?? '',
-    install: (names) => installCommand(osRelease, names, isRoot || !hasSudo),
-    asRoot: (command) => rootCommand(command, isRoot || !hasSudo),
+    install: (names) => installCommand(osRelease, names, by),
+    asRoot: (command) => rootCommand(command, by),
   };
   const results = await Promise.all(
     Object.entries(PROBES).map(async ([id, probe]): Promise<readonly Finding[]> => {

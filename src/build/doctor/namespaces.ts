@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os';
 import { findProgram } from '../../executor/find-program.ts';
-import { parseSubIds } from '../../executor/rootless.ts';
+import { parseSubIds, subIdsCommand } from '../../executor/rootless.ts';
 import { readText } from '../../util/read-text.ts';
 import { capture } from './capture.ts';
 import type { Finding, Machine } from './types.ts';
@@ -53,8 +53,9 @@ function probeIdMaps(
   }
   if (isRoot) return { id: 'idmap', status: 'ok', message: 'newuidmap and newgidmap are installed' };
   const { username: name, uid } = userInfo();
-  const counts = ['/etc/subuid', '/etc/subgid'].map((file) =>
-    parseSubIds(readText(file) ?? '', { name, uid }).reduce((sum, { count }) => sum + count, 0),
+  const texts = ['/etc/subuid', '/etc/subgid'].map((file) => readText(file) ?? '');
+  const counts = texts.map((text) =>
+    parseSubIds(text, { name, uid }).reduce((sum, { count }) => sum + count, 0),
   );
   const least = Math.min(...counts);
   if (least >= ENOUGH_IDS)
@@ -63,7 +64,7 @@ function probeIdMaps(
       status: 'ok',
       message: `"${name}" has ${least} ids in /etc/subuid and /etc/subgid`,
     };
-  const fix = asRoot(`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${name}`);
+  const fix = asRoot(subIdsCommand(name, texts));
   const message = `"${name}" has ${least} ids in /etc/subuid and /etc/subgid, images use ${ENOUGH_IDS}`;
   return { id: 'idmap', status: least === 0 ? 'fail' : 'warn', message, fix };
 }

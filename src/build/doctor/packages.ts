@@ -1,5 +1,8 @@
 import type { PackageNames } from './types.ts';
 
+/** What makes a command root's. */
+export type RootBy = 'nothing' | 'sudo' | 'su';
+
 const MANAGERS = {
   apt: 'apt-get install',
   dnf: 'dnf install',
@@ -16,11 +19,11 @@ export function packageManager(osRelease: string): keyof typeof MANAGERS {
 }
 
 /** A command to paste that installs packages on this distribution. */
-export function installCommand(osRelease: string, names: PackageNames, isRoot: boolean): string {
+export function installCommand(osRelease: string, names: PackageNames, by: RootBy): string {
   const manager = packageManager(osRelease);
-  return rootCommand(`${MANAGERS[manager]} ${names[manager] ?? names.apt}`, isRoot);
+  return rootCommand(`${MANAGERS[manager]} ${names[manager] ?? names.apt}`, by);
 }
 
-export function rootCommand(command: string, isRoot: boolean): string {
-  return isRoot ? command : `sudo ${command}`;
+export function rootCommand(command: string, by: RootBy): string {
+  return { nothing: command, sudo: `sudo ${command}`, su: `su -c '${command}'` }[by];
 }

@@ -56,8 +56,13 @@ export async function probeContainer(machine: Machine): Promise<Finding> {
     id: 'container',
     status: isUntried ? 'warn' : 'fail',
     message: isUntried ? error.message : `no container runs ${as}: ${error.message}`,
-    ...(error.hint === undefined ? {} : { fix: error.hint }),
+    ...(error.hint === undefined ? {} : { fix: asRootHere(error.hint, machine) }),
   };
+}
+
+/** Hints of errors say "sudo" wherever they are shown. */
+function asRootHere(hint: string, { asRoot }: Machine): string {
+  return hint.startsWith('sudo ') ? asRoot(hint.slice('sudo '.length)) : hint;
 }
 
 async function tryContainer(machine: Machine): Promise<TrialResult> {

@@ -45,8 +45,9 @@ describe('packageManager()', () => {
 
   it('installCommand() takes the name of the distribution, and sudo for a normal user', () => {
     const names = { apt: 'uidmap', dnf: 'shadow-utils' };
-    expect(installCommand('ID=fedora\n', names, false)).toBe('sudo dnf install shadow-utils');
-    expect(installCommand('ID=alpine\n', names, true)).toBe('apk add uidmap');
+    expect(installCommand('ID=fedora\n', names, 'sudo')).toBe('sudo dnf install shadow-utils');
+    expect(installCommand('ID=alpine\n', names, 'nothing')).toBe('apk add uidmap');
+    expect(installCommand('', names, 'su')).toBe("su -c 'apt-get install uidmap'");
   });
 });
 
