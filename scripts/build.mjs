@@ -86,6 +86,8 @@ const result = await build({
   platform: 'node',
   target: `node${MIN_NODE_MAJOR}`,
   minify: true,
+  // Node shows the line of an error that nobody catches.
+  lineLimit: 160,
   sourcemap: 'linked',
   sourcesContent: false,
   legalComments: 'none',
@@ -134,6 +136,7 @@ if (!process.argv.includes('--no-types') && existsSync(join(root, ENTRIES.index)
   const child = spawn(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json')], { stdio: 'inherit' });
   const code = await new Promise((done) => child.on('close', done));
   if (code !== 0) process.exit(1);
+  removeUnreached(join(out, 'types'));
 }
 const bytes = files
   .filter((file) => file.path.endsWith('.js'))
@@ -141,3 +144,17 @@ const bytes = files
 process.stderr.write(
   `dist: ${Object.keys(entryPoints).join(', ')} and ${files.filter((f) => f.path.endsWith('.js')).length - Object.keys(entryPoints).length} chunks, ${Math.round(bytes / 1024)} KiB\n`,
 );
+
+/** Declarations that the public ones do not lead to are nobody's business. */
+function removeUnreached(types) {
+  const reached = new Set([join(types, 'index.d.ts')]);
+  for (const file of reached) {
+    for (const [, path] of readFileSync(file, 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)\.ts'/g)) {
+      reached.add(resolve(dirname(file), `${path}.d.ts`));
+    }
+  }
+  for (const name of readdirSync(types, { recursive: true })) {
+    const path = join(types, name);
+    if (name.endsWith('.d.ts') && !reached.has(path)) rmSync(path);
+  }
+}

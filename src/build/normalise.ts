@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import type { GitSource, HttpSource } from '../llb/ops.ts';
+import { checkOptions } from './check-options.ts';
 import { defaultRoot } from './default-root.ts';
 import { type ContextInput, readContextInput } from './inputs/context-input.ts';
 import type { BuildOptions, Output } from './options.ts';
@@ -38,8 +39,9 @@ export interface NormalOptions
 }
 
 /** Fills in defaults and checks what can be checked without reading anything.
- * @throws USAGE_INVALID, REFERENCE_INVALID, PLATFORM_INVALID */
+ * @throws USAGE_INVALID, REFERENCE_INVALID, PLATFORM_INVALID; TypeError for what is no option */
 export function normaliseOptions(options: BuildOptions): NormalOptions {
+  checkOptions(options);
   const env = options.env ?? process.env;
   const cwd = options.cwd ?? process.cwd();
   const outputs = options.outputs ?? [{ type: 'store' as const }];

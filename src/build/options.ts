@@ -177,7 +177,9 @@ export interface BuildOptions {
   readonly dockerfile?: string;
   /** The Dockerfile's text itself instead of a path. */
   readonly dockerfileText?: string;
+  /** Names in the store, in exports and pushes. */
   readonly tags?: readonly string[];
+  /** Values of ARG. */
   readonly buildArgs?: Readonly<Record<string, string>>;
   /** Stage name or index; several stages of one build are `targets`. */
   readonly target?: string;
@@ -185,6 +187,7 @@ export interface BuildOptions {
   readonly targets?: readonly string[];
   /** Names of the images of `targets`. */
   readonly targetTags?: Readonly<Record<string, readonly string[]>>;
+  /** Added to those of the Dockerfile. */
   readonly labels?: Readonly<Record<string, string>>;
   /** Of the manifest; a key may say where else it goes, as on the command line: `index:KEY`,
    * `manifest[linux/arm64],manifest-descriptor:KEY`. */
@@ -194,19 +197,25 @@ export interface BuildOptions {
   readonly platform?: string;
   /** name → directory, git or http(s) URL, `oci-layout://DIR[:TAG][@DIGEST]`, `docker-image://REF`. */
   readonly buildContexts?: Readonly<Record<string, string>>;
+  /** Run every step anew. @default false */
   readonly noCache?: boolean;
+  /** Stages whose steps run anew. */
   readonly noCacheFilter?: readonly string[];
-  /** @default missing */
+  /** When base images are looked for in their registries; `missing`: those that the store lacks. @default missing */
   readonly pull?: 'missing' | 'always' | 'newer' | 'never';
-  /** Hold images, downloads and git refs to `Dockerfile.lock`, which `lock()` writes. */
+  /** Hold images, downloads and git refs to `Dockerfile.lock`, which `lock()` writes. @default false */
   readonly locked?: boolean;
   /** Caches of other machines to look in, after the store. One that cannot be read is a warning. */
   readonly cacheFrom?: readonly CacheFrom[];
   /** Where to write what the steps made, for other machines. */
   readonly cacheTo?: readonly CacheTo[];
+  /** Of RUN steps. @default default */
   readonly network?: 'default' | 'none' | 'host';
+  /** `HOST:IP` or `HOST=IP`, in /etc/hosts of RUN steps. */
   readonly addHosts?: readonly string[];
+  /** Of RUN steps; -1 is unlimited. */
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
+  /** Of /dev/shm in RUN steps. Bytes. @default 64 MiB */
   readonly shmSize?: number;
   /** id → where the value is. Read when a step asks for it. */
   readonly secrets?: Readonly<Record<string, SecretSource>>;
@@ -224,7 +233,7 @@ export interface BuildOptions {
   readonly jobs?: number;
   /** The store. @default /var/lib/ocibuild as root, $XDG_DATA_HOME/ocibuild otherwise */
   readonly root?: string;
-  /** OCI runtime, name or path. */
+  /** OCI runtime, name or path. @default the first of runc, crun, youki on PATH */
   readonly runtime?: string;
   /** Clears the store now and then, in a process of its own after the build; `false`: never. Variables (`OCIBUILD_GC…`)
    * say what stands here not. */
@@ -236,10 +245,11 @@ export interface BuildOptions {
    * thrown here is only a warning.
    */
   readonly onFailedStep?: (step: FailedStep) => Promise<void>;
-  /** Report for each step that ran why it was not cached. */
+  /** Report for each step that ran why it was not cached, by events of the kind `explain`. @default false */
   readonly explain?: boolean;
+  /** Stops the build; the promise rejects with CANCELLED after everything has stopped. */
   readonly signal?: AbortSignal;
-  /** Called for each event as it happens. */
+  /** Called for each event as it happens; what it throws ends the build. Without it events are kept for the iterator. */
   readonly onEvent?: EventSink;
   /** Environment for proxies, SOURCE_DATE_EPOCH and defaults. @default process.env */
   readonly env?: Readonly<Record<string, string | undefined>>;

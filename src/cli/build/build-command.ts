@@ -68,7 +68,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   }));
   try {
     for (const warning of warnings) printer.event(warning);
-    const { startBuild } = await import('../../build/build.ts');
+    const { startBuild } = await import('../../build/start-build.ts');
     const { run } = startBuild({
       ...request.options,
       ...(dockerfileText === undefined ? {} : { dockerfileText }),

@@ -29,7 +29,7 @@ export async function buildMany(builds: readonly CommandBuild[], context: CliCon
 
   const printer = await openPrinter(first.request, context, stderr);
   const stop = new AbortController();
-  const { startBuild } = await import('../../build/build.ts');
+  const { startBuild } = await import('../../build/start-build.ts');
   const build = async ({ name, request }: Named): Promise<BuildResult> => {
     for (const message of request.warnings) printer.event({ kind: 'warning', time: Date.now(), message });
     try {

@@ -152,7 +152,7 @@ async function build(contextDir: string, parsed: ParsedArgs, context: RunContext
   const { openPrinter } = await import('../build/build-printer.ts');
   const printer = await openPrinter(request, context, context.stderr);
   try {
-    const { startBuild } = await import('../../build/build.ts');
+    const { startBuild } = await import('../../build/start-build.ts');
     const { run } = startBuild({ ...request.options, root, env, cwd, signal, onEvent: printer.event });
     const { result } = await run;
     await printer.finish(result);

@@ -14,10 +14,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
-import { startBuild } from '../../../src/build/build.ts';
 import { answerFromLastBuild, type Invocation, lastBuildFile } from '../../../src/build/fast-path.ts';
 import type { BuildOptions } from '../../../src/build/options.ts';
 import { rememberBuild } from '../../../src/build/remember.ts';
+import { startBuild } from '../../../src/build/start-build.ts';
 import { makeLayout } from '../../support/layout.ts';
 import { tempDir } from './fixture.ts';
 
