@@ -9,7 +9,10 @@ export interface LazyExecutor {
   close(): Promise<void>;
 }
 
-export function createLazyExecutor(engine: Engine, options: NormalOptions): LazyExecutor {
+export function createLazyExecutor(
+  engine: Engine,
+  options: Pick<NormalOptions, 'runtime' | 'env'>,
+): LazyExecutor {
   let executor: Promise<Executor> | undefined;
   const start = async (): Promise<Executor> => {
     if (process.getuid?.() !== 0) {

@@ -3,7 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { StoreRoot } from '../cache/types.ts';
 import { isStackedFile } from '../layer/stacked-file.ts';
 import { treeDigest } from '../layer/tree/tree.ts';
-import type { OpDeps } from '../solver/ops/types.ts';
+import type { OpDeps, StepDeps } from '../solver/ops/types.ts';
 import type { Engine } from './engine.ts';
 import type { BuildGraph } from './graph.ts';
 import { graphNeeds } from './graph-needs.ts';
@@ -30,13 +30,11 @@ export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers' | 'cach
 
 /** What the steps of one build work with. */
 export function createOpDeps(parts: OpParts): OpDeps {
-  const { options, engine, graph, signal, local, remote, archives, inline } = parts;
+  const { options, graph, local, remote, archives, inline } = parts;
   const needs = graphNeeds(graph.definition, graph.roots);
   const wanted = options.outputs.find(isPackedOutput);
-  const secrets = createSecrets(options.secrets ?? {}, options);
   return {
-    layers: engine.layers,
-    executor: parts.executor,
+    ...createStepDeps(parts),
     external(source) {
       return source.type === 'local' ? { open: () => local.open(source) } : remote.files(source);
     },
@@ -46,6 +44,24 @@ export function createOpDeps(parts: OpParts): OpDeps {
       const blob = wanted !== undefined && needs.isExported(vertex) ? blobOptions(wanted) : undefined;
       return { blob, snapshot: needs.isRoot(vertex) || blob === undefined };
     },
+    ...(parts.keepFailed === undefined ? {} : { keepFailed: parts.keepFailed }),
+    epochSec: options.epochSec ?? 0,
+    inlineFile: inline.add,
+  };
+}
+
+export interface StepParts
+  extends Pick<OpParts, 'executor' | 'cacheMounts' | 'engine' | 'signal' | 'onSecret'> {
+  readonly options: Pick<NormalOptions, 'secrets' | 'ssh' | 'env' | 'cwd' | 'buildArgs'>;
+}
+
+/** What a program works with in the place of a step, in a build or after it. */
+export function createStepDeps(parts: StepParts): StepDeps {
+  const { options, engine, signal } = parts;
+  const secrets = createSecrets(options.secrets ?? {}, options);
+  return {
+    layers: engine.layers,
+    executor: parts.executor,
     treeDigest,
     async hashTree(tree, source) {
       const { hashTree } = await import('../layer/tree/hash-tree.ts');
@@ -77,13 +93,10 @@ export function createOpDeps(parts: OpParts): OpDeps {
         ignoreDevices: engine.rootless,
       });
     },
-    ...(parts.keepFailed === undefined ? {} : { keepFailed: parts.keepFailed }),
     proxyEnv: proxyEnvironment(options.env, options.buildArgs),
     newRunId: () => engine.root.bundle().id,
-    epochSec: options.epochSec ?? 0,
     readFile: (path) => readFileSync(path),
     isStackedFile,
-    inlineFile: inline.add,
   };
 }
 

@@ -20,6 +20,7 @@ import {
   LOGIN_FLAGS,
   PULL_FLAGS,
   PUSH_FLAGS,
+  RMI_FLAGS,
   UNPACK_FLAGS,
 } from './flags/image-flags.ts';
 import { CACHE_FLAGS, DU_FLAGS, PRUNE_FLAGS } from './flags/prune-flags.ts';
@@ -32,6 +33,7 @@ export type CommandName =
   | 'inspect'
   | 'history'
   | 'builds'
+  | 'debug'
   | 'diff'
   | 'tag'
   | 'rmi'
@@ -110,6 +112,12 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
     flags: BUILDS_FLAGS,
     examples: ['ocibuild builds', 'ocibuild builds rm --all'],
   },
+  debug: {
+    usage: 'ocibuild debug [flags] [BUILD [CMD…]]',
+    summary: 'open a shell where a RUN of the last build failed',
+    flags: [],
+    examples: ['ocibuild debug', 'ocibuild debug latest cat /src/npm-debug.log'],
+  },
   diff: {
     usage: 'ocibuild diff [flags] A B',
     summary: 'explain how two images of the store differ',
@@ -123,9 +131,9 @@ export const COMMANDS: Readonly<Record<CommandName, Command>> = {
     examples: ['ocibuild tag app:v0 registry.example/team/app:v0'],
   },
   rmi: {
-    usage: 'ocibuild rmi REF…',
+    usage: 'ocibuild rmi [flags] REF…',
     summary: 'take names of images away',
-    flags: [],
+    flags: RMI_FLAGS,
     examples: ['ocibuild rmi app:v0'],
   },
   pull: {

@@ -5,7 +5,6 @@ import { didYouMean } from '../errors/suggest.ts';
 import { isSet } from './build/build-options.ts';
 import { COMMANDS, type CommandName, findCommand } from './commands.ts';
 import { withConfigFile } from './config/open-config.ts';
-import { EXEC_FLAGS, RUN_FLAGS } from './flags/container-flags.ts';
 import { GLOBAL_FLAGS } from './flags/global-flags.ts';
 import { flagReader, parseArgs } from './flags/parse-args.ts';
 import { takePositional } from './flags/positional.ts';
@@ -83,6 +82,8 @@ async function dispatch(argv: readonly string[], given: CliContext): Promise<num
       return print(await (await import('./images/image-commands.ts')).historyCommand(args, context), context);
     case 'builds':
       return print(await (await import('./store/builds-command.ts')).buildsCommand(args, context), context);
+    case 'debug':
+      return (await import('./build/debug-command.ts')).debugCommand(args, context);
     case 'diff':
       return (await import('./images/diff-command.ts')).diffCommand(args, context);
     case 'tag':
@@ -157,12 +158,15 @@ function helpCommand(args: readonly string[], context: CliContext): Promise<numb
   return print(helpText(command, flagReader(parsed).bool('all')), context);
 }
 
+/** Commands that end with another one. */
+const TAKES_WORDS: readonly string[] = ['run', 'exec', 'debug'];
+
 /** What stands after the image or the container belongs to the command in it, and `-h` of `run` is a host name. */
 function isHelpAsked(name: string, args: readonly string[]): boolean {
   const end = args.indexOf('--');
   const own = end < 0 ? args : args.slice(0, end);
-  if (name !== 'run' && name !== 'exec') return own.some((arg) => arg === '--help' || arg === '-h');
-  const flags = [...(name === 'run' ? RUN_FLAGS : EXEC_FLAGS), ...GLOBAL_FLAGS];
+  if (!TAKES_WORDS.includes(name)) return own.some((arg) => arg === '--help' || arg === '-h');
+  const flags = [...COMMANDS[name as CommandName].flags, ...GLOBAL_FLAGS];
   try {
     return flagReader(parseArgs(own, flags, 1)).bool('help');
   } catch {

@@ -65,6 +65,8 @@ const CODES = {
   LOAD_FAILED: 'build',
   BUILD_NOT_FOUND: 'build',
   BUILD_STEP_NOT_FOUND: 'build',
+  FAILED_STEP_NOT_FOUND: 'build',
+  FAILED_STEP_IN_USE: 'build',
   CACHE_MOUNT_NOT_FOUND: 'build',
   CACHE_MOUNT_IN_USE: 'build',
   CONTAINER_NOT_FOUND: 'build',

@@ -66,11 +66,23 @@ describe('--debug-shell', () => {
     const { own } = JSON.parse(readFileSync(join(project.store, 'failed', kept), 'utf8')) as { own: string };
     expect(existsSync(join(project.store, 'snapshots', own, 'fs/new'))).toBe(false);
 
+    const debug = (...words: string[]) => project.run(['debug', 'latest', ...words]);
+    const seen = await debug(
+      'sh',
+      '-c',
+      'cat /out/report.xml /cache/kept /run/secrets/token; pwd; touch /new; exit 9',
+    );
+    expect([seen.code, seen.stdout.toString()]).toEqual([9, 'report\nof-cache\nhunter2hunter2/src\n']);
+    expect((await debug('ls', '/new')).code).toBe(1);
+    expect((await debug('nosuch')).code).toBe(127);
+    expect((await project.run(['debug'])).stderr).toContain('name a program to run in its place');
+
     // The next build lets go of it.
     project.write({ Dockerfile: 'FROM scratch\nCOPY busybox /\n' });
     expect((await project.run(['.'])).code).toBe(0);
     expect(readdirSync(join(project.store, 'failed'))).toEqual([]);
     expect(existsSync(join(project.store, 'snapshots', own))).toBe(false);
+    expect((await debug('ls')).stderr).toContain('error[FAILED_STEP_NOT_FOUND]');
   });
 
   it('leaves nothing when it is killed in the shell, after the next build', async () => {

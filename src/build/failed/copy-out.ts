@@ -12,11 +12,11 @@ import { equipStep } from '../../solver/ops/exec-mounts.ts';
 import { layeredSource } from '../../solver/ops/layered-source.ts';
 import { selectSources } from '../../solver/ops/select.ts';
 import { selectedTree } from '../../solver/ops/selected-digests.ts';
-import type { FailedExec, OpDeps } from '../../solver/ops/types.ts';
+import type { FailedExec, StepDeps } from '../../solver/ops/types.ts';
 
 export interface CopyOutContext {
   readonly failed: Pick<FailedExec, 'op' | 'inputs' | 'layers'>;
-  readonly deps: OpDeps;
+  readonly deps: StepDeps;
   readonly signal: AbortSignal;
 }
 

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { OcibuildError } from '../../errors/error.ts';
 import type { Definition } from '../../llb/definition.ts';
 import { runInFailed, shellOf } from '../../solver/ops/failed-exec.ts';
-import type { FailedExec, OpDeps } from '../../solver/ops/types.ts';
+import type { FailedExec, StepDeps } from '../../solver/ops/types.ts';
 import type { EventSink } from '../../solver/types.ts';
 import type { Engine } from '../engine.ts';
 import { isStep } from '../history/find-step.ts';
@@ -16,7 +16,7 @@ export interface FailedSteps {
   /** Takes over what a step has written. */
   readonly keep: (failed: FailedExec) => void;
   /** Does what was asked for should the build fail. Everything else has stopped; the executor still works. */
-  settle(error: unknown, deps: OpDeps): Promise<void>;
+  settle(error: unknown, deps: StepDeps): Promise<void>;
 }
 
 export interface FailedStepsContext {
@@ -30,10 +30,16 @@ export interface FailedStepsContext {
 }
 
 export function createFailedSteps(context: FailedStepsContext): FailedSteps {
-  const { engine, build } = context;
+  const { engine, build, options } = context;
   const all: FailedExec[] = [];
-  const keptOf = ({ op, inputs, name, layers, own }: FailedExec): KeptStep => ({
+  const keptOf = ({ op, inputs, name, layers, own, error }: FailedExec): KeptStep => ({
     ...{ version: 1, build, name, op, inputs, layers, own },
+    message: error instanceof Error ? error.message : String(error),
+    secrets: Object.fromEntries(
+      Object.entries(options.secrets ?? {}).filter(([, { type }]) => type !== 'value'),
+    ),
+    ssh: options.ssh ?? {},
+    cwd: options.cwd,
   });
   return {
     keep(failed) {
@@ -48,7 +54,7 @@ export function createFailedSteps(context: FailedStepsContext): FailedSteps {
         holdStep(engine, keptOf(reason));
         const step = openFailedStep(reason, { ...context, deps });
         await exportFiles(step, context);
-        await context.options.onFailedStep?.(step);
+        await options.onFailedStep?.(step);
       } catch (failure) {
         const message = failure instanceof Error ? failure.message : String(failure);
         context.emit({ kind: 'warning', time: Date.now(), message });
@@ -76,14 +82,14 @@ export function warnOfUnknownSteps(
 }
 
 /** What a failed step can be asked for. */
-export function openFailedStep(
-  failed: Pick<FailedExec, 'op' | 'inputs' | 'layers' | 'name' | 'error'>,
+function openFailedStep(
+  failed: FailedExec,
   {
     deps,
     signal,
     options,
   }: Pick<FailedStepsContext, 'signal'> & {
-    readonly deps: OpDeps;
+    readonly deps: StepDeps;
     readonly options: Pick<NormalOptions, 'cwd'>;
   },
 ): FailedStep {

@@ -7,6 +7,7 @@ import type { SolvedInputs } from '../../solver/types.ts';
 import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
 import { currentOwner, isAlive, type Owner } from '../../util/owner.ts';
 import type { Engine } from '../engine.ts';
+import type { SecretSource, SshSource } from '../options.ts';
 
 /** A failed step that the store holds on to until the next build. JSON. */
 export interface KeptStep {
@@ -19,6 +20,13 @@ export interface KeptStep {
   readonly layers: readonly LayerId[];
   /** The only layer that nobody else names. */
   readonly own: LayerId;
+  /** What it failed with. */
+  readonly message: string;
+  /** Where its secrets and keys are; never what they are. */
+  readonly secrets: Readonly<Record<string, SecretSource>>;
+  readonly ssh: Readonly<Record<string, SshSource>>;
+  /** Paths of these are relative to it. */
+  readonly cwd: string;
   /** Present while a process works with it. */
   readonly user?: Owner;
 }

@@ -5,11 +5,15 @@ import { reportError } from '../report.ts';
 import type { CliContext } from '../types.ts';
 
 /** @throws USAGE_INVALID where nobody can type into a shell */
-export function checkTerminal({ stdin, stdout }: Pick<CliContext, 'stdin' | 'stdout'>, what: string): void {
+export function checkTerminal(
+  { stdin, stdout }: Pick<CliContext, 'stdin' | 'stdout'>,
+  what: string,
+  hint = 'to get files out of a failed step: --export-on-failure STEP:/path=dest',
+): void {
   if (stdin.isTTY === true && stdout.isTTY === true) return;
   const which = stdin.isTTY === true ? 'stdout' : 'stdin';
   throw new OcibuildError('USAGE_INVALID', `Cannot use ${what} without a terminal: ${which} is none`, {
-    hint: 'to get files out of a failed step: --export-on-failure STEP:/path=dest',
+    hint,
   });
 }
 
@@ -37,16 +41,20 @@ export async function openDebugShell(
 }
 
 /** A shell in a failed step, on this terminal, until it ends. */
-export async function typeIn(
-  step: FailedStep,
-  { env, stderr }: Pick<CliContext, 'env' | 'stderr'>,
-): Promise<void> {
-  stderr.write(`\n${step.shell.join(' ')} in the failed step, in ${step.cwd}; \`exit\` ends it\n`);
+async function typeIn(step: FailedStep, { env, stderr }: Pick<CliContext, 'env' | 'stderr'>): Promise<void> {
+  stderr.write(`\n${shellNote(step)}`);
   const terminal = env.TERM === undefined ? [] : [`TERM=${env.TERM}`];
   try {
     await step.run(step.shell, { terminal: true, env: terminal });
   } catch (error) {
     if (!isOcibuildError(error) || error.category === 'cancelled') throw error;
     stderr.write(`warning: ${error.message}\n`);
+    if (error.code === 'RUN_START_FAILED')
+      stderr.write('note: `ocibuild debug latest CMD` runs a program of the image in the step\n');
   }
+}
+
+/** What is typed at, and how to leave it. */
+export function shellNote({ shell, cwd }: Pick<FailedStep, 'shell' | 'cwd'>): string {
+  return `${shell.join(' ')} in the failed step, in ${cwd}; \`exit\` ends it\n`;
 }

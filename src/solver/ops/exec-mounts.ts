@@ -11,12 +11,12 @@ import { type LayeredSource, layeredSource } from './layered-source.ts';
 import { resolveOwner } from './owner.ts';
 import { type Selected, selectSources } from './select.ts';
 import { selectedTree, withDigests } from './selected-digests.ts';
-import type { OpDeps } from './types.ts';
+import type { StepDeps } from './types.ts';
 
 export interface MountContext {
   readonly op: ExecOp;
   readonly inputs: SolvedInputs;
-  readonly deps: OpDeps;
+  readonly deps: StepDeps;
   readonly signal: AbortSignal;
 }
 
@@ -245,7 +245,7 @@ async function seedCache(mount: CacheMount, dir: string, context: MountContext):
   });
 }
 
-function readSecret(mount: SecretMount, deps: OpDeps): Uint8Array | undefined {
+function readSecret(mount: SecretMount, deps: StepDeps): Uint8Array | undefined {
   const data = deps.secret(mount.id);
   if (data !== undefined || !mount.required) return data;
   throw new OcibuildError('SECRET_NOT_FOUND', `Cannot find the secret "${mount.id}"`, {

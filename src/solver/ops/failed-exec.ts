@@ -2,7 +2,7 @@ import type { ExitStatus } from '../../executor/types.ts';
 import type { ExecOp } from '../../llb/ops.ts';
 import { equipStep } from './exec-mounts.ts';
 import { stepProcess } from './exec-spec.ts';
-import type { FailedExec, OpDeps } from './types.ts';
+import type { FailedExec, StepDeps } from './types.ts';
 
 /** How a program is run in the file system of a failed step. */
 export interface InFailedOptions {
@@ -29,7 +29,7 @@ const AS_THE_STEP = {
  */
 export async function runInFailed(
   failed: Pick<FailedExec, 'op' | 'inputs' | 'layers'>,
-  deps: OpDeps,
+  deps: StepDeps,
   { args, env = [], terminal, signal, onOutput }: InFailedOptions,
 ): Promise<ExitStatus> {
   const { inputs, layers } = failed;

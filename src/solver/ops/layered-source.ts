@@ -3,7 +3,7 @@ import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { createTreeView, resolvePath } from '../../layer/tree/tree-view.ts';
 import type { TreeEntry } from '../../layer/types.ts';
 import type { PlanSource } from './file-plan.ts';
-import type { OpDeps } from './types.ts';
+import type { StepDeps } from './types.ts';
 
 /** `ready` unpacks what the entries lie in; `content` works for those. */
 export interface LayeredSource extends PlanSource {
@@ -13,7 +13,7 @@ export interface LayeredSource extends PlanSource {
 /** A stack of layers as a source of files; snapshots are made only of layers that a file is read from. */
 export async function layeredSource(
   ids: readonly LayerId[],
-  deps: OpDeps,
+  deps: StepDeps,
   signal: AbortSignal,
 ): Promise<LayeredSource> {
   const layers = ids.filter((id) => id !== EMPTY_LAYER);

@@ -2,7 +2,7 @@ import { OcibuildError } from '../../errors/error.ts';
 import type { Owner } from '../../llb/ops.ts';
 import type { PlanOwner } from './file-plan.ts';
 import { type LayeredSource, readSmallFile } from './layered-source.ts';
-import type { OpDeps } from './types.ts';
+import type { StepDeps } from './types.ts';
 
 /** BuildKit's limit for passwd and group files. */
 const MAX_BYTES = 10 * 1024 * 1024;
@@ -14,7 +14,7 @@ const MAX_ID = 0xfffffffe;
  * of a name, or its own number.
  * @throws COPY_OWNER_UNKNOWN for names that the root does not know, but with `orRoot`
  */
-export async function resolveOwner(owner: Owner, root: LayeredSource, deps: OpDeps): Promise<PlanOwner> {
+export async function resolveOwner(owner: Owner, root: LayeredSource, deps: StepDeps): Promise<PlanOwner> {
   const { user = 0, group } = owner;
   const otherwise = owner.orRoot === true ? 0 : undefined;
   const read = { maxBytes: MAX_BYTES, read: deps.readFile };

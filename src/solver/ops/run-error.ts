@@ -67,7 +67,7 @@ const KILLED_HINT =
   'something outside of the step killed it, often for want of memory: `dmesg` says so; `--jobs 1` runs fewer steps at a time';
 
 const STEP_INTO =
-  'build again with `--debug-shell` for a shell where it failed; `ocibuild logs --build latest` shows all that was printed';
+  '`ocibuild debug` opens a shell where it failed; `ocibuild logs --build latest` shows all that was printed';
 
 const FOREIGN_HINT =
   'a program in the step is for another processor: install emulators with `sudo apt-get install qemu-user-static`, or make it for this one';

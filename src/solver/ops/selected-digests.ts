@@ -2,7 +2,7 @@ import type { Digest } from '../../image/types.ts';
 import type { Tree, TreeEntry } from '../../layer/types.ts';
 import type { LayeredSource } from './layered-source.ts';
 import type { Selected } from './select.ts';
-import type { LocalFiles, OpDeps } from './types.ts';
+import type { LocalFiles, StepDeps } from './types.ts';
 
 const EMPTY_DIGEST: Digest = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
@@ -10,7 +10,7 @@ const EMPTY_DIGEST: Digest = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649
 export async function withDigests(
   selected: readonly Selected[],
   source: LocalFiles | LayeredSource,
-  deps: OpDeps,
+  deps: StepDeps,
   signal: AbortSignal,
 ): Promise<Selected[]> {
   const entries = selected.flatMap((one) => [one.root, ...one.below.map(({ entry }) => entry)]);

@@ -58,6 +58,12 @@ export interface OpDeps {
   readonly inlineFile: (bytes: Uint8Array) => Promise<{ readonly path: string; readonly digest: Digest }>;
 }
 
+/** What a program needs that runs where a step ran, or a look at its files. */
+export type StepDeps = Omit<
+  OpDeps,
+  'external' | 'imageLayers' | 'archives' | 'forms' | 'epochSec' | 'keepFailed' | 'inlineFile'
+>;
+
 /** A RUN that failed, and the file system that it left. */
 export interface FailedExec {
   readonly op: ExecOp;

@@ -27,13 +27,13 @@ describe('runError()', () => {
       code: 'RUN_EXIT_NONZERO',
       message: 'Cannot finish RUN make all: exit code 2',
     });
-    expect(hint).toMatch(/--debug-shell.*logs --build latest/);
+    expect(hint).toMatch(/`ocibuild debug`.*logs --build latest/);
   });
 
   it.each([
     [9, 'SIGKILL', /dmesg/],
-    [11, 'SIGSEGV', /--debug-shell/],
-    [15, 'SIGTERM', /--debug-shell/],
+    [11, 'SIGSEGV', /`ocibuild debug`/],
+    [15, 'SIGTERM', /`ocibuild debug`/],
   ])('calls signal %i by its name', (signal, name, hint) => {
     const error = errorOf({ code: 128 + signal, signal });
     expect(error.message).toBe(`Cannot finish RUN make all: killed by ${name} (exit code ${128 + signal})`);
