@@ -13,6 +13,7 @@ import { dirname, join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { SYS, sys } from '../layer/sys.ts';
 import { finalPath, locate, makeDirs, makeStub, removeStubs, type Stub, type StubKind } from './in-root.ts';
+import { withLowerFacts } from './lower-facts.ts';
 import { bindMount, mountOverlay, syscallErrno, unmount } from './mounts.ts';
 import { hostsFile, resolvConf } from './network.ts';
 import type { SpecMount } from './spec.ts';
@@ -105,15 +106,16 @@ function makeStubLayer(dir: string, targets: readonly Target[]): { dir: string; 
 
 function mountRoot(options: { spec: ProcessSpec; bundle: string; base: string; rootless: boolean }): void {
   const { lower, upper, work } = options.spec.rootfs;
+  const { rootless } = options;
   const target = join(options.bundle, 'rootfs');
   const linkDir = join(options.bundle, 'links');
   try {
     mountOverlay({
       target,
-      lower: [options.base, ...lower],
+      lower: [options.base, ...withLowerFacts(lower, { dir: join(options.bundle, 'facts'), rootless })],
       upper,
       work,
-      rootless: options.rootless,
+      rootless,
       linkDir,
     });
   } catch (error) {
@@ -251,7 +253,8 @@ function mountLayers(
   };
   const target = dir('view');
   // A read-only overlay needs two lowers; the empty ones change nothing.
-  const lower = [dir('none'), ...(mount.lower ?? [])];
+  const facts = { dir: join(bundle, `facts-${index}`), rootless };
+  const lower = [dir('none'), ...withLowerFacts(mount.lower ?? [], facts)];
   if (lower.length === 1) lower.push(dir('nothing'));
   const writable = mount.readonly ? {} : { upper: dir('upper'), work: dir('work') };
   mountOverlay({ target, lower, rootless, linkDir: join(bundle, `links-${index}`), ...writable });

@@ -1,10 +1,11 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { makeShellImage } from '../support/base-image.ts';
 import { type CountingProxy, startCountingProxy } from '../support/counting-proxy.ts';
 import { checkedLayout } from '../support/images.ts';
+import { foreignTar, type Member } from '../support/layers.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { createProject, type Project } from './cli-support.ts';
 
@@ -175,4 +176,29 @@ COPY busybox /
     expect((await checkedLayout(project.store, 'app:latest')).files.get('/made')?.text).toBe('1\n');
     expect(readFileSync(join(project.store, 'index.json'), 'utf8')).toContain('team/big:v1');
   });
+});
+
+it('a base whose layers leave directories out keeps their owners and modes in a RUN and a COPY', async () => {
+  const dir = (name: string, mode: number, gid: number): Member => ({ name, mode, gid, type: 'directory' });
+  const more = [
+    [dir('tmp', 0o1777, 0), dir('srv', 0o2770, 7), dir('usr/lib', 0o755, 0)],
+    [{ name: 'lib', type: 'symlink' as const, linkname: 'usr/lib' }],
+    ['tmp/x', 'srv/deep/x', 'lib/x'].map((name) => ({ name, data: 'x' })),
+  ];
+  const layout = join(work, 'sparse');
+  await makeShellImage(layout, 'v1', await Promise.all(more.map(foreignTar)));
+  const project = createProject({
+    Dockerfile: `FROM base
+RUN busybox stat -c '%n %a %g' /tmp /srv /srv/deep /lib >/seen
+COPY Dockerfile /lib/
+RUN busybox ls /lib /usr/lib >>/seen; echo 1 >/srv/new
+`,
+  });
+  const dest = join(work, 'out');
+  await run(project, '--build-context', `base=oci-layout://${layout}:v1`, '-o', dest);
+  expect(readFileSync(join(dest, 'seen'), 'utf8')).toBe(
+    '/tmp 1777 0\n/srv 2770 7\n/srv/deep 755 0\n/lib 755 0\n/lib:\nDockerfile\nx\n\n/usr/lib:\n',
+  );
+  const { mode, gid } = statSync(join(dest, 'srv'));
+  expect([mode & 0o7777, gid]).toEqual([0o2770, 7]);
 });

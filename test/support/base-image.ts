@@ -8,8 +8,15 @@ import { writeLayoutIndex } from '../../src/image/layout-index.ts';
 import { ANNOTATION, type Descriptor, MEDIA_TYPE } from '../../src/image/types.ts';
 import { writeBlob } from './layout.ts';
 
-/** Makes an image of two gzip layers with GNU tar: busybox as /bin/sh, then /opt/tool. Gives its layers. */
-export async function makeShellImage(layout: string, tag: string): Promise<readonly Descriptor[]> {
+/**
+ * Makes an image of two gzip layers with GNU tar: busybox as /bin/sh, then /opt/tool. Gives its layers.
+ * @param more archives of further layers
+ */
+export async function makeShellImage(
+  layout: string,
+  tag: string,
+  more: readonly Buffer[] = [],
+): Promise<readonly Descriptor[]> {
   mkdirSync(join(layout, 'blobs/sha256'), { recursive: true });
   const root = mkdtempSync(join(tmpdir(), 'ocibuild-root-'));
   const add = (path: string): Buffer =>
@@ -20,7 +27,7 @@ export async function makeShellImage(layout: string, tag: string): Promise<reado
     symlinkSync('busybox', join(root, 'bin/sh'));
     mkdirSync(join(root, 'opt'));
     writeFileSync(join(root, 'opt/tool'), Buffer.alloc(200_000, 'tool'));
-    const tars = [add('bin'), add('opt')];
+    const tars = [add('bin'), add('opt'), ...more];
     const layers = tars.map((tar) => writeBlob(layout, gzipSync(tar, { level: 3 }), MEDIA_TYPE.layerGzip));
     const config = {
       created: '2024-01-02T03:04:05Z',

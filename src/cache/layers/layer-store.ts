@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { OcibuildError } from '../../errors/error.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { fsPath } from '../../layer/path-bytes.ts';
+import { noteImplied } from '../../layer/tree/implied-directories.ts';
 import type { ChunkIndex, Tree } from '../../layer/types.ts';
 import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
 import type { Lease } from '../lease.ts';
@@ -133,17 +134,18 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
         signal,
       );
       if (unpacked === undefined) throw unavailable(id);
-      const { tree } = unpacked;
-      reportDevices(tree);
-      saveTree(id, tree);
-      rows.put(id, { hasTree: true });
+      noteImplied(dest, unpacked.tree);
+      keepTree(id, unpacked.tree);
       return adopt(dir, id);
     });
   }
 
-  function reportDevices(tree: Tree): void {
+  /** For a snapshot that lacks the tree's device nodes where the kernel makes none. */
+  function keepTree(id: LayerId, tree: Tree): void {
     const devices = tree.filter(({ type }) => type === 'char' || type === 'block');
     if (devices.length > 0) deps.onDevicesLeftOut?.(devices.map(({ path }) => `/${path}`));
+    saveTree(id, tree);
+    rows.put(id, { hasTree: true });
   }
 
   /** A directory in tmp/ that is thrown away unless it was moved into place. */
@@ -319,9 +321,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
             mkdirSync(target, { mode: 0o755 });
             const how = { content: layer.content, opaqueXattr, ignoreDevices, signal };
             await writeTree(target, layer.tree, how);
-            reportDevices(layer.tree);
-            saveTree(id, layer.tree);
-            rows.put(id, { hasTree: true });
+            keepTree(id, layer.tree);
             return adopt(dir, id);
           });
         }

@@ -30,7 +30,8 @@ export function createTreeView(layers: readonly Tree[]): TreeView {
       const table = tables[i] as LayerTable;
       const entry = table.entries.get(path);
       if (entry !== undefined) {
-        if (entry.type === 'whiteout') break;
+        // What a higher layer has something in is a directory, whatever stood there before.
+        if (entry.type === 'whiteout' || (implied && entry.type !== 'dir')) break;
         if (entry.type !== 'hardlink') return { entry, layer: i, inode: path };
         const inode = entry.link ?? '';
         const target = table.entries.get(inode);

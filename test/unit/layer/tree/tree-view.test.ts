@@ -105,4 +105,12 @@ describe('createTreeView() with files whose directories are not listed', () => {
     const view = createTreeView([[{ ...entry('a', 'dir'), mode: 0o700 }], [entry('a/f')]]);
     expect(view.get('a')?.mode).toBe(0o700);
   });
+
+  it('shows a directory when a lower layer has a symlink there', () => {
+    const base = [entry('etc', 'dir'), entry('etc/f'), entry('lnk', 'symlink', 'etc')];
+    const view = createTreeView([base, [entry('lnk/g')]]);
+    expect(view.get('lnk')).toMatchObject({ type: 'dir', mode: 0o755 });
+    expect(view.children('lnk')).toEqual(['g']);
+    expect(resolvePath(view, 'lnk/f', { followLast: true })).toEqual({ path: 'lnk/f', entry: undefined });
+  });
 });
