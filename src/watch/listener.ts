@@ -16,12 +16,19 @@ export interface Listener {
 
 export interface ListenerOptions extends FileWatcherEvents {
   readonly more: readonly string[];
+  readonly aside: readonly string[];
   readonly written: readonly string[];
   readonly open?: (plan: WatchPlan, events: FileWatcherEvents) => FileWatcher;
 }
 
 /** Watchers that a tree needs more of than the system gives fail together: the first error is told, then none is tried. */
-export function createListener({ more, written, open = watchFiles, ...events }: ListenerOptions): Listener {
+export function createListener({
+  more,
+  aside,
+  written,
+  open = watchFiles,
+  ...events
+}: ListenerOptions): Listener {
   let plan: WatchPlan | undefined;
   let watcher: FileWatcher | undefined;
   let isDeaf = false;
@@ -41,7 +48,7 @@ export function createListener({ more, written, open = watchFiles, ...events }: 
 
   return {
     follow(now, anew = false) {
-      const next = planWatch({ ...now, more, written });
+      const next = planWatch({ ...now, more, aside, written });
       if (!anew && plan?.key === next.key) return;
       plan = next;
       if (isDeaf) return;

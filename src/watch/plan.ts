@@ -21,6 +21,8 @@ export interface WatchPlan {
 export interface WatchPlanOptions extends BuildInputs {
   /** Directories outside of the inputs that matter too. */
   readonly more?: readonly string[];
+  /** Files that the build does not read and that are listened to. */
+  readonly aside?: readonly string[];
   /** What the build itself writes: paths that never matter, with all below them. */
   readonly written?: readonly string[];
 }
@@ -37,8 +39,17 @@ interface Area {
 }
 
 /** What to watch for a build: its texts, and of directories what its steps select and no ignore file excludes. */
-export function planWatch({ files, trees = [], more = [], written = [] }: WatchPlanOptions): WatchPlan {
-  const single = new Set([...files, ...files.map(real), ...trees.map(({ dir }) => dir)]);
+export function planWatch({
+  files,
+  trees = [],
+  more = [],
+  aside = [],
+  written = [],
+}: WatchPlanOptions): WatchPlan {
+  const single = new Set([
+    ...[...files, ...aside].flatMap((path) => [path, real(path)]),
+    ...trees.map(({ dir }) => dir),
+  ]);
   const areas: Area[] = [
     ...trees.map(({ dir, select, rules, ignore }) => ({
       dir: real(dir),

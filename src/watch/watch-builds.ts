@@ -20,6 +20,8 @@ export interface WatchHooks {
   takeOver?(changed: readonly string[]): Promise<readonly string[]>;
   /** Directories that are watched whatever the build reads. */
   readonly more?: readonly string[];
+  /** The file that the options came from, and whether it says something else by now. */
+  readonly settings?: { readonly path: string; differ(): boolean } | undefined;
   /** What the build writes, also where it reads. */
   readonly written?: readonly string[];
   readonly openWatcher?: ListenerOptions['open'];
@@ -51,6 +53,7 @@ export async function watchBuilds(session: BuildSession, hooks: WatchHooks): Pro
   const poll = { everyMs: POLL_MS };
   const listener = createListener({
     more: hooks.more ?? [],
+    aside: hooks.settings === undefined ? [] : [hooks.settings.path],
     written: hooks.written ?? [],
     ...(hooks.openWatcher === undefined ? {} : { open: hooks.openWatcher }),
     onChange: changes.add,
@@ -208,8 +211,13 @@ async function nextChanges(parts: Parts, failed: boolean): Promise<readonly stri
 }
 
 /** What has changed, without files that only stood there for a moment, as editors make them for a save. */
-function takeChanges({ session, changes, hooks: { more = [] } }: Parts): readonly string[] {
-  const taken = changes.take();
+function takeChanges({ session, changes, hooks, listener }: Parts): readonly string[] {
+  const { more = [], settings } = hooks;
+  const taken = changes.take().filter((path) => {
+    if (path !== settings?.path) return true;
+    if (settings.differ()) hooks.onNotice({ kind: 'settings', path });
+    return listener.plan()?.reads(path) === true;
+  });
   const isSynced = (path: string): boolean => more.some((dir) => path === dir || path.startsWith(`${dir}/`));
   const real =
     taken.length > MAX_LOOKED_UP

@@ -3,7 +3,7 @@ import { createBuildSession } from '../build/session/session.ts';
 import type { WatchCycle } from './types.ts';
 import { watchBuilds } from './watch-builds.ts';
 
-/** A watch that runs: iterate it for its builds. It ends with `close()`, with the signal, or with the loop. */
+/** A watch that runs: iterate it for its builds, each of which goes to one loop only. It ends with `close()`, with the signal, or with the loop. */
 export interface Watch extends AsyncIterable<WatchCycle> {
   close(): Promise<void>;
 }
@@ -23,7 +23,11 @@ export function watch(options: BuildOptions): Watch {
   const signal =
     options.signal === undefined ? ending.signal : AbortSignal.any([options.signal, ending.signal]);
   const cycles: WatchCycle[] = [];
-  let wake = (): void => undefined;
+  const waiting = new Set<() => void>();
+  const wake = (): void => {
+    for (const resolve of waiting) resolve();
+    waiting.clear();
+  };
   let isOver = false;
   const run = (async () => {
     await using session = createBuildSession(options);
@@ -57,7 +61,7 @@ export function watch(options: BuildOptions): Watch {
             return;
           }
           await new Promise<void>((resolve) => {
-            wake = resolve;
+            waiting.add(resolve);
           });
         }
       } finally {

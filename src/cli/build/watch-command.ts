@@ -4,6 +4,7 @@ import { OcibuildError } from '../../errors/error.ts';
 import type { CliContext } from '../types.ts';
 import type { BuildRequest } from './build-options.ts';
 import { endOfWatch } from './end-of-watch.ts';
+import { settingsOf } from './settings.ts';
 import { createWatchReport, type OpenPrinter } from './watch-report.ts';
 
 const EXIT_INTERRUPTED = 130;
@@ -36,6 +37,7 @@ export async function watchCommand(
   await watchBuilds(session, {
     ...report,
     signal: end.signal,
+    settings: settingsOf(context),
     written: writtenPaths(request, cwd),
     onEnd: (cycle) => report.onEnd(cycle, async (result) => onResult(result)),
   });

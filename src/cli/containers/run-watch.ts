@@ -6,6 +6,7 @@ import type { BuildResult } from '../../build/options.ts';
 import type { SyncRules } from '../../watch/sync-rules.ts';
 import type { BuildRequest } from '../build/build-options.ts';
 import { endOfWatch } from '../build/end-of-watch.ts';
+import { settingsOf } from '../build/settings.ts';
 import { createWatchReport, type OpenPrinter } from '../build/watch-report.ts';
 import { flagReader } from '../flags/parse-args.ts';
 import type { ParsedArgs } from '../flags/types.ts';
@@ -100,6 +101,7 @@ export async function runWatch(
     await watchBuilds(session, {
       ...report,
       signal,
+      settings: settingsOf(context),
       more: rules.sync.map(({ source }) => source),
       onEnd: (cycle) =>
         report.onEnd(cycle, async (result) => {

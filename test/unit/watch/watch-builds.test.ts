@@ -39,6 +39,7 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
       if (cycle !== undefined) cycles.push(cycle);
     },
     onNotice: (notice) => void notices.push(notice),
+    settings: { path: '/c/config.json', differ: () => true },
     openWatcher(_plan, given) {
       events = given;
       return { ready: Promise.resolve(), close: async () => undefined };
@@ -100,6 +101,17 @@ describe('watchBuilds()', () => {
     watch.change('/p/a~');
     await watch.until(() => watch.noted.length === 1);
     watch.change('/p/a~');
+    watch.change('/p/a');
+    await watch.until(() => watch.cycles.length === 2);
+    expect(watch.cycles[1]?.changed).toEqual(['/p/a']);
+  });
+
+  it('only says so when the file of its options changes', async () => {
+    const watch = start(async () => RESULT);
+    await watch.until(() => watch.cycles.length === 1);
+    watch.change('/c/config.json');
+    await watch.until(() => watch.notices.some(({ kind }) => kind === 'settings'));
+    watch.change('/c/config.json');
     watch.change('/p/a');
     await watch.until(() => watch.cycles.length === 2);
     expect(watch.cycles[1]?.changed).toEqual(['/p/a']);

@@ -30,6 +30,19 @@ describe('watch()', () => {
     expect(digests).not.toContain(undefined);
   });
 
+  it('ends every loop when it is closed, as often as that is', async () => {
+    const top = mkdtempSync(join(tmpdir(), 'ocibuild-watch-'));
+    onTestFinished(() => rmSync(top, { recursive: true, force: true }));
+    writeFileSync(join(top, 'Dockerfile'), 'FROM scratch\nLABEL a=b\n');
+    const cycles = watch({ context: top, root: join(top, 'store'), env: {} });
+    const [one, two] = [cycles[Symbol.asyncIterator](), cycles[Symbol.asyncIterator]()];
+    const both = [one.next(), two.next()];
+    expect((await Promise.race(both)).value).toMatchObject({ number: 1 });
+    await Promise.all([cycles.close(), cycles.close()]);
+    expect((await Promise.all(both)).map(({ done }) => done)).toContain(true);
+    expect(await one.next()).toEqual({ done: true, value: undefined });
+  });
+
   it('throws from the loop when nothing can be watched', async () => {
     const cycles = watch({ context: 'https://example.com/a.git', env: {} });
     await expect(cycles[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'USAGE_INVALID' });
