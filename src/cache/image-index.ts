@@ -81,6 +81,7 @@ export function createImageIndex(
       });
     },
     remove(name) {
+      if (isDigest(name)) return change((entries) => entries.filter(({ digest }) => digest !== name));
       const wanted = namesOf(name);
       return change((entries) => entries.filter((entry) => !isNamed(entry, wanted)));
     },

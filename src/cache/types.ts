@@ -154,7 +154,7 @@ export interface ImageIndex {
   /** Points a name at a manifest or index that is in the store. `fetchedByBuild`: prune may take it away, unless the name
    * was given or pulled by somebody. */
   set(name: string, descriptor: Descriptor, options?: { readonly fetchedByBuild?: boolean }): void;
-  /** False when there was no such name. Blobs stay. */
+  /** Takes a name away, or all that lead to a digest; false when there was none. Blobs stay. */
   remove(name: string): boolean;
 }
 

@@ -145,9 +145,15 @@ describe('ocibuild tag, rmi and history', () => {
     expect(lines.map(({ sizeBytes }) => sizeBytes > 0)).toEqual([false, true, true]);
     expect((await project.run(['rmi', 'app:v0', 'nothing'])).code).toBe(1);
     expect(await project.run(['rmi', 'app:v0'])).toMatchObject({ code: 0 });
-    const images = await project.run(['images']);
-    expect(images.stdout.toString()).toContain('registry.example/team/app:v1');
-    expect(images.stdout.toString()).not.toMatch(/^app:v0/m);
+    const images = await project.run(['images', '--format', 'json']);
+    const [image] = JSON.parse(images.stdout.toString()) as { name: string; digest: string }[];
+    expect(image?.name).toBe('registry.example/team/app:v1');
+    const whole = await project.run(['images', '--no-trunc']);
+    expect(whole.stdout.toString()).toMatch(
+      new RegExp(`^registry.example/team/app:v1 +${image?.digest} `, 'm'),
+    );
+    expect(await project.run(['rmi', '--force', 'nothing', `${image?.digest}`])).toMatchObject({ code: 0 });
+    expect((await project.run(['images', '-q'])).stdout.toString()).toBe('');
   });
 });
 

@@ -1,4 +1,5 @@
-import { OcibuildError } from '../../errors/error.ts';
+import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
+import { isDigest } from '../../image/digest.ts';
 import { MAX_DOCUMENT_BYTES } from '../../image/manifest.ts';
 import { hostPlatform } from '../../image/platform.ts';
 import { familiarName, parseReference, withDefaultTag } from '../../image/reference.ts';
@@ -92,15 +93,35 @@ export async function tagImage(
   engine.index.set(familiarName(ref), descriptor);
 }
 
-/** Takes names away; the blobs stay until they are pruned. @throws IMAGE_NOT_FOUND before anything is removed */
+/**
+ * Takes names away; the blobs stay until they are pruned. A digest stands for the one name that leads to it, with `force`
+ * for all of them; `force` also passes over what is not there.
+ * @throws IMAGE_NOT_FOUND, USAGE_INVALID before anything is removed
+ */
 export async function untagImages(
   root: string,
   names: readonly string[],
-  options: StoreCommandOptions,
+  options: StoreCommandOptions & { readonly force?: boolean },
 ): Promise<void> {
+  const { force = false } = options;
   await using engine = await openEngine({ root, ...options });
-  for (const name of names) findTop(engine, name);
-  for (const name of names) engine.index.remove(name);
+  const { index } = engine;
+  const wanted = names.flatMap((name): string[] => {
+    const isName = !isDigest(name) && index.resolve(name) !== undefined;
+    if (isName) return [name];
+    try {
+      const { digest } = findTop(engine, name);
+      const its = index.list().flatMap((image) => (image.descriptor.digest === digest ? [image.name] : []));
+      if (force || its.length < 2) return [digest];
+      throw new OcibuildError('USAGE_INVALID', `Cannot remove "${name}": it has ${its.length} names`, {
+        hint: `write those that are to go, or --force for all: ${its.join(' ')}`,
+      });
+    } catch (error) {
+      if (force && isOcibuildError(error) && error.code === 'IMAGE_NOT_FOUND') return [];
+      throw error;
+    }
+  });
+  for (const each of wanted) index.remove(each);
 }
 
 /** One line of an image's history, newest first. */

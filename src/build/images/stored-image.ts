@@ -17,10 +17,24 @@ export interface ImageDetails {
   readonly layers: readonly { digest: Digest; diffId: Digest; size: number; mediaType: string }[];
 }
 
-/** What a name of the store stands for: an image, or an index. @throws IMAGE_NOT_FOUND */
+/** What a name of the store stands for, or a digest or the first digits of one: an image, or an index.
+ * @throws IMAGE_NOT_FOUND */
 export function findTop({ index }: Pick<Engine, 'index'>, name: string, platform?: Platform): Descriptor {
   const found = index.resolve(name, platform);
   if (found !== undefined) return found;
+  const [, start] = /^(?:sha256:)?([0-9a-f]{4,64})$/.exec(name) ?? [];
+  const alike =
+    start === undefined
+      ? []
+      : index.list().filter(({ descriptor }) => descriptor.digest.startsWith(`sha256:${start}`));
+  const [first] = alike;
+  if (first !== undefined) {
+    if (alike.every(({ descriptor }) => descriptor.digest === first.descriptor.digest))
+      return first.descriptor;
+    throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot tell which image "${name}" is: several begin so`, {
+      hint: `these are ${alike.map((image) => `${image.name} ${image.descriptor.digest}`).join(', ')}`,
+    });
+  }
   const names = index.list().map((image) => image.name);
   throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find the image "${name}" in the store`, {
     hint:

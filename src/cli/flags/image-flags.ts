@@ -62,4 +62,21 @@ export const INSPECT_FLAGS: readonly Flag[] = [
 
 export const IMAGES_FLAGS: readonly Flag[] = [
   { name: 'quiet', short: 'q', kind: 'bool', help: 'print only digests' },
+  { name: 'no-trunc', kind: 'bool', help: 'show whole digests' },
+  {
+    name: 'format',
+    kind: 'string',
+    value: 'FORMAT',
+    help: 'table (default) or json',
+    choices: ['table', 'json'],
+  },
+];
+
+export const RMI_FLAGS: readonly Flag[] = [
+  {
+    name: 'force',
+    short: 'f',
+    kind: 'bool',
+    help: 'also all names of a digest; no error for none',
+  },
 ];

@@ -2,7 +2,7 @@ import type { TransferOptions } from '../../build/images/image-commands.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import type { TransferPrinterOptions } from '../../ui/transfer.ts';
 import { GLOBAL_FLAGS } from '../flags/global-flags.ts';
-import { COPY_FLAGS, HISTORY_FLAGS, PULL_FLAGS, PUSH_FLAGS } from '../flags/image-flags.ts';
+import { COPY_FLAGS, HISTORY_FLAGS, PULL_FLAGS, PUSH_FLAGS, RMI_FLAGS } from '../flags/image-flags.ts';
 import { flagReader, parseArgs } from '../flags/parse-args.ts';
 import { takePositional } from '../flags/positional.ts';
 import type { ParsedArgs } from '../flags/types.ts';
@@ -106,10 +106,11 @@ export async function tagCommand(args: readonly string[], context: CliContext): 
 
 /** `ocibuild rmi REF…` */
 export async function rmiCommand(args: readonly string[], context: CliContext): Promise<string> {
-  const parsed = parseArgs(args, GLOBAL_FLAGS);
+  const parsed = parseArgs(args, [...RMI_FLAGS, ...GLOBAL_FLAGS]);
   const names = takePositional(parsed, ['REF'], Number.POSITIVE_INFINITY);
   const { untagImages } = await import('../../build/images/image-commands.ts');
-  await untagImages(await storeOf(parsed, context), names, context);
+  const force = flagReader(parsed).bool('force');
+  await untagImages(await storeOf(parsed, context), names, { ...context, force });
   return '';
 }
 

@@ -3,6 +3,7 @@ import type { StoredImage } from '../../build/images/store-commands.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import { GLOBAL_FLAGS } from '../flags/global-flags.ts';
 import { IMAGES_FLAGS, INSPECT_FLAGS, UNPACK_FLAGS } from '../flags/image-flags.ts';
+import { oneOf } from '../flags/one-of.ts';
 import { flagReader, parseArgs } from '../flags/parse-args.ts';
 import { takePositional } from '../flags/positional.ts';
 import type { ParsedArgs } from '../flags/types.ts';
@@ -10,16 +11,19 @@ import { storeOf } from '../store-of.ts';
 import { sizeOf, table } from '../table.ts';
 import type { CliContext } from '../types.ts';
 
-/** `ocibuild images`: a table, or digests with `-q`. */
+/** `ocibuild images`: a table, JSON, or digests with `-q`. */
 export async function imagesCommand(args: readonly string[], context: CliContext): Promise<string> {
   const parsed = parseArgs(args, [...IMAGES_FLAGS, ...GLOBAL_FLAGS]);
   takePositional(parsed, []);
+  const { bool, text } = flagReader(parsed);
+  const format = oneOf('--format', text('format') ?? 'table', ['table', 'json']);
   const { listImages } = await import('../../build/images/store-commands.ts');
   const images = await listImages(await storeOf(parsed, context), context);
-  if (flagReader(parsed).bool('quiet')) {
+  if (bool('quiet')) {
     return [...new Set(images.map(({ digest }) => `${digest}\n`))].join('');
   }
-  return tableOf(images);
+  if (format === 'json') return `${JSON.stringify(images, undefined, 2)}\n`;
+  return tableOf(images, bool('no-trunc'));
 }
 
 /** `ocibuild inspect REF`: JSON; with `--raw` the bytes of the manifest, or of the index over several. */
@@ -77,12 +81,12 @@ function manifestsOf(index: Buffer): unknown {
   return (JSON.parse(index.toString('utf8')) as { manifests: unknown }).manifests;
 }
 
-function tableOf(images: readonly StoredImage[]): string {
+function tableOf(images: readonly StoredImage[], isWhole: boolean): string {
   return table([
     ['NAME', 'DIGEST', 'PLATFORM', 'CREATED', 'SIZE'],
     ...images.map(({ name, digest, platform, created, sizeBytes }) => [
       name,
-      digest.slice(0, 19),
+      isWhole ? digest : digest.slice(0, 19),
       platform,
       created?.slice(0, 19).replace('T', ' ') ?? '-',
       sizeOf(sizeBytes),
