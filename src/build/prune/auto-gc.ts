@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { workerUrl } from '../../util/worker-url.ts';
 import { parseDuration } from './filters.ts';
-import { parseSpace } from './sizes.ts';
-import type { GcOptions } from './types.ts';
+import { diskSpace, parseSpace } from './sizes.ts';
+import type { DiskSpace, GcOptions } from './types.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
 const INTERVAL_MS = 600_000;
+/** On a disk that is nearly full builds could fill the rest meanwhile. */
+const TIGHT_INTERVAL_MS = 60_000;
+const TIGHT_PART = 0.1;
 /** Its mtime: when the store was last cleared, or began. Its size: room that prune takes back on a full disk, where
  * SQLite cannot even open its log. */
 const MARK = 'gc';
@@ -41,6 +44,11 @@ export function readGcOptions(
   return { ...(Object.fromEntries(known) as GcOptions), ...given };
 }
 
+/** How long after the last time a store is looked at again. */
+export function gcIntervalMs({ intervalMs = INTERVAL_MS }: GcOptions, { total, free }: DiskSpace): number {
+  return free < total * TIGHT_PART ? Math.min(intervalMs, TIGHT_INTERVAL_MS) : intervalMs;
+}
+
 /**
  * Clears the store in a process of its own, when that was not done for a while: one stat for a build that comes too
  * early. A new store is only marked.
@@ -55,7 +63,7 @@ export function startGcIfDue(root: string, given: GcOptions | false | undefined,
       if (existsSync(join(root, 'index.json'))) fillReserve(root);
       return;
     }
-    if (Math.abs(Date.now() - markMs) < (options.intervalMs ?? INTERVAL_MS)) return;
+    if (Math.abs(Date.now() - markMs) < gcIntervalMs(options, diskSpace(root))) return;
     // First, so that of many builds that end now one does it.
     const now = new Date();
     utimesSync(mark, now, now);

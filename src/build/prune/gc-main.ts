@@ -2,7 +2,7 @@ import { setPriority } from 'node:os';
 import { readGcOptions } from './auto-gc.ts';
 import { defaultPolicies } from './policy.ts';
 import { prune } from './prune.ts';
-import { diskSpace } from './survey.ts';
+import { diskSpace } from './sizes.ts';
 import type { GcOptions } from './types.ts';
 
 /** Builds come first. */

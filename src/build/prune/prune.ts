@@ -8,7 +8,8 @@ import { fillReserve, releaseReserve } from './auto-gc.ts';
 import { parseFilters } from './filters.ts';
 import { chooseItems, choosePolicies, sizeOf } from './policy.ts';
 import { removeItems } from './remove.ts';
-import { diskSpace, surveyStore } from './survey.ts';
+import { diskSpace } from './sizes.ts';
+import { surveyStore } from './survey.ts';
 import type { DiskUsage, DiskUsageItem, PrunePolicy, StoreItem } from './types.ts';
 
 interface StoreOptions {

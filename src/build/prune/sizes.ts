@@ -1,5 +1,12 @@
+import { statfsSync } from 'node:fs';
 import { OcibuildError } from '../../errors/error.ts';
 import { parseByteSize } from '../../util/byte-size.ts';
+import type { DiskSpace } from './types.ts';
+
+export function diskSpace(dir: string): DiskSpace {
+  const { blocks, bavail, bsize } = statfsSync(dir);
+  return { total: blocks * bsize, free: bavail * bsize };
+}
 
 /** `20GB`, `512m`, or a part of the disk: `10%`. Gives bytes. @throws USAGE_INVALID */
 export function parseSpace(name: string, text: string, diskBytes: number): number {

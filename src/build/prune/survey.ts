@@ -1,11 +1,10 @@
-import { statfsSync } from 'node:fs';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { keptSteps } from '../failed/kept-steps.ts';
 import { blobItems } from './blob-items.ts';
 import { createHolds, type StoreParts, type SurveyContext } from './holds.ts';
 import { layerItems } from './layer-items.ts';
 import { otherItems } from './other-items.ts';
-import type { DiskSpace, StoreItem } from './types.ts';
+import type { StoreItem } from './types.ts';
 
 /** Everything in a store that takes room. Sizes of snapshots and cache mounts are measured once and kept. */
 export async function surveyStore(store: StoreParts, nowMs: number): Promise<readonly StoreItem[]> {
@@ -14,11 +13,6 @@ export async function surveyStore(store: StoreParts, nowMs: number): Promise<rea
   const names = stepNames(store);
   const context: SurveyContext = { ...store, holds, nowMs, nameOf: (id) => names.get(id) };
   return [...blobItems(context), ...(await layerItems(context)), ...(await otherItems(context))];
-}
-
-export function diskSpace(dir: string): DiskSpace {
-  const { blocks, bavail, bsize } = statfsSync(dir);
-  return { total: blocks * bsize, free: bavail * bsize };
 }
 
 /** The latest step that gave each layer. */

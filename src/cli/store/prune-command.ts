@@ -42,10 +42,9 @@ export async function pruneCommand(args: readonly string[], context: CliContext)
   takePositional(parsed, []);
   const { bool, text, list } = flagReader(parsed);
   const format = oneOf('--format', text('format') ?? 'table', ['table', 'json']);
-  const [{ prune }, { diskSpace }, { parseSpace }, { parseDuration, parseFilters }, { existsSync }] =
+  const [{ prune }, { diskSpace, parseSpace }, { parseDuration, parseFilters }, { existsSync }] =
     await Promise.all([
       import('../../build/prune/prune.ts'),
-      import('../../build/prune/survey.ts'),
       import('../../build/prune/sizes.ts'),
       import('../../build/prune/filters.ts'),
       import('node:fs'),

@@ -1,7 +1,7 @@
 import { existsSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readGcOptions, startGcIfDue } from '../../../../src/build/prune/auto-gc.ts';
+import { gcIntervalMs, readGcOptions, startGcIfDue } from '../../../../src/build/prune/auto-gc.ts';
 import { tempDir } from '../../cache/temp-store.ts';
 
 describe('readGcOptions()', () => {
@@ -25,6 +25,18 @@ describe('readGcOptions()', () => {
     const read = () => readGcOptions(undefined, { OCIBUILD_GC_MIN_FREE_SPACE: 'much' }, 1000);
     expect(read).toThrow(expect.objectContaining({ code: 'USAGE_INVALID' }));
     expect(read).toThrow('OCIBUILD_GC_MIN_FREE_SPACE "much"');
+  });
+});
+
+describe('gcIntervalMs()', () => {
+  it.each([
+    [{}, 500, 600_000],
+    [{}, 99, 60_000],
+    [{ intervalMs: 1000 }, 99, 1000],
+    [{ intervalMs: 3_600_000 }, 99, 60_000],
+    [{ intervalMs: 3_600_000 }, 100, 3_600_000],
+  ])('of %j is shorter where of 1000 bytes %i are free', (options, free, ms) => {
+    expect(gcIntervalMs(options, { total: 1000, free })).toBe(ms);
   });
 });
 
