@@ -207,7 +207,7 @@ function limits({ memoryBytes, cpus, pids }: ContainerLimits): Record<string, un
   };
 }
 
-function rlimits(ulimits: ProcessSpec['ulimits']): { type: string; soft: number; hard: number }[] {
+function rlimits(ulimits: ProcessSpec['ulimits']): { type: string; soft: unknown; hard: unknown }[] {
   const byType = new Map(
     ulimits.map(({ name, soft, hard }) => {
       const type = `RLIMIT_${name.toUpperCase()}`;
@@ -217,9 +217,14 @@ function rlimits(ulimits: ProcessSpec['ulimits']): { type: string; soft: number;
   return [...byType.values()];
 }
 
-// `-1` is "unlimited" on a command line. The largest integer that JSON carries exactly is far above any limit.
-function limitValue(value: number): number {
-  return value < 0 || !Number.isSafeInteger(value) ? Number.MAX_SAFE_INTEGER : value;
+// `-1` is "unlimited" on a command line. The kernel's word for that, RLIM_INFINITY, is no number that JavaScript has.
+function limitValue(value: number): unknown {
+  return value < 0 || !Number.isSafeInteger(value) ? rawJson('18446744073709551615') : value;
+}
+
+/** JSON text that is written as it stands; missing in TypeScript's own types. */
+function rawJson(text: string): unknown {
+  return (JSON as typeof JSON & { rawJSON(text: string): unknown }).rawJSON(text);
 }
 
 function namespaces(process: ProcessSpec, machine: SpecMachine): { type: string; path?: string }[] {

@@ -23,8 +23,11 @@ const HEAD_BYTES = 512;
 export function createArchiveReader(root: StoreRoot): ArchiveStore {
   const directories: string[] = [];
   return {
-    async open(file, signal): Promise<OpenedArchive | undefined> {
-      if (!(await isTar(file, signal))) return undefined;
+    async open(file, signal, name = String(file)): Promise<OpenedArchive | undefined> {
+      const isArchive = await isTar(file, signal).catch((error: unknown) => {
+        throw archiveError(error, name);
+      });
+      if (!isArchive) return undefined;
       const dest = root.tempPath();
       mkdirSync(dest, { mode: 0o700 });
       directories.push(dest);
@@ -34,7 +37,7 @@ export function createArchiveReader(root: StoreRoot): ArchiveStore {
         // Owners and devices are in the tree; the directory lends bytes, and takes no rights to be made.
         const how = { opaqueXattr: 'user.overlay.opaque', contentOnly: true, foreign: true } as const;
         const { tree } = await unpackLayer({ path }, { dest, size: statSync(file).size, ...how, signal });
-        checkNames(file, tree);
+        checkNames(name, tree);
         const view = createTreeView([tree]);
         const links = foreignLinks(tree);
         return {
@@ -46,7 +49,7 @@ export function createArchiveReader(root: StoreRoot): ArchiveStore {
       } catch (error) {
         root.discard(dest);
         directories.splice(directories.indexOf(dest), 1);
-        throw archiveError(error, file);
+        throw archiveError(error, name);
       }
     },
     close() {
@@ -64,22 +67,22 @@ function foreignLinks(tree: Tree): ReadonlyMap<string, TreeEntry> {
 }
 
 /** What reads as a deletion in a layer is a file in any other archive, and a layer cannot hold that. */
-function checkNames(file: string | Buffer, tree: Tree): void {
+function checkNames(name: string, tree: Tree): void {
   const marker = tree.find(({ type }) => type === 'whiteout' || type === 'opaque');
   if (marker === undefined) return;
   throw new OcibuildError(
     'ARCHIVE_INVALID',
-    `Cannot unpack "${String(file)}": it holds a file ".wh.…" that would delete what "/${marker.path}" holds`,
+    `Cannot unpack "${name}": it holds a file ".wh.…" that would delete what "/${marker.path}" holds`,
   );
 }
 
-function archiveError(error: unknown, file: string | Buffer): unknown {
+function archiveError(error: unknown, name: string): unknown {
   if (!isOcibuildError(error) || error.code !== 'LAYER_INVALID') return error;
   const { details } = error;
   const hint =
     details.unsupported === true ? { hint: 'pack it anew with `xz`, or copy it as it is with COPY' } : {};
-  const why = error.message.replace(/^Cannot read the layer archive: /, '');
-  return new OcibuildError('ARCHIVE_INVALID', `Cannot unpack "${String(file)}": ${why}`, {
+  const why = error.message.replace(/^Cannot (?:read the layer archive|decompress the layer): /, '');
+  return new OcibuildError('ARCHIVE_INVALID', `Cannot unpack "${name}": ${why}`, {
     cause: error,
     ...hint,
   });
@@ -121,7 +124,7 @@ async function readHead(
     throwIfAborted(signal);
     // A pipeline whose end is reached early calls the rest of it aborted.
     if (length < HEAD_BYTES && !isDamage(error)) throw error;
-    if (isOcibuildError(error) && error.details.unsupported === true) throw archiveError(error, file);
+    if (isOcibuildError(error) && error.details.unsupported === true) throw error;
   } finally {
     stream.destroy();
   }

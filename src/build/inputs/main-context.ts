@@ -108,7 +108,7 @@ async function loadHttp(
   return steps.run('[internal] load remote build context', async () => {
     const shown = redact(source.url);
     const { path, size } = await remote.downloads.fetch(source, signal);
-    const archive = await remote.archive(path, signal);
+    const archive = await remote.archive(path, shown, signal);
     if (archive !== undefined) {
       const dockerfile = given ?? (await findDockerfile(options, textOf(archive), shown));
       return remoteContext(dockerfile, source);
@@ -131,7 +131,7 @@ async function loadStdin(
     return keepStream(counted, engine.content, signal);
   });
   const path = engine.content.path(blob.digest);
-  const archive = blob.size === 0 ? undefined : await remote.archive(path, signal);
+  const archive = blob.size === 0 ? undefined : await remote.archive(path, 'stdin', signal);
   if (archive !== undefined) {
     const source: ArchiveSource = { type: 'archive', digest: blob.digest };
     return remoteContext(given ?? (await findDockerfile(options, textOf(archive), 'stdin')), source);

@@ -5,6 +5,7 @@ import { basename, join, resolve } from 'node:path';
 import { scanContext } from '../../cache/contexts/context-scan.ts';
 import type { ContextEntry, ContextScan } from '../../cache/contexts/context-types.ts';
 import { createDownloadRows } from '../../cache/download-rows.ts';
+import { redact } from '../../errors/redact.ts';
 import { parseHttpRef } from '../../frontend/parse/remote-ref.ts';
 import type { Digest } from '../../image/types.ts';
 import { createTreeView } from '../../layer/tree/tree-view.ts';
@@ -32,10 +33,15 @@ export interface RemoteSources extends Disposable {
   readonly downloads: Downloads;
   readonly git: GitRepositories;
   files(source: RemoteSource): ExternalFiles;
-  /** The unpacked archive; undefined where the file is none. */
-  archive(path: string, signal: AbortSignal): Promise<PlanSource | undefined>;
+  /** The unpacked archive; undefined where the file is none.
+   * @param name what errors call it: nobody has given it the path that it has */
+  archive(path: string, name: string, signal: AbortSignal): Promise<PlanSource | undefined>;
   /** Seconds since the epoch: the commit's; Last-Modified of a download, else its newest file. */
   time(source: RemoteSource, signal: AbortSignal): Promise<number | undefined>;
+}
+
+function archiveName(source: HttpSource | ArchiveSource): string {
+  return source.type === 'http' ? redact(source.url) : 'stdin';
 }
 
 export interface RemoteSourcesOptions {
@@ -78,15 +84,16 @@ export function createRemoteSources(
   const opened = new Map<string, Promise<LocalFiles>>();
   const checkouts: string[] = [];
 
-  const archive: RemoteSources['archive'] = (path, signal) => {
-    const source = unpacked.get(path) ?? archives.open(path, signal);
+  const archive: RemoteSources['archive'] = (path, name, signal) => {
+    const source = unpacked.get(path) ?? archives.open(path, signal, name);
     unpacked.set(path, source);
     return source;
   };
 
   async function openHttp(source: HttpSource, signal: AbortSignal): Promise<LocalFiles> {
     const download = await downloads.read(source, signal);
-    const inside = source.unpack === true ? await archive(download.path, signal) : undefined;
+    const inside =
+      source.unpack === true ? await archive(download.path, archiveName(source), signal) : undefined;
     return inside === undefined ? oneFile(source, download) : withFileDigests(inside);
   }
 
@@ -108,7 +115,7 @@ export function createRemoteSources(
       case 'git':
         return openGit(source, signal);
       case 'archive': {
-        const inside = await archive(content.path(source.digest), signal);
+        const inside = await archive(content.path(source.digest), archiveName(source), signal);
         if (inside === undefined) throw new TypeError(`Cannot unpack "${source.digest}": it is no archive`);
         return withFileDigests(inside);
       }
@@ -152,7 +159,7 @@ export function createRemoteSources(
       const download = source.type === 'http' ? await downloads.fetch(source, signal) : undefined;
       if (download?.modifiedSec !== undefined) return download.modifiedSec;
       const path = download?.path ?? content.path((source as ArchiveSource).digest);
-      const inside = await archive(path, signal);
+      const inside = await archive(path, archiveName(source), signal);
       return inside === undefined ? undefined : newestFile(inside);
     },
     [Symbol.dispose]() {

@@ -92,6 +92,6 @@ export interface LocalFiles extends PlanSource {
 
 /** Unpacks the archives that ADD meets. */
 export interface ArchiveReader {
-  /** Undefined when the file is no archive by content. */
-  open(file: string | Buffer, signal: AbortSignal): Promise<OpenedArchive | undefined>;
+  /** Undefined when the file is no archive by content. `name` is what errors call it. */
+  open(file: string | Buffer, signal: AbortSignal, name?: string): Promise<OpenedArchive | undefined>;
 }
