@@ -15,7 +15,7 @@ import { type DefinitionFiles, readDefinition } from './inputs/definition-files.
 import { createImageSources } from './inputs/image-resolver.ts';
 import { type LocalSources, localTrees } from './inputs/local-files.ts';
 import { isLocalDefinition, loadMainContext } from './inputs/main-context.ts';
-import { createOtherFetches } from './inputs/other-fetches.ts';
+import { afterIdle, createFetchSteps } from './inputs/fetch-step.ts';
 import { createRemoteSources, isPinnedBuild } from './inputs/remote-sources.ts';
 import { checkSecretFiles } from './inputs/secrets.ts';
 import { createInternalSteps } from './internal-steps.ts';
@@ -107,7 +107,8 @@ async function runRecorded(
     : undefined;
   if (early !== undefined) held?.onFiles(early.looked);
   const fetches: FetchReports = new Map();
-  const onOtherFetch = createOtherFetches(emit, Date.now);
+  using fetchSteps = createFetchSteps({ emit, now: Date.now, soon: afterIdle });
+  const onOtherFetch = fetchSteps.step('cached layers');
   let shared: SharedCache | undefined;
   const how: EngineOptions = {
     root: given.root,
@@ -156,7 +157,7 @@ async function runRecorded(
     onFailedWarnings: (warnings) => failed.push(...warnings),
   }).finally(() => emitWarnings(distinct(failed), emit));
   held?.onTrees(localTrees(graph.definition, { dirs: contextDirsOf(options), storeDir: engine.root.dir }));
-  const baseLayers = createBaseLayers({ images, layers: engine.layers, fetches, emit });
+  const baseLayers = createBaseLayers({ images, layers: engine.layers, fetches, fetchSteps });
   baseLayers.know(graph.definition);
   emitWarnings(graph.warnings, emit);
   const context: SolveContext = {

@@ -64,7 +64,7 @@ export async function createPrinter(mode: ProgressMode, options: PrinterOptions)
         brief: options.brief === true,
         words: options.words ?? { running: 'Building', done: 'Built' },
         theme: createTheme({ color, unicode: options.unicode !== false }),
-        elapsed: () => performance.now(),
+        busyMs,
         size: () => ({ columns: stream.columns || 80, rows: stream.rows || 24 }),
         openScreen: async (screen, redraw) => {
           if (terminal === undefined) throw new TypeError('Cannot draw without a terminal');
@@ -75,4 +75,9 @@ export async function createPrinter(mode: ProgressMode, options: PrinterOptions)
       });
     }
   }
+}
+
+function busyMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
 }

@@ -11,8 +11,9 @@ const PATIENCE_MS = 250;
 const REDRAW_MS = 100;
 /** While nothing happens only times change. */
 const IDLE_REDRAW_MS = 500;
-/** Drawing takes no more than one part in so many of the time. */
+/** Drawing takes no more than one part in so many of the time, unless nothing was drawn for a second. */
 const DRAW_SHARE = 25;
+const MAX_WAIT_MS = 1000;
 const MIN_COLUMNS = 10;
 
 export interface TtyDeps extends PrinterDeps {
@@ -23,8 +24,8 @@ export interface TtyDeps extends PrinterDeps {
   readonly brief: boolean;
   /** Size of the terminal now. */
   readonly size: () => { columns: number; rows: number };
-  /** Ms on a clock that does not jump. */
-  readonly elapsed: () => number;
+  /** Ms of processor time that this thread has taken: on a busy machine drawing takes long without taking much. */
+  readonly busyMs: () => number;
   /** Loads Ink and starts drawing. */
   readonly openScreen: (screen: Screen, redraw: () => Screen) => Promise<LiveScreen>;
   /** Calls back when the process is about to be stopped and when it goes on; gives a function that ends that. */
@@ -71,13 +72,13 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
   const tick = (): void => {
     cancelTimer = undefined;
     if (finished) return;
-    const before = deps.elapsed();
+    const before = deps.busyMs();
     if (screen !== undefined && (hasNews || deps.now() - drawnMs >= IDLE_REDRAW_MS)) {
       screen.update(draw());
       hasNews = false;
       drawnMs = deps.now();
     } else if (opening === undefined && view.isWorking(deps.now())) opening = open();
-    plan(Math.max(REDRAW_MS, (deps.elapsed() - before) * DRAW_SHARE));
+    plan(Math.min(Math.max(REDRAW_MS, (deps.busyMs() - before) * DRAW_SHARE), MAX_WAIT_MS));
   };
 
   const plan = (ms: number): void => {
@@ -89,6 +90,7 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
     const nowMs = view.lastMs ?? deps.now();
     const { columns } = options();
     const title = result === undefined ? unfinished(view) : words.done;
+    view.stop();
     const isOver = result !== undefined;
     const lines = lastState(view, { ...options(), nowMs, title, isOver });
     return result === undefined ? lines : [...lines, ...summaryLines(view, result, { columns, theme })];

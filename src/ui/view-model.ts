@@ -47,6 +47,8 @@ export interface BuildView {
   /** Time of the last event. */
   readonly lastMs: number | undefined;
   apply(event: ProgressEvent): void;
+  /** Nothing runs any more, whatever was told. */
+  stop(): void;
   /** Whether a step runs now. */
   isRunning(): boolean;
   /** Whether there is more to see than a build that finds all in the cache: a step of a stage has run, or something else
@@ -149,6 +151,9 @@ export function createView(secrets: readonly string[] = []): BuildView {
             event.time,
           );
       }
+    },
+    stop() {
+      for (const step of [...running]) end(step, 'cancelled', lastMs ?? 0);
     },
     isRunning: () => running.size > 0,
     isWorking(nowMs) {

@@ -70,7 +70,9 @@ COPY busybox /
     const project = createProject({
       Dockerfile: `FROM ${proxy.host}/team/big:v1\nRUN echo $FROM_BASE >/made\n`,
     });
-    await run(project, '-o', 'type=cacheonly');
+    const shown = await run(project, '-o', 'type=cacheonly');
+    expect(shown).toMatch(/^#(\d+) fetching \S+\/team\/big:v1\S*\n(?:#\1 .*\n)*#\1 DONE /m);
+    for (const hex of layers) expect(shown).toMatch(new RegExp(`^#\\d+ sha256:${hex} .* done$`, 'm'));
     const seen = proxy.take();
     expect(layerFetches(seen)).toEqual([1, 1]);
     expect(seen.filter((line) => line.includes('/manifests/')).length).toBeLessThanOrEqual(2);

@@ -117,7 +117,10 @@ export function createRecorder(options: NormalOptions, startedMs: number): Recor
     end(outcome) {
       if (place === undefined) return;
       const { root } = place;
-      for (const { log } of steps.values()) log?.close();
+      for (const step of steps.values()) {
+        step.log?.close();
+        if (step.status === 'running') step.status = 'cancelled';
+      }
       const ended = new Date().toISOString();
       if ('result' in outcome) {
         const { names, digest } = outcome.result;

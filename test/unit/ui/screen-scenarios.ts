@@ -85,10 +85,13 @@ const STAGES = withPlan([
   ...ran('exporting to image', 3110, 3300),
 ]);
 
-const base = eventsFor('base');
+const [base, install] = ['base', 'install'].map(eventsFor) as [Step, Step];
 const PULL = withPlan([
   ...PREPARED,
-  base.vertex('[1/2] FROM docker.io/library/node:22', 260),
+  ...ran('[1/2] FROM docker.io/library/node:22', 256, 258),
+  install.vertex('[2/2] RUN npm ci', 259),
+  install.started(259),
+  base.vertex('fetching docker.io/library/node:22', 260),
   base.started(260),
   ...[0, 500, 1000, 1500, 2000].flatMap((ms, i) => [
     base.status(260 + ms, digest('a'), 7_000_000 * i, { total: 28_000_000, done: i === 4 }),

@@ -39,7 +39,7 @@ export function startScreen(events: readonly ProgressEvent[], options: ScriptOpt
     theme: createTheme({ color, unicode }),
     brief,
     words: { running: 'Building', done: 'Built' },
-    elapsed: () => 0,
+    busyMs: () => 0,
     size: () => ({ columns: screen.stream.columns, rows: screen.stream.rows }),
     openScreen: async (first, redraw) => openScreen(screen.stream, { screen: first, redraw }),
     onSuspend(suspend, resume) {
