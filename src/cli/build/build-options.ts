@@ -59,7 +59,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
   const context = readContext(args.positional);
   const { outputs, warnings } = readOutputs(filled('output'), { push: bool('push'), load: bool('load') });
   const quiet = bool('quiet');
-  const asked = readProgress(text('progress') || env.BUILDKIT_PROGRESS || 'auto');
+  const asked = readProgress(text('progress'), env.BUILDKIT_PROGRESS);
   const progress = quiet ? 'quiet' : asked;
   const file = text('file') || undefined;
   if (context === '-' && file === '-') {
@@ -147,9 +147,10 @@ function readContext(positional: readonly string[]): string {
   return context;
 }
 
-function readProgress(mode: string): BuildRequest['progress'] {
+function readProgress(flag: string | undefined, variable: string | undefined): BuildRequest['progress'] {
+  const mode = flag || variable || 'auto';
   if (mode === 'none') return 'quiet';
-  return oneOf('--progress', mode, PROGRESS);
+  return oneOf(flag ? '--progress' : 'BUILDKIT_PROGRESS', mode, PROGRESS);
 }
 
 export function readPull(value: string | undefined): (typeof PULL)[number] {

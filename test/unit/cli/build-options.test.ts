@@ -133,6 +133,7 @@ describe('readBuildRequest()', () => {
     ]);
     expect(read(['--compress', '.']).warnings).toEqual([expect.stringContaining('--compress has no effect')]);
     expect(() => read(['-q', '--progress', 'fancy', '.'])).toThrow(/--progress "fancy"/);
+    expect(() => read(['.'], { BUILDKIT_PROGRESS: 'fancy' })).toThrow(/BUILDKIT_PROGRESS "fancy"/);
   });
 
   it('readBuildRequest() expects the Dockerfile on stdin when the file is a dash', () => {
