@@ -164,7 +164,8 @@ export interface RunInStep {
   readonly env?: readonly string[];
   /** Joins it to the terminal of this process. Without it there is no input, and `onOutput` gets what it prints. */
   readonly terminal?: boolean;
-  readonly onOutput?: (stream: 'stdout' | 'stderr', data: Uint8Array) => void;
+  /** The program waits for a promise. */
+  readonly onOutput?: (stream: 'stdout' | 'stderr', data: Uint8Array) => void | Promise<void>;
 }
 
 /** Options of `build()`; names follow the command line. Paths may be relative to `cwd`. */

@@ -15,12 +15,15 @@ export interface Machine {
 }
 
 /** In the order of the kernel's numbers (capability.h). */
-const CAPABILITY_NAMES = `
+export const CAPABILITY_NAMES: readonly string[] = `
   CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
   NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN
   SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE
   MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
-`;
+`
+  .trim()
+  .split(/\s+/)
+  .map((name) => `CAP_${name}`);
 
 const FOLDERS_OF_OTHER_MOUNTS = new Set(['pts', 'shm', 'fd', 'mqueue', '.lxc', '.lxd-mounts', '.udev']);
 
@@ -79,8 +82,7 @@ export function hasCgroups(machine: Machine): boolean {
 /** Names of the capabilities in the bounding set of a /proc/PID/status text. */
 export function boundingCapabilities(status: string): string[] {
   const mask = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
-  const names = CAPABILITY_NAMES.trim().split(/\s+/);
-  return names.filter((_, bit) => (mask >> BigInt(bit)) & 1n).map((name) => `CAP_${name}`);
+  return CAPABILITY_NAMES.filter((_, bit) => (mask >> BigInt(bit)) & 1n);
 }
 
 /** Type and numbers of a device node. @see makedev(3) */

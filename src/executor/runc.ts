@@ -69,11 +69,14 @@ export function createRuncExecutor(options: ExecutorOptions): RuncExecutor {
         break;
       case 'output': {
         let bytes = 0;
+        const waits: (void | Promise<void>)[] = [];
         for (const { stream, data } of message.parts) {
-          run?.options.onOutput(stream, data);
           bytes += data.length;
+          waits.push(run?.options.onOutput(stream, data));
         }
-        post({ kind: 'taken', id: message.id, bytes });
+        const taken = (): void => post({ kind: 'taken', id: message.id, bytes });
+        if (waits.some((wait) => wait instanceof Promise)) void Promise.all(waits).then(taken);
+        else taken();
         break;
       }
       case 'exit':

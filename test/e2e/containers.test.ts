@@ -265,7 +265,7 @@ describe.each(ACTORS)('containers of $who', ({ who, create, reason }) => {
       expect(await followed).toBe('up\ndown\n');
       expect(await text('logs', '--tail', '1', '-t', 'one')).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z down\n$/);
       expect(await list()).toMatchObject([{ status: 'stopped', exitCode: 3 }]);
-      expect(await text('rm', 'one')).toBe('one\n');
+      expect(await text('rm', '-f', 'one', 'nosuch')).toBe('one\n');
       expect(await run(['logs', 'one'])).toMatchObject({
         code: 1,
         stderr: expect.stringContaining('error[CONTAINER_NOT_FOUND]'),

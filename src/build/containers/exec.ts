@@ -22,6 +22,12 @@ export interface ExecRequest {
   readonly detach: boolean;
 }
 
+interface ExecOutput {
+  onOutput(stream: LogStream, data: Uint8Array): void | Promise<void>;
+  /** Nobody wants its output any more: it is told so as by any pipe. */
+  readonly gone: AbortSignal;
+}
+
 interface SpecProcess {
   readonly user: { readonly uid: number; readonly gid: number; readonly additionalGids?: readonly number[] };
   readonly env: readonly string[];
@@ -36,7 +42,7 @@ interface SpecProcess {
 export async function execInContainer(
   container: Container,
   request: ExecRequest,
-  options: { onOutput(stream: LogStream, data: Uint8Array): void },
+  options: ExecOutput,
 ): Promise<number> {
   const reach = reachOf(container, 'run a command in');
   const name = join(container.dir, `exec-${process.pid}-${randomBytes(4).toString('hex')}`);
@@ -57,11 +63,7 @@ export async function execInContainer(
 
 function run(
   [file, args]: [string, string[]],
-  {
-    request,
-    log,
-    onOutput,
-  }: { request: ExecRequest; log: string; onOutput(stream: LogStream, data: Uint8Array): void },
+  { request, log, onOutput, gone }: ExecOutput & { readonly request: ExecRequest; readonly log: string },
 ): Promise<number> {
   const { interactive, tty, detach } = request;
   const output = tty ? 'inherit' : detach ? 'ignore' : 'pipe';
@@ -69,8 +71,10 @@ function run(
   const batcher = createOutputBatcher(
     (parts) => {
       for (const { stream, data } of parts) {
-        onOutput(stream, data);
-        batcher.taken(data.length);
+        const taken = (): void => batcher.taken(data.length);
+        const wait = onOutput(stream, data);
+        if (wait instanceof Promise) void wait.then(taken);
+        else taken();
       }
     },
     // What the runtime says about a program that it cannot start is told by the error.
@@ -78,6 +82,10 @@ function run(
   );
   if (child.stdout !== null) batcher.attach('stdout', child.stdout);
   if (child.stderr !== null) batcher.attach('stderr', child.stderr);
+  gone.addEventListener('abort', () => {
+    child.stdout?.destroy();
+    child.stderr?.destroy();
+  });
   return new Promise((done, fail) => {
     child.once('error', fail);
     child.once('close', (code, signal) => {

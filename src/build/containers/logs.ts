@@ -17,7 +17,8 @@ export interface LogsOptions {
   readonly since?: Date;
   readonly timestamps: boolean;
   readonly signal: AbortSignal;
-  write(stream: LogStream, data: Uint8Array): void;
+  /** The next comes once a promise has settled. */
+  write(stream: LogStream, data: Uint8Array): void | Promise<void>;
 }
 
 const POLL_MS = 50;
@@ -40,7 +41,13 @@ export async function showLogs(root: string, container: Container, options: Logs
     for (;;) {
       // Asked first: what was written before the end is then read.
       const last = !follow || isOver();
-      for (let records = reader.read(); records.length > 0; records = reader.read()) records.forEach(print);
+      for (let records = reader.read(); records.length > 0; records = reader.read()) {
+        for (const record of records) {
+          const wait = print(record);
+          if (wait instanceof Promise) await wait;
+        }
+        if (signal.aborted) return;
+      }
       if (last || signal.aborted) return;
       await sleep(POLL_MS);
     }
@@ -49,14 +56,18 @@ export async function showLogs(root: string, container: Container, options: Logs
   }
 }
 
-function createPrinter({ since, timestamps, write }: LogsOptions): (record: LogRecord) => void {
+function createPrinter({
+  since,
+  timestamps,
+  write,
+}: LogsOptions): (record: LogRecord) => void | Promise<void> {
   const inLine: Record<LogStream, boolean> = { stdout: false, stderr: false };
   const from = since?.toISOString() ?? '';
   return ({ time, stream, text, ends }) => {
     if (time < from) return;
     const stamp = timestamps && !inLine[stream] ? `${time} ` : '';
-    write(stream, Buffer.concat([Buffer.from(stamp), text, Buffer.from(ends ? '\n' : '')]));
     inLine[stream] = !ends;
+    return write(stream, Buffer.concat([Buffer.from(stamp), text, Buffer.from(ends ? '\n' : '')]));
   };
 }
 

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { OcibuildError } from '../../errors/error.ts';
+import { didYouMean } from '../../errors/suggest.ts';
+import { CAPABILITY_NAMES } from '../../executor/machine.ts';
 import type { PublishedPort } from '../../executor/types.ts';
 import { runtimeConfig } from '../../image/runtime-config.ts';
 import type { ImageConfig } from '../../image/types.ts';
@@ -44,6 +46,7 @@ export function planProcess(image: ImageConfig, request: RunRequest, hostname: s
   const taken = new Set(request.mounts.map(({ target }) => target));
   const stopSignal = request.stopSignal ?? config.StopSignal ?? DEFAULT_STOP_SIGNAL;
   parseSignal(stopSignal);
+  checkCapabilities([...request.addCapabilities, ...request.dropCapabilities]);
   return {
     args,
     // As in Docker: an image that sets one of them keeps its own.
@@ -64,6 +67,21 @@ export function planProcess(image: ImageConfig, request: RunRequest, hostname: s
     stopSignal,
     stopTimeoutSec: request.stopTimeoutSec ?? DEFAULT_STOP_TIMEOUT_SEC,
   };
+}
+
+/** A runtime passes over names that it does not know. */
+function checkCapabilities(names: readonly string[]): void {
+  const known = ['ALL', ...CAPABILITY_NAMES];
+  const strange = names.find((name) => !known.includes(name));
+  if (strange === undefined) return;
+  const hint = didYouMean(strange, known);
+  throw new OcibuildError(
+    'USAGE_INVALID',
+    `Cannot use the capability "${strange}": there is none of that name`,
+    {
+      ...(hint === undefined ? {} : { hint }),
+    },
+  );
 }
 
 /** Each exposed port that is not published yet, on a free one of the host. */

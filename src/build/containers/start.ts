@@ -20,7 +20,9 @@ export interface ForegroundOptions {
   readonly env: Env;
   /** True where this process's own terminal is the container's. */
   readonly joinsTerminal: boolean;
-  onOutput(stream: LogStream, data: Uint8Array): void;
+  onOutput(stream: LogStream, data: Uint8Array): void | Promise<void>;
+  /** Kills the container. */
+  readonly signal?: AbortSignal;
   /** What does not work as asked for. */
   onWarnings(warnings: readonly string[]): void;
   /** Calls `send` with each signal that the container is to get; gives the function that ends this. */
@@ -55,7 +57,7 @@ export async function runInForeground(container: Container, options: ForegroundO
       ...{ root, env, onOutput, onWarnings },
       terminal: plan.tty ? (joinsTerminal ? 'inherit' : 'own') : undefined,
       stdin: plan.interactive ? 'inherit' : 'none',
-      signal: killer.signal,
+      signal: AbortSignal.any([killer.signal, ...(options.signal === undefined ? [] : [options.signal])]),
       onRunning(now) {
         reach = now;
         clearTimeout(patience);

@@ -25,7 +25,7 @@ export interface SuperviseOptions {
   readonly stdin: ContainerSettings['stdin'];
   /** Kills the container. */
   readonly signal: AbortSignal;
-  onOutput?(stream: LogStream, data: Uint8Array): void;
+  onOutput?(stream: LogStream, data: Uint8Array): void | Promise<void>;
   onRunning?(reach: ContainerReach): void;
   onWarnings?(warnings: readonly string[]): void;
 }
@@ -83,7 +83,7 @@ export async function supervise(
       signal: options.signal,
       onOutput(stream, data) {
         log?.write(stream, data);
-        options.onOutput?.(stream, data);
+        return options.onOutput?.(stream, data);
       },
       onRunning,
     });

@@ -14,7 +14,8 @@ export interface ShowLogsOptions {
   /** Go on until the build ends. */
   readonly follow: boolean;
   readonly signal: AbortSignal;
-  write(data: Uint8Array): void;
+  /** What comes after waits for a promise. */
+  write(data: Uint8Array): void | Promise<void>;
 }
 
 const POLL_MS = 100;
@@ -51,7 +52,8 @@ export async function showBuildLogs(root: string, wanted: string, options: ShowL
       if (isOver && !titled.has(step.number)) open(step, hasTitles);
       for (const part of partsOf(file, at, isOver)) {
         open(step, hasTitles);
-        write(maskBytes(part));
+        await write(maskBytes(part));
+        if (signal.aborted) return;
         endsLine = part.at(-1) === LINE_FEED;
         at += part.length;
       }

@@ -8,17 +8,20 @@ import { checkTerminal, shellNote } from './debug-shell.ts';
 export async function debugCommand(args: readonly string[], context: CliContext): Promise<number> {
   const parsed = parseArgs(args, GLOBAL_FLAGS, 1);
   const [build = 'latest', ...words] = parsed.positional;
-  const { env, cwd, signal, stdin, stdout, stderr } = context;
+  const { env, cwd, stdin, stdout, stderr } = context;
   if (words.length === 0) {
     checkTerminal(context, 'a shell', 'name a program to run in its place: ocibuild debug latest CMD');
   }
   const { enterNamespaceIfNeeded } = await import('../../build/user-namespace.ts');
   await enterNamespaceIfNeeded({ env, cwd }, 'must');
-  const [{ enterFailedStep }, { orExitCode }] = await Promise.all([
+  const [{ enterFailedStep }, { orExitCode }, { openOutput }] = await Promise.all([
     import('../../build/failed/enter-step.ts'),
     import('../containers/run-command.ts'),
+    import('../containers/output.ts'),
   ]);
   const runtime = flagReader(parsed).text('runtime') ?? env.OCIBUILD_RUNTIME;
+  const { write, gone } = openOutput(context);
+  const signal = AbortSignal.any([context.signal, gone]);
   const where = { root: await storeOf(parsed, context), build, env, signal };
   return enterFailedStep({ ...where, ...(runtime === undefined ? {} : { runtime }) }, (step) => {
     if (words.length === 0) stderr.write(`${step.name}\n${step.message}\n${shellNote(step)}`);
@@ -27,7 +30,7 @@ export async function debugCommand(args: readonly string[], context: CliContext)
       step.run(words.length === 0 ? step.shell : words, {
         terminal,
         env: terminal && env.TERM !== undefined ? [`TERM=${env.TERM}`] : [],
-        onOutput: (stream, data) => void (stream === 'stdout' ? stdout : stderr).write(data),
+        onOutput: write,
       }),
     );
   });

@@ -1,5 +1,5 @@
 import type { Container } from '../../build/containers/types.ts';
-import { OcibuildError } from '../../errors/error.ts';
+import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
 import {
   EXEC_FLAGS,
   KILL_FLAGS,
@@ -17,6 +17,7 @@ import { storeOf } from '../store-of.ts';
 import { table } from '../table.ts';
 import type { CliContext } from '../types.ts';
 import { readEnv, readNumber } from './container-options.ts';
+import { openOutput } from './output.ts';
 import { orExitCode } from './run-command.ts';
 
 const MAX_COMMAND = 30;
@@ -108,15 +109,15 @@ export async function execCommand(args: readonly string[], context: CliContext):
     import('../../build/containers/exec.ts'),
   ]);
   const request = {
-    ...{ args: words, env: readEnv(parsed, context), interactive, tty, detach },
+    ...{ args: words, env: readEnv(parsed, context), tty, detach },
+    // On a terminal of its own Ctrl-C is a key, which must reach it.
+    interactive: interactive || (tty && context.stdin.isTTY === true),
     ...(cwd === undefined ? {} : { cwd }),
     ...(user === undefined ? {} : { user }),
   };
-  const { stdout, stderr } = context;
+  const { write, gone } = openOutput(context);
   return orExitCode(context, () =>
-    execInContainer(findContainer(root, wanted), request, {
-      onOutput: (stream, data) => void (stream === 'stdout' ? stdout : stderr).write(data),
-    }),
+    execInContainer(findContainer(root, wanted), request, { onOutput: write, gone }),
   );
 }
 
@@ -139,14 +140,14 @@ export async function logsCommand(args: readonly string[], context: CliContext):
     import('../../build/containers/records.ts'),
     import('../../build/containers/logs.ts'),
   ]);
-  const { stdout, stderr, signal } = context;
+  const { write, gone } = openOutput(context);
   await showLogs(root, findContainer(root, wanted), {
     follow: bool('follow'),
     timestamps: bool('timestamps'),
-    signal,
+    signal: AbortSignal.any([context.signal, gone]),
     ...(tail === undefined || tail === 'all' ? {} : { tail: readNumber('--tail', tail) }),
     ...(since === undefined ? {} : { since: parseSince(since, Date.now()) }),
-    write: (stream, data) => void (stream === 'stdout' ? stdout : stderr).write(data),
+    write,
   });
   return 0;
 }
@@ -183,12 +184,15 @@ export async function rmCommand(args: readonly string[], context: CliContext): P
   const { env, cwd, signal } = context;
   const { removeContainer, stopContainer } = await import('../../build/containers/control.ts');
   // Before we are root of a namespace that has no power over another one, which is where the container is.
-  if (force)
-    await forEach(parsed, context, (root, each) => stopContainer(root, each, { timeoutSec: 0, signal }));
+  if (force) {
+    const stop = (root: string, each: Container) => stopContainer(root, each, { timeoutSec: 0, signal });
+    await forEach(parsed, context, stop, { mayLack: true });
+  }
   // The files of a container belong to its own users.
   const { enterNamespaceIfNeeded } = await import('../../build/user-namespace.ts');
   await enterNamespaceIfNeeded({ env, cwd }, 'must');
-  return forEach(parsed, context, (root, container) => removeContainer(root, container, { force, signal }));
+  const remove = (root: string, each: Container) => removeContainer(root, each, { force, signal });
+  return forEach(parsed, context, remove, { mayLack: force });
 }
 
 /** `ocibuild wait CONTAINER…`: the exit code of each. */
@@ -209,16 +213,24 @@ export async function waitCommand(args: readonly string[], context: CliContext):
   return ends.map((container) => `${container?.state.exitCode ?? '?'}\n`).join('');
 }
 
-/** All are looked up before anything is done to one. */
+/** All are looked up before anything is done to one; where some may lack, those are passed over. */
 async function forEach(
   parsed: ParsedArgs,
   context: CliContext,
   act: (root: string, container: Container) => Promise<void>,
+  { mayLack = false }: { readonly mayLack?: boolean } = {},
 ): Promise<string> {
   const names = takePositional(parsed, ['CONTAINER'], Number.POSITIVE_INFINITY);
   const root = await openContainers(parsed, context);
   const { findContainer } = await import('../../build/containers/records.ts');
-  const containers = names.map((name) => findContainer(root, name));
-  await Promise.all(containers.map((container) => act(root, container)));
-  return names.map((name) => `${name}\n`).join('');
+  const found = names.flatMap((name): [string, Container][] => {
+    try {
+      return [[name, findContainer(root, name)]];
+    } catch (error) {
+      if (mayLack && isOcibuildError(error) && error.code === 'CONTAINER_NOT_FOUND') return [];
+      throw error;
+    }
+  });
+  await Promise.all(found.map(([, container]) => act(root, container)));
+  return found.map(([name]) => `${name}\n`).join('');
 }

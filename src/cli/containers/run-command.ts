@@ -233,17 +233,20 @@ async function startDetached(container: Container, context: RunContext): Promise
 }
 
 async function runAttached(container: Container, context: RunContext): Promise<number> {
-  const { root, env, stdin, stdout, stderr } = context;
-  const [{ runInForeground }, { forwardSignals }] = await Promise.all([
+  const { root, env, stdin, stdout } = context;
+  const [{ runInForeground }, { forwardSignals }, { openOutput }] = await Promise.all([
     import('../../build/containers/start.ts'),
     import('../signals.ts'),
+    import('./output.ts'),
   ]);
+  const { write, gone } = openOutput(context);
   // Without stdin there is nothing to be typed: a terminal between does, and Ctrl-C is a signal as always.
   const joinsTerminal = container.plan.interactive && stdout.isTTY === true && stdin.isTTY === true;
   return orExitCode(context, () =>
     runInForeground(container, {
       ...{ root, env, joinsTerminal },
-      onOutput: (stream, data) => void (stream === 'stdout' ? stdout : stderr).write(data),
+      onOutput: write,
+      signal: gone,
       onWarnings: (warnings) => warn(warnings, context),
       forwardSignals: (send) => forwardSignals(process, send),
     }),

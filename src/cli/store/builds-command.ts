@@ -104,13 +104,14 @@ export async function buildLogsCommand(parsed: ParsedArgs, context: CliContext):
   const tail = text('tail');
   const { readNumber } = await import('../containers/container-options.ts');
   const { showBuildLogs } = await import('../../build/history/show-logs.ts');
-  const { stdout, signal } = context;
+  const { openOutput } = await import('../containers/output.ts');
+  const { write, gone } = openOutput(context);
   await showBuildLogs(await storeOf(parsed, context), text('build') || 'latest', {
     follow: bool('follow'),
-    signal,
+    signal: AbortSignal.any([context.signal, gone]),
     ...(step === undefined ? {} : { step }),
     ...(tail === undefined || tail === 'all' ? {} : { tail: readNumber('--tail', tail) }),
-    write: (data) => void stdout.write(data),
+    write: (data) => write('stdout', data),
   });
   return 0;
 }

@@ -12,7 +12,7 @@ export interface InFailedOptions {
   /** The terminal of this process is the program's; else what it prints goes to `onOutput`. */
   readonly terminal: boolean;
   readonly signal: AbortSignal;
-  onOutput?(stream: 'stdout' | 'stderr', data: Uint8Array): void;
+  onOutput?(stream: 'stdout' | 'stderr', data: Uint8Array): void | Promise<void>;
 }
 
 const AS_THE_STEP = {

@@ -57,6 +57,13 @@ describe('planProcess()', () => {
     expect(() => plan({ entrypoint: [] })).toThrow(expect.objectContaining({ code: 'USAGE_INVALID' }));
   });
 
+  it('planProcess() names a capability that there is none of', () => {
+    const plan = (name: string) => planProcess(IMAGE, { ...REQUEST, dropCapabilities: [name] }, 'host');
+    expect(() => plan('CAP_NET_RAWW')).toThrow('Cannot use the capability "CAP_NET_RAWW"');
+    expect(() => plan('ALL')).not.toThrow();
+    expect(() => plan('CAP_BPF')).not.toThrow();
+  });
+
   it('planProcess() puts the request over the image when both say something', () => {
     expect(plan({})).toMatchObject({ cwd: '/srv', user: 'app', stopSignal: 'SIGQUIT', stopTimeoutSec: 10 });
     expect(
