@@ -104,7 +104,7 @@ code=$?; umount merged 2>/dev/null; rm -rf work; exit $code`;
     return {
       id: 'overlay',
       status: 'fail',
-      message: `${form} cannot be mounted on the file system of the store: ${stderr.trim().split('\n').at(-1)}`,
+      message: `${form} cannot be mounted on the file system of the store: ${stderr.trim().split('\n')[0]}`,
       fix: 'put the store on ext4, xfs, btrfs or tmpfs, in a container on a volume: export OCIBUILD_ROOT=DIR',
     };
   });
