@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
+import { parseReference } from '../image/reference.ts';
 import type { GitSource, HttpSource } from '../llb/ops.ts';
 import { checkOptions } from './check-options.ts';
 import { defaultRoot } from './default-root.ts';
@@ -114,6 +115,7 @@ function readNamedContexts(
   const contextDirs: Record<string, string> = {};
   const remoteContexts: Record<string, GitSource | HttpSource> = {};
   for (const [name, text] of Object.entries(contexts)) {
+    checkContextName(name);
     if (/^(oci-layout|docker-image):\/\//.test(text)) continue;
     const input = readContextInput(text, { cwd, named: true });
     if (input.type === 'stdin') {
@@ -126,6 +128,20 @@ function readNamedContexts(
     else remoteContexts[name] = input;
   }
   return { contextDirs, remoteContexts };
+}
+
+/** What FROM and --from look up is an image name, or a stage in lower case: nothing could ever ask for another. */
+function checkContextName(name: string): void {
+  try {
+    parseReference(name);
+  } catch (cause) {
+    if (!(cause instanceof OcibuildError)) throw cause;
+    const why = cause.message.replace(/^Cannot read image name ".*": /, '');
+    throw new OcibuildError('USAGE_INVALID', `Cannot use the build context name "${name}": ${why}`, {
+      cause,
+      ...(cause.hint === undefined ? {} : { hint: cause.hint }),
+    });
+  }
 }
 
 function isTrue(text: string | undefined): boolean {

@@ -93,6 +93,7 @@ describe('normaliseOptions()', () => {
       'USAGE_INVALID',
     ],
     ['stdin as a named context', { buildContexts: { a: '-' } }, 'USAGE_INVALID'],
+    ['a context name that no image has', { buildContexts: { Lib: 'oci-layout://x' } }, 'USAGE_INVALID'],
     ['a name that is none', { tags: ['UPPER'] }, 'REFERENCE_INVALID'],
     ['a name with a digest', { tags: [`app@sha256:${'a'.repeat(64)}`] }, 'REFERENCE_INVALID'],
     ['a platform that is none', { platform: 'linux/' }, 'PLATFORM_INVALID'],
