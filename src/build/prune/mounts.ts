@@ -39,6 +39,12 @@ export async function listCacheMounts(
   return Promise.all(rows.map(async (row) => ({ ...row, bytes: await diskBytes(row.path) })));
 }
 
+/** Ids of cache mounts, without looking at what they hold. */
+export async function cacheMountIds(root: string, options: MountOptions): Promise<readonly string[]> {
+  await using engine = await openEngine({ root, ...options });
+  return [...new Set(rowsOf(engine).map(({ id }) => id))];
+}
+
 /**
  * Removes all directories of ids, or single ones by their names: all of them or none.
  * @returns the ids

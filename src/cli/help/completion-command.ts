@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { COMMANDS, type CommandName, findCommand } from '../commands.ts';
+import { withConfigFile } from '../config/open-config.ts';
 import { GLOBAL_FLAGS } from '../flags/global-flags.ts';
 import { oneOf } from '../flags/one-of.ts';
-import { parseArgs } from '../flags/parse-args.ts';
+import { flagReader, parseArgs } from '../flags/parse-args.ts';
 import { takePositional } from '../flags/positional.ts';
 import { storeOf } from '../store-of.ts';
 import type { CliContext } from '../types.ts';
@@ -40,16 +42,32 @@ export async function completeWords(words: readonly string[], context: CliContex
       const { listContainers } = await import('../../build/containers/records.ts');
       return listContainers(root).map(({ plan }) => plan.name);
     }),
+    builds: inStore(async (root) => {
+      const { listBuilds } = await import('../../build/history/past-builds.ts');
+      return listBuilds(root).map(({ build }) => build.id);
+    }),
+    cacheMounts: inStore(async (root) => {
+      const { cacheMountIds } = await import('../../build/prune/mounts.ts');
+      return cacheMountIds(root, context);
+    }),
+    named: () =>
+      quiet(async () => {
+        const { name, args } = findCommand(words);
+        const { config } = await withConfigFile(name as CommandName, args, context);
+        return [...(config?.builds.keys() ?? [])].map((build) => `@${build}`);
+      }),
     stages: () =>
       quiet(async () => {
+        const { name, args } = findCommand(words);
+        const parsed = parseArgs(args, [...COMMANDS[name as CommandName].flags, ...GLOBAL_FLAGS]);
+        const dockerfile = flagReader(parsed).text('file');
         const { targets } = await import('../../build/describe.ts');
-        const file = words.findLast((_, i) => ['-f', '--file'].includes(words[i - 1] ?? ''));
         const { env, cwd, signal } = context;
         const found = await targets({
-          ...{ context: '.', env, cwd, signal },
-          ...(file === undefined ? {} : { dockerfile: file }),
+          ...{ context: parsed.positional[0] ?? '.', env, cwd, signal },
+          ...(dockerfile === undefined ? {} : { dockerfile }),
         });
-        return found.targets.flatMap(({ name }) => name ?? []);
+        return found.targets.flatMap(({ name: stage }) => stage ?? []);
       }),
   };
   return completionText(await complete(words, sources));

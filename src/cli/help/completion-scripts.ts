@@ -1,13 +1,22 @@
 /** What a shell loads. Each script asks `ocibuild __complete WORD…` for what fits; paths are the shell's own business. */
 export const COMPLETION_SCRIPTS: Readonly<Record<'bash' | 'zsh' | 'fish', string>> = {
-  // Bash splits words at ":" and "=": the line is split anew, and what stands before the last of them is taken off.
+  // Bash splits words at ":" and "=", and keeps quotes: the line is read anew, and what stands before the last of them is
+  // taken off.
   bash: `# bash completion for ocibuild; to load it: source <(ocibuild completion bash)
 _ocibuild() {
-  local line=\${COMP_LINE:0:COMP_POINT} words cur part directive item
-  local -a found
-  read -ra words <<<"$line"
-  [[ $line == *[[:space:]] ]] && words+=("")
-  cur=\${words[-1]}
+  local line=\${COMP_LINE:0:COMP_POINT} cur= quote= inside= char part directive item i
+  local -a found words
+  for ((i = 0; i < \${#line}; i++)); do
+    char=\${line:i:1}
+    if [[ $char == "$quote" ]]; then quote=
+    elif [[ $char == \\\\ && $quote != "'" ]]; then cur+=\${line: ++i:1} inside=1
+    elif [[ -n $quote ]]; then cur+=$char
+    elif [[ $char == [\\"\\'] ]]; then quote=$char inside=1
+    elif [[ $char != [[:space:]] ]]; then cur+=$char inside=1
+    elif [[ -n $inside ]]; then words+=("$cur") cur= inside=
+    fi
+  done
+  words+=("$cur")
   mapfile -t found < <("\${words[0]}" __complete "\${words[@]:1}" 2>/dev/null)
   COMPREPLY=()
   ((\${#found[@]} > 0)) || return 0
@@ -39,7 +48,7 @@ _ocibuild() {
       items+=("\${line//:/\\\\:}")
     fi
   done
-  (( \${#items} )) && _describe -o 'ocibuild' items
+  (( \${#items} )) && _describe ocibuild items
   case $directive in
     :files) _files ;;
     :dirs) _files -/ ;;

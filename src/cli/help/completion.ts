@@ -21,7 +21,16 @@ export interface CompletionSources {
   containers(): Promise<readonly string[]>;
   /** Stages of the Dockerfile of a build. */
   stages(): Promise<readonly string[]>;
+  /** Builds of the config file, each as `@NAME`. */
+  named(): Promise<readonly string[]>;
+  /** Builds that the store remembers. */
+  builds(): Promise<readonly string[]>;
+  cacheMounts(): Promise<readonly string[]>;
 }
+
+const PLATFORMS = ['amd64', 'arm64', 'arm/v7', 'riscv64', 'ppc64le', 's390x', '386'].map(
+  (arch) => `linux/${arch}`,
+);
 
 const NOTHING: Completion = { candidates: [], paths: 'none' };
 
@@ -38,18 +47,21 @@ export async function complete(words: readonly string[], sources: CompletionSour
   const flags = [...command.flags, ...GLOBAL_FLAGS].filter(isOffered);
   if (!done.includes('--')) {
     const open = openFlag(args, flags);
-    if (open !== undefined) return starting(word, await valuesOf(open, sources));
+    if (open !== undefined) return starting(word, await valuesOf(open, word, sources));
     if (word.startsWith('--') && word.includes('=')) {
       const [flagName, value = ''] = splitAt(word.slice(2), '=');
       const flag = flags.find((candidate) => candidate.name === flagName);
       if (flag === undefined) return NOTHING;
-      const { candidates, paths } = starting(value, await valuesOf(flag, sources));
+      const { candidates, paths } = starting(value, await valuesOf(flag, value, sources));
       return { candidates: candidates.map((c) => ({ ...c, value: `--${flagName}=${c.value}` })), paths };
     }
     if (word.startsWith('-')) return starting(word, { candidates: flagNames(flags, args), paths: 'none' });
   }
   const ordinary = positionals(args, flags);
-  const here = await placeOf(command, ordinary, sources);
+  if (word.startsWith('@') && command.usage.includes('CONTEXT')) {
+    return starting(word, listed(await sources.named()));
+  }
+  const here = await placeOf(name as CommandName, ordinary, sources);
   if (named || ordinary.length > 0) return starting(word, here);
   const commands = Object.entries(COMMANDS).map(([value, { summary }]) => ({ value, help: summary }));
   return starting(word, { candidates: [...commands, ...here.candidates], paths: here.paths });
@@ -97,11 +109,16 @@ function flagNames(flags: readonly Flag[], args: readonly string[]): readonly Ca
     .map(({ name, help }) => ({ value: `--${name}`, ...(help === undefined ? {} : { help }) }));
 }
 
-async function valuesOf(flag: Flag, sources: CompletionSources): Promise<Completion> {
+async function valuesOf(flag: Flag, word: string, sources: CompletionSources): Promise<Completion> {
   if (flag.choices !== undefined) {
     return { candidates: flag.choices.map((value) => ({ value })), paths: 'none' };
   }
   if (flag.value === 'STAGE' || flag.value === 'STAGES') return listed(await sources.stages());
+  if (flag.value === 'OS/ARCH') {
+    const others = word.slice(0, word.lastIndexOf(',') + 1);
+    return listed(PLATFORMS.map((platform) => `${others}${platform}`));
+  }
+  if (flag.value === 'ID') return listed(['latest', ...(await sources.builds())]);
   if (flag.value === 'DIR') return { candidates: [], paths: 'dirs' };
   if (/FILE|PATH|SRC/.test(flag.value ?? '')) return { candidates: [], paths: 'files' };
   return NOTHING;
@@ -109,18 +126,21 @@ async function valuesOf(flag: Flag, sources: CompletionSources): Promise<Complet
 
 /** What the usage line says of the next ordinary argument; the last place may be filled many times. */
 async function placeOf(
-  { usage }: Command,
+  command: CommandName,
   { length }: readonly string[],
   sources: CompletionSources,
 ): Promise<Completion> {
-  const places = usage
+  const places = COMMANDS[command].usage
     .replace(/^ocibuild \S+ /, '')
     .replace(/\[(?:flags|--[^\]]*)\]/g, '')
     .trim()
     .split(/\s+/);
   const place = places[length] ?? places.findLast((name) => name.includes('…')) ?? '';
   // Words that stand for themselves.
-  if (/^[a-z]+(?:\|[a-z]+)+$/.test(place)) return listed(place.split('|'));
+  if (/^\[?[a-z]+(?:\|[a-z]+)*$/.test(place)) return listed(place.replace('[', '').split('|'));
+  if (/^\[?ID/.test(place))
+    return listed(await (command === 'cache' ? sources.cacheMounts() : sources.builds()));
+  if (/^\[?BUILD/.test(place)) return listed(['latest', ...(await sources.builds())]);
   if (place.includes('CONTAINER')) return listed(await sources.containers());
   if (place.includes('COMMAND')) return listed(Object.keys(COMMANDS));
   if (place.includes('SHELL')) return listed(['bash', 'zsh', 'fish']);

@@ -7,6 +7,9 @@ const SOURCES: CompletionSources = {
   images: async () => ['app:v0', 'base:local'],
   containers: async () => ['web'],
   stages: async () => ['build', 'test'],
+  named: async () => ['@api', '@web'],
+  builds: async () => ['20260101-abc'],
+  cacheMounts: async () => ['npm'],
 };
 
 async function values(...words: string[]): Promise<readonly string[]> {
@@ -50,6 +53,22 @@ describe('complete()', () => {
     expect(await values('stop', '')).toEqual(['web']);
     expect(await values('tag', 'app:v0', 'x', '')).toEqual([]);
     expect(await values('cache', '')).toEqual(['ls', 'rm', 'path', 'shell']);
+    expect(await values('cache', 'rm', '')).toEqual(['npm']);
+    expect(await values('builds', '')).toEqual(['rm']);
+    expect(await values('builds', 'rm', '2')).toEqual(['20260101-abc']);
+    expect(await values('logs', '--build', 'l')).toEqual(['latest']);
+  });
+
+  it('complete gives builds of the config file when the context begins with @', async () => {
+    expect(await values('build', '@')).toEqual(['@api', '@web']);
+    expect(await values('@w')).toEqual(['@web']);
+    expect(await values('run', '--rm', '@a')).toEqual(['@api']);
+    expect(await values('push', '@a')).toEqual([]);
+  });
+
+  it('complete gives platforms when some are written already', async () => {
+    expect(await values('build', '--platform', 'linux/arm64,linux/am')).toEqual(['linux/arm64,linux/amd64']);
+    expect(await values('pull', '--platform=linux/r')).toEqual(['--platform=linux/riscv64']);
   });
 
   it('complete gives nothing when words follow that are not ours', async () => {
@@ -90,4 +109,11 @@ COMP_LINE=$LINE COMP_POINT=\${#LINE}; _ocibuild; printf '%s\\n' "\${COMPREPLY[@]
   it('bash offers paths when it is told to', () => {
     expect(inBash('ocibuild build /usr/bi', ':dirs\n')).toEqual(['/usr/bin']);
   });
+
+  it.each(["build '/usr/bi", 'build "/usr/bi', 'build /us\\r/bi'])(
+    'bash reads quotes when the line is %s',
+    (line) => {
+      expect(inBash(`ocibuild ${line}`, ':dirs\n')).toEqual(['/usr/bin']);
+    },
+  );
 });
