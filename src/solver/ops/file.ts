@@ -2,6 +2,7 @@ import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { canonicalJson, type Definition, type Vertex } from '../../llb/definition.ts';
 import type { ExternalSource, FileOp } from '../../llb/ops.ts';
 import { compileMode } from '../../util/symbolic-mode.ts';
+import { runInTurns } from '../../util/turns.ts';
 import type { Ingredient, SolvedInputs, SolverOp } from '../types.ts';
 import { changedFiles } from './changed-files.ts';
 import {
@@ -139,7 +140,7 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
         // One by one: what an archive unpacks counts for the sources after it.
         for (const one of selected) {
           const archive = action.unpack === true ? await archiveOf(one, source) : undefined;
-          if (archive === undefined) plan.copy([one], source, action.dest, attributes);
+          if (archive === undefined) await runInTurns(plan.copy([one], source, action.dest, attributes));
           else await unpack(archive, action.dest, owner);
         }
         break;

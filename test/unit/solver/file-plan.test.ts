@@ -3,6 +3,7 @@ import { createTreeView } from '../../../src/layer/tree/tree-view.ts';
 import type { Tree, TreeEntry } from '../../../src/layer/types.ts';
 import { createFilePlan, type OpenedArchive, type PlanSource } from '../../../src/solver/ops/file-plan.ts';
 import { selectSources } from '../../../src/solver/ops/select.ts';
+import { runAtOnce } from '../../../src/util/turns.ts';
 
 /** `path` is a directory when it ends in a slash, a symlink when it holds ` -> `. */
 function tree(...paths: readonly string[]): Tree {
@@ -33,7 +34,7 @@ function copy({ base = [], source, from, dest }: CopyCase, attributes = {}) {
     files.view,
     from.map((path) => ({ path, wildcard: /[*?[]/.test(path) })),
   );
-  plan.copy(selected, files, dest, { mode: undefined, owner: undefined, ...attributes });
+  runAtOnce(plan.copy(selected, files, dest, { mode: undefined, owner: undefined, ...attributes }));
   return plan.finish();
 }
 
@@ -136,7 +137,7 @@ describe('createFilePlan().copy()', () => {
     const source: PlanSource = { view: createTreeView([entries]), content: ({ path }) => ({ path }) };
     const plan = createFilePlan(createTreeView([]), 0);
     const selected = selectSources(source.view, [{ path: 's', wildcard: false }]);
-    plan.copy(selected, source, '/o', { mode: undefined, owner: undefined });
+    runAtOnce(plan.copy(selected, source, '/o', { mode: undefined, owner: undefined }));
     expect(shape(plan.finish().tree)).toEqual(['dir o', 'file o/b', 'hardlink o/c -> o/b']);
   });
 
@@ -187,7 +188,7 @@ describe('createFilePlan().copy() of directories on the way', () => {
     const files = sourceOf('a/', 'a/f');
     const plan = createFilePlan(base, 0);
     const selected = selectSources(files.view, [{ path: 'a/f', wildcard: false }], { parents: true });
-    plan.copy(selected, files, '/', { mode: undefined, owner: undefined });
+    runAtOnce(plan.copy(selected, files, '/', { mode: undefined, owner: undefined }));
     expect(plan.finish().tree[0]).toMatchObject({ path: 'a', mode: 0o750, uid: 1, gid: 2 });
   });
 
@@ -196,7 +197,7 @@ describe('createFilePlan().copy() of directories on the way', () => {
     const plan = createFilePlan(createTreeView([]), 0);
     const selected = selectSources(files.view, [{ path: 's', wildcard: false }]);
     const mode = (old: number, isDir: boolean): number => old | (isDir ? 0o001 : 0o020);
-    plan.copy(selected, files, '/x', { mode, owner: undefined });
+    runAtOnce(plan.copy(selected, files, '/x', { mode, owner: undefined }));
     expect(plan.finish().tree.map((entry) => `${entry.path} ${entry.mode.toString(8)}`)).toEqual([
       'x 755',
       'x/d 751',
