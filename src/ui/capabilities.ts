@@ -20,7 +20,7 @@ export function capabilitiesOf(env: Env, isTerminal: boolean): Capabilities {
     canDraw,
     likesDrawing: canDraw && !isOn(env.CI) && !isOn(env.INK_SCREEN_READER),
     color: hasColor(env, canDraw),
-    refusesColor: !hasColor(env, env.TERM !== 'dumb'),
+    refusesColor: !hasColor(env, !isTerminal || canDraw),
     unicode: env.TERM !== 'linux' && speaksUtf8(env.LC_ALL || env.LC_CTYPE || env.LANG),
   };
 }

@@ -54,7 +54,10 @@ describe('createTtyPrinter()', () => {
 describe('capabilitiesOf()', () => {
   it.each([
     [{}, { canDraw: true, likesDrawing: true, color: true, unicode: true }],
-    [{ TERM: 'dumb' }, { canDraw: false, likesDrawing: false, color: false }],
+    [{}, { refusesColor: false }],
+    [{ NO_COLOR: '1' }, { refusesColor: true }],
+    [{ TERM: 'dumb', FORCE_COLOR: '1' }, { refusesColor: false }],
+    [{ TERM: 'dumb' }, { canDraw: false, likesDrawing: false, color: false, refusesColor: true }],
     [{ TERM: 'linux' }, { canDraw: true, unicode: false }],
     [{ CI: 'true' }, { canDraw: true, likesDrawing: false }],
     [{ CI: 'false' }, { likesDrawing: true }],
@@ -72,6 +75,7 @@ describe('capabilitiesOf()', () => {
 
   it('capabilitiesOf() draws nothing when there is no terminal', () => {
     expect(capabilitiesOf({ FORCE_COLOR: '1' }, false)).toMatchObject({ canDraw: false, color: true });
+    expect(capabilitiesOf({ TERM: 'dumb' }, false)).toMatchObject({ color: false, refusesColor: false });
   });
 
   it('capabilitiesOf() reads only variables that a remembered build is known by', () => {
