@@ -16,6 +16,8 @@ export interface WatchHooks {
   /** It has ended, but for one that was given up: then there is no cycle. */
   onEnd(cycle: WatchCycle | undefined): Promise<void>;
   onNotice(notice: WatchNotice): void;
+  /** A build is over, and what may be a long wait begins. */
+  onRest?(): void;
   /** Deals with changes that need no build, and gives those that do. */
   takeOver?(changed: readonly string[]): Promise<readonly string[]>;
   /** Directories that are watched whatever the build reads. */
@@ -195,7 +197,7 @@ async function nextChanges(parts: Parts, failed: boolean): Promise<readonly stri
     if (changes.size === 0) {
       const isReady = await Promise.race([listener.ready(), changes.settled(hooks.signal)]);
       if (changes.size === 0) compare(parts, isSure);
-      if (changes.size === 0 && compareInMs === COMPARE_AFTER_MS) session.relax();
+      if (changes.size === 0 && compareInMs === COMPARE_AFTER_MS) hooks.onRest?.();
       isSure = isReady === true && listener.hears();
       // What a failed build missed may not be there to be listened to: its texts are looked at, which costs nothing.
       compareInMs = isSure && !failed ? undefined : parts.poll.everyMs;

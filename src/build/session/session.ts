@@ -9,7 +9,6 @@ import { type NormalOptions, normaliseOptions } from '../normalise.ts';
 import type { BuildOptions } from '../options.ts';
 import { runBuild } from '../run-build.ts';
 import { createSessionContexts } from './context-memory.ts';
-import { releaseMemory } from './release-memory.ts';
 import type { BuildInputs, BuildSession } from './types.ts';
 
 /**
@@ -76,7 +75,6 @@ export function createBuildSession(options: BuildOptions): BuildSession {
       const texts = editedTexts();
       return textsOnly ? texts : [...texts, ...contexts.differences()];
     },
-    relax: releaseMemory,
     [Symbol.asyncDispose]: store.close,
   };
 }

@@ -44,6 +44,4 @@ export interface BuildSession extends AsyncDisposable {
   inputs(): BuildInputs;
   /** Looks at everything that was read, or at texts only: paths that have changed and were not noted. */
   differences(options?: { readonly textsOnly?: boolean }): readonly string[];
-  /** Lets go of memory that only builds need: for a wait that may be long. */
-  relax(): void;
 }

@@ -27,8 +27,9 @@ export async function watchCommand(
 ): Promise<number> {
   refuseStdin(request);
   const { cwd, env } = context;
-  const [{ createBuildSession }, { watchBuilds }] = await Promise.all([
+  const [{ createBuildSession }, { releaseMemory }, { watchBuilds }] = await Promise.all([
     import('../../build/session/session.ts'),
+    import('../../build/session/release-memory.ts'),
     import('../../watch/watch-builds.ts'),
   ]);
   const report = await createWatchReport(request, context, openPrinter);
@@ -37,6 +38,7 @@ export async function watchCommand(
   await watchBuilds(session, {
     ...report,
     signal: end.signal,
+    onRest: releaseMemory,
     settings: settingsOf(context),
     written: writtenPaths(request, cwd),
     onEnd: (cycle) => report.onEnd(cycle, async (result) => onResult(result)),

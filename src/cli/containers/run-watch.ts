@@ -35,8 +35,9 @@ export async function runWatch(
   const end = endOfWatch(context);
   const { signal } = end;
   const rules = await readRules(parsed, cwd);
-  const [{ createBuildSession }, { watchBuilds }, { startService }] = await Promise.all([
+  const [{ createBuildSession }, { releaseMemory }, { watchBuilds }, { startService }] = await Promise.all([
     import('../../build/session/session.ts'),
+    import('../../build/session/release-memory.ts'),
     import('../../watch/watch-builds.ts'),
     import('../../build/containers/foreground-service.ts'),
   ]);
@@ -102,6 +103,7 @@ export async function runWatch(
       ...report,
       signal,
       settings: settingsOf(context),
+      onRest: releaseMemory,
       more: rules.sync.map(({ source }) => source),
       onEnd: (cycle) =>
         report.onEnd(cycle, async (result) => {

@@ -19,6 +19,7 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
   const missed: string[] = [];
   let events: FileWatcherEvents | undefined;
   let builds = 0;
+  let rests = 0;
   const session: BuildSession = {
     async build(options) {
       builds++;
@@ -29,7 +30,6 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
     inputs: () => ({ files: ['/p/Dockerfile'], trees: TREES }),
     differences: () => missed.splice(0),
     saw: (path) => !path.endsWith('~'),
-    relax: () => undefined,
     async [Symbol.asyncDispose]() {},
   };
   const run = watchBuilds(session, {
@@ -39,6 +39,7 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
       if (cycle !== undefined) cycles.push(cycle);
     },
     onNotice: (notice) => void notices.push(notice),
+    onRest: () => void rests++,
     settings: { path: '/c/config.json', differ: () => true },
     openWatcher(_plan, given) {
       events = given;
@@ -57,6 +58,7 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
     change: (path: string) => events?.onChange(path),
     fail: (error: Error) => events?.onError(error),
     builds: () => builds,
+    rests: () => rests,
   };
 }
 
@@ -76,6 +78,15 @@ describe('watchBuilds()', () => {
     await watch.until(() => watch.cycles.length === 2);
     expect(watch.cycles[1]).toMatchObject({ number: 2, changed: ['/p/a', '/p/b'], result: RESULT });
     expect(watch.noted).toEqual([['/p/a', '/p/b']]);
+  });
+
+  it('tells of the wait behind a build once when nothing changes', async () => {
+    const watch = start(async () => RESULT);
+    await watch.until(() => watch.rests() === 1);
+    watch.change('/p/a');
+    await watch.until(() => watch.cycles.length === 2);
+    expect(watch.rests()).toBe(1);
+    await watch.until(() => watch.rests() === 2);
   });
 
   it('gives up a stale build, and finishes one after three', async () => {
