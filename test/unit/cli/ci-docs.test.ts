@@ -152,6 +152,31 @@ describe('examples/ci', () => {
       ...['--build-arg', 'A=x y', '--build-arg', 'B=$(id)', '--cache-to', 'type=registry,ref=r.example/c'],
       ...['--push', '--locked', './app dir'],
     ]);
+    const docker = callOf({
+      ...{ tags: 'a:1,a:2', labels: 'x=1,2\n', 'secret-envs': 'T=TOKEN', 'secret-files': 'f=./f' },
+      ...{ secrets: 'key=va=l ue\nid=npm,src=.npmrc', load: 'true', pull: 'true' },
+      ...{ outputs: 'type=oci,dest=a.tar', provenance: 'mode=max', sbom: 'true', 'no-cache-filters': 'a,b' },
+      ...{ ssh: 'default', annotations: 'b=2', 'build-contexts': 'c=./d' },
+    }).argv;
+    expect(check(docker)).toBe('build');
+    expect(docker.slice(4)).toEqual([
+      ...[
+        '--tag',
+        'a:1',
+        '--tag',
+        'a:2',
+        '--build-context',
+        'c=./d',
+        '--label',
+        'x=1,2',
+        '--annotation',
+        'b=2',
+      ],
+      ...['--ssh', 'default', '--output', 'type=oci,dest=a.tar', '--no-cache-filter', 'a,b'],
+      ...['--secret', 'id=key,env=OCIBUILD_SECRET_1', '--secret', 'id=npm,src=.npmrc'],
+      ...['--secret', 'id=T,env=TOKEN', '--secret', 'id=f,src=./f'],
+      ...['--load', '--pull', '--provenance=mode=max', '--sbom=true', '.'],
+    ]);
   });
 
   it('has an action that uses each input as a variable, never in a script', () => {
