@@ -39,10 +39,13 @@ export function createMissExplainer(
   let history: readonly CacheRecord[] | undefined;
 
   /** The run of this step that is nearest to this one. */
-  function lastRun({ name }: VertexMeta): CacheRecord | undefined {
+  function lastRun({ meta: { name }, ingredients }: MissedStep): CacheRecord | undefined {
     if (scope === undefined || cache.history === undefined) return cache.previous(name)[0];
     history ??= cache.history({ name: SCOPE, value: scope });
-    const same = history.find((record) => record.name === name);
+    const same = nearest(
+      history.filter((record) => record.name === name),
+      ingredients,
+    );
     if (same !== undefined) return same;
     const wanted = placeless(name);
     const moved = history.find((record) => placeless(record.name) === wanted);
@@ -58,14 +61,16 @@ export function createMissExplainer(
     return names.has(placeless(here.name)) ? undefined : here;
   }
 
-  /** Why an input is not what it was; of a step that ran for the same cause, that cause. */
+  /** Why an input is not what it was: what this build ran again, in the input or below one that was found again. */
   function causesOf(digest: Digest): readonly string[] {
+    return reasons.get(digest)?.causes ?? definition.vertices.get(digest)?.inputs.flatMap(causesOf) ?? [];
+  }
+
+  /** Of an input that changed in an earlier build. */
+  function oldCausesOf(digest: Digest): readonly string[] {
     const { op, inputs = [] } = definition.vertices.get(digest) ?? {};
-    if (op?.kind === 'merge') return inputs.flatMap(causesOf);
-    const name = definition.meta.get(digest)?.name ?? digest;
-    const known = reasons.get(digest);
-    if (op?.kind === 'source') return [];
-    return known?.causes ?? [`${name} changed`];
+    if (op?.kind === 'merge') return inputs.flatMap(oldCausesOf);
+    return op?.kind === 'source' ? [] : [`${definition.meta.get(digest)?.name ?? digest} changed`];
   }
 
   function ranAgain(digest: Digest): boolean {
@@ -85,7 +90,7 @@ export function createMissExplainer(
     const { vertex, meta, ingredients } = step;
     const caused = (how: string): readonly string[] => [`${meta.name} ${how}`];
     if (meta.ignoreCache === true) return { changes: [NO_CACHE], causes: caused('ran anew (--no-cache)') };
-    const last = lastRun(meta);
+    const last = lastRun(step);
     if (last === undefined) return { changes: [FIRST], causes: caused('is new') };
     const miss = compareIngredients(last.ingredients, ingredients);
     const named = await step.more(last);
@@ -96,9 +101,10 @@ export function createMissExplainer(
     const changes = [...new Set([...miss.changes, ...named, ...inputs.flatMap(ofInternal)])];
     if (named.length === 0) changes.push(...miss.files);
     const isOwn = changes.length > images.length;
-    const causes = new Set(
-      inputs.filter((input) => ofInternal(input).length === 0).flatMap((input) => causesOf(input)),
-    );
+    const others = inputs.filter((input) => ofInternal(input).length === 0);
+    const causes = new Set(others.flatMap(causesOf));
+    if (causes.size + changes.length === 0)
+      for (const cause of others.flatMap(oldCausesOf)) causes.add(cause);
     const because = [...causes].map((cause) => `because ${cause}`);
     if (changes.length + because.length === 0) {
       return miss.byOthers
@@ -142,6 +148,17 @@ function imagesOf(definition: Definition, digest: Digest): readonly string[] {
   if (op?.kind !== 'source' || op.source.type !== 'image') return [];
   const name = definition.meta.get(digest)?.ingredients?.image ?? 'image';
   return [`${name.split('@')[0]}@${op.source.manifest}`];
+}
+
+/** The record with the fewest other values, the newest of several: how many files differ, it does not know. */
+function nearest(
+  records: readonly CacheRecord[],
+  ingredients: readonly Ingredient[],
+): CacheRecord | undefined {
+  const distances = records.map(
+    (record) => compareIngredients(record.ingredients, ingredients).changes.length,
+  );
+  return records[distances.indexOf(Math.min(...distances))];
 }
 
 /** A name without its place: a line more above, and every step of the stage has another number. */

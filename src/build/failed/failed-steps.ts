@@ -129,7 +129,12 @@ async function exportFiles(step: FailedStep, { options, steps, emit }: FailedSte
       const found = await steps.run(`[internal] exporting ${path} of the failed step to ${dest}`, () =>
         step.copyOut(path, dest),
       );
-      if (!found) warn('there is no such path');
+      if (!found)
+        warn(
+          /[*?[]/.test(path)
+            ? 'there is no such path; wildcards are not expanded, name their directory'
+            : 'there is no such path',
+        );
     } catch (error) {
       warn(error instanceof OcibuildError ? error.message : String(error));
     }

@@ -16,3 +16,7 @@ it.each(['', 'test', 'test:out=x', 'test:/out', 'test:/out=', ':/out=x'])(
     expect(() => parseFailureExport(text)).toThrow('expected STEP:/path=dest');
   },
 );
+
+it('parseFailureExport() refuses stdout', () => {
+  expect(() => parseFailureExport('test:/out=-')).toThrow('never stdout');
+});

@@ -89,6 +89,45 @@ describe('createMissExplainer()', () => {
     expect(await explain(2, now(names[2]))).toEqual(['because [build 1/3] COPY . . changed']);
   });
 
+  it('names what ran again below a step that was found again', async () => {
+    const names = ['[1/3] RUN a', '[2/3] COPY . .', '[3/3] RUN b'];
+    const history = names.map((name) => recordOf(name, { op: name, 'input 0': '1' }));
+    const explain = stack(names, history);
+    await explain(0, { op: names[0] ?? '', 'input 0': '1', 'env X': '2' });
+    expect(await explain(2, { op: names[2] ?? '', 'input 0': '2' })).toEqual(['because [1/3] RUN a changed']);
+  });
+
+  it('names no step that this build did not run when the step itself changed', async () => {
+    const names = ['[1/2] RUN a', '[2/2] COPY . .'];
+    const history = names.map((name) => recordOf(name, { op: name, 'input 0': '1' }));
+    const now = { op: names[1] ?? '', 'input 0': '2' };
+    expect(await stack(names, history)(1, now, ['a changed'])).toEqual(['a changed']);
+    expect(await stack(names, history)(1, now)).toEqual(['because [1/2] RUN a changed']);
+  });
+
+  it('compares with the run that differs least', async () => {
+    const name = '[1/1] RUN a';
+    const history = [
+      recordOf(name, { op: 'a', 'ARG V': '2', 'env MODE': 'a' }),
+      recordOf(name, { op: 'a', 'ARG V': '1', 'env MODE': 'a' }),
+    ];
+    expect(await stack([name], history)(0, { op: 'a', 'ARG V': '1', 'env MODE': 'b' })).toEqual([
+      'ENV MODE a → b',
+    ]);
+  });
+
+  it('compares with the newest run of those with the same values', async () => {
+    const name = '[2/2] COPY . .';
+    const history = [
+      recordOf(name, { op: 'c', 'files of .': '2', 'input 0': '1' }),
+      recordOf(name, { op: 'c', 'files of .': '1', 'input 0': '2' }),
+    ];
+    const explain = stack(['[1/2] RUN a', name], history);
+    expect(await explain(1, { op: 'c', 'files of .': '2', 'input 0': '2' })).toEqual([
+      'because [1/2] RUN a changed',
+    ]);
+  });
+
   it('names the base image as the cause of all that stands on it', async () => {
     const names = ['[1/2] RUN a', '[2/2] RUN b'];
     const history = [
