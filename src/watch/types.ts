@@ -12,7 +12,7 @@ export interface WatchCycle {
   readonly error?: unknown;
   /** Names of the steps that ran, not those from the cache. */
   readonly rebuilt: readonly string[];
-  /** From the last save that it knew of to the end of its outputs. */
+  /** From the start of the build to the end of its outputs. */
   readonly ms: number;
 }
 

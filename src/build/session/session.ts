@@ -112,6 +112,10 @@ function namedFiles({ contextDir, contextDirs, cwd, dockerfile, dockerfileText }
   ];
 }
 
+function inodeOf(dir: string): number | undefined {
+  return lstatSync(dir, { throwIfNoEntry: false })?.ino;
+}
+
 function rowOf(path: string): string {
   try {
     const { mtimeMs, ctimeMs, size, ino } = lstatSync(path);
@@ -124,6 +128,7 @@ function rowOf(path: string): string {
 /** One store for all builds of a session; what it reports goes to the build that runs. */
 function createHeldEngine() {
   let engine: Engine | undefined;
+  let inode: number | undefined;
   let current: EngineOptions | undefined;
   const close = async (): Promise<void> => {
     const closing = engine;
@@ -133,6 +138,8 @@ function createHeldEngine() {
   return {
     async open(options: EngineOptions): Promise<Engine> {
       current = options;
+      // Whoever removes the store of a watch gets a new one.
+      if (engine !== undefined && inodeOf(engine.root.dir) !== inode) await close().catch(() => undefined);
       engine ??= await openEngine({
         ...options,
         // The store outlives this build.
@@ -141,6 +148,7 @@ function createHeldEngine() {
         onLost: (...args) => current?.onLost?.(...args),
         onDevicesLeftOut: (...args) => current?.onDevicesLeftOut?.(...args),
       });
+      inode = inodeOf(engine.root.dir);
       return engine;
     },
     /** Between builds: nothing is kept that only the last one needed. */
