@@ -4,6 +4,9 @@ import { sys } from '../layer/sys.ts';
 import { impliedIn } from '../layer/tree/implied-directories.ts';
 import { parentOf } from '../layer/tree/tree-view.ts';
 
+/** Labels, ACL caches and overlay's own marks: nothing that a layer says of a directory. */
+const OF_MACHINE = /^(security\.|system\.|(trusted|user)\.overlay\.)/;
+
 interface Lower {
   readonly dir: string;
   readonly implied: ReadonlySet<string>;
@@ -31,11 +34,11 @@ export function withLowerFacts(
   chmodSync(dir, mode & 0o7777);
   const sorted = [...paths].sort();
   for (const path of sorted) {
-    const target = fsPath(`${dir}/${path}`);
-    mkdirSync(target);
+    const target = `${dir}/${path}`;
+    mkdirSync(fsPath(target));
     const found = find(path);
-    if (found === undefined) chmodSync(target, 0o755);
-    else copyFacts(found, target, prefixOf(rootless));
+    if (found === undefined) chmodSync(fsPath(target), 0o755);
+    else copyFacts(found, target);
   }
   // Making a directory in another changes its time.
   for (const path of sorted.reverse()) {
@@ -74,14 +77,14 @@ function findFacts(layers: readonly Lower[], path: string, prefix: string): Foun
   return undefined;
 }
 
-function copyFacts({ at, stat }: Found, target: string | Buffer, prefix: string): void {
-  chownSync(target, stat.uid, stat.gid);
-  chmodSync(target, stat.mode & 0o7777);
+function copyFacts({ at, stat }: Found, target: string): void {
+  chownSync(fsPath(target), stat.uid, stat.gid);
+  chmodSync(fsPath(target), stat.mode & 0o7777);
   const calls = sys();
   for (const name of calls.llistxattr(fsPath(at))) {
-    if (name.startsWith(prefix)) continue;
+    if (OF_MACHINE.test(name)) continue;
     const value = calls.lgetxattr(fsPath(at), name);
-    if (value !== undefined) calls.lsetxattr(target, name, value);
+    if (value !== undefined) calls.lsetxattr(fsPath(target), name, value);
   }
 }
 
