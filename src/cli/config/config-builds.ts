@@ -1,4 +1,4 @@
-import { OcibuildError } from '../../errors/error.ts';
+import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
 import { type BuildRequest, readBuildRequest } from '../build/build-options.ts';
 import type { Flag, ParsedArgs } from '../flags/types.ts';
 import type { CliContext } from '../types.ts';
@@ -69,10 +69,28 @@ export function configuredRequest(
   args: ParsedArgs,
   context: Pick<CliContext, 'config' | 'env'>,
 ): BuildRequest {
-  const request = readBuildRequest(args, context.env);
+  const request = readRequest(args, context);
   const gc = context.config?.gc;
   if (gc === undefined) return request;
   return { ...request, options: { ...request.options, gc: gc === false ? gc : weakerThan(context.env, gc) } };
+}
+
+/** A value of the config file that its flag refuses was not typed by who reads the error. */
+function readRequest(args: ParsedArgs, { config, env }: Pick<CliContext, 'config' | 'env'>): BuildRequest {
+  try {
+    return readBuildRequest(args, env);
+  } catch (error) {
+    if (!isOcibuildError(error) || config?.path === undefined) throw error;
+    const name = /^Cannot \w+ --([\w-]+)/.exec(error.message)?.[1] ?? '';
+    const layers = [config.defaults, ...[...config.builds.values()].flatMap((build) => build.layers)];
+    const value = args.flags.get(name);
+    if (value === undefined || !layers.some((layer) => layer.get(name) === value)) throw error;
+    const { code, message, hint, details } = error;
+    throw new OcibuildError(code, `${message}, in "${config.path}"`, {
+      ...{ details, cause: error.cause },
+      ...(hint === undefined ? {} : { hint }),
+    });
+  }
 }
 
 /** Limits that no variable sets: `maxUsedSpace` is OCIBUILD_GC_MAX_USED_SPACE. */

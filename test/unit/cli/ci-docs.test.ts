@@ -156,7 +156,7 @@ describe('examples/ci', () => {
       ...{ tags: 'a:1,a:2', labels: 'x=1,2\n', 'secret-envs': 'T=TOKEN', 'secret-files': 'f=./f' },
       ...{ secrets: 'key=va=l ue\nid=npm,src=.npmrc', load: 'true', pull: 'true' },
       ...{ outputs: 'type=oci,dest=a.tar', provenance: 'mode=max', sbom: 'true', 'no-cache-filters': 'a,b' },
-      ...{ ssh: 'default', annotations: 'b=2', 'build-contexts': 'c=./d' },
+      ...{ ssh: 'k=./key', annotations: 'b=2', 'build-contexts': 'c=./d' },
     }).argv;
     expect(check(docker)).toBe('build');
     expect(docker.slice(4)).toEqual([
@@ -172,7 +172,7 @@ describe('examples/ci', () => {
         '--annotation',
         'b=2',
       ],
-      ...['--ssh', 'default', '--output', 'type=oci,dest=a.tar', '--no-cache-filter', 'a,b'],
+      ...['--ssh', 'k=./key', '--output', 'type=oci,dest=a.tar', '--no-cache-filter', 'a,b'],
       ...['--secret', 'id=key,env=OCIBUILD_SECRET_1', '--secret', 'id=npm,src=.npmrc'],
       ...['--secret', 'id=T,env=TOKEN', '--secret', 'id=f,src=./f'],
       ...['--load', '--pull', '--provenance=mode=max', '--sbom=true', '.'],

@@ -5,6 +5,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { placeOfKey } from '../../../src/build/config/config-error.ts';
 import { findConfig } from '../../../src/build/config/find-config.ts';
+import { loadConfig } from '../../../src/build/config/load-config.ts';
 import type { BuildDefaults, OcibuildConfig } from '../../../src/build/config/types.ts';
 import { checkConfig } from '../../../src/cli/config/config.ts';
 import { commandBuild, commandBuilds, configuredRequest } from '../../../src/cli/config/config-builds.ts';
@@ -156,6 +157,12 @@ describe('config file', () => {
     );
   });
 
+  it('configuredRequest() names the file when a flag refuses a value that stands in it', () => {
+    const config = { defaults: { jobs: 'x' } } as unknown as OcibuildConfig;
+    expect(() => requests(config, ['.'])).toThrow(/Cannot use --jobs "x": expected a .*, in "/);
+    expect(() => requests(config, ['.', '--jobs=y'])).toThrow(/expected a whole number above 0$/);
+  });
+
   it('commandBuilds() says that there is no config file when a build is named without one', () => {
     const parsed = parseArgs(['@api'], BUILD_FLAGS);
     expect(() => commandBuilds(parsed, { env: {} })).toThrow(/there is no config file here/);
@@ -209,6 +216,22 @@ describe('config file', () => {
     expect(placeOfKey('export default {\n  defaults: { target: 1 } }', ['defaults', 'target'])).toEqual({
       line: 2,
       column: 15,
+    });
+  });
+});
+
+describe('loadConfig()', () => {
+  it.each([
+    ['{"defaults": {\n  "tags": ["a",]\n}}', 'Unexpected token', { line: 2, column: 16 }],
+    ['{"a": x, "something that is long": 1}', 'Unexpected token', { line: 1, column: 7 }],
+    ['{"a": 1', 'Expected', { line: 1, column: 8 }],
+  ])('loadConfig() shows where JSON is at fault when it is %j', async (text, message, start) => {
+    const dir = mkdtempSync(join(tmpdir(), 'ocibuild-unit-'));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    writeFileSync(join(dir, 'ocibuild.config.json'), text);
+    await expect(loadConfig(dir, {}, undefined)).rejects.toMatchObject({
+      ...{ code: 'CONFIG_INVALID', message: expect.stringContaining(message) },
+      source: { ranges: [{ start }] },
     });
   });
 });
