@@ -193,7 +193,9 @@ it('showBuildLogs() follows whole logs to the end, in whole lines, from the tail
   print('b\n', 'b');
   recorder.end({ error: new OcibuildError('CANCELLED', 'Cannot finish') });
   await following;
-  expect(seen.join('').slice(`#1 [1/2] RUN a\n${long}`.length)).toBe('half a line\n#2 [2/2] RUN b\nb\n');
+  expect(seen.join('').slice(`#1 [1/2] RUN a\n${long}`.length)).toBe(
+    'half a line\n#2 [2/2] RUN b (cancelled)\nb\n',
+  );
   seen.length = 0;
   await follow('1', 1);
   await follow('2', 5);
