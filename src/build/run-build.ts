@@ -12,10 +12,10 @@ import { createBuildGraph, distinct } from './graph.ts';
 import { createRecorder, type Recorder } from './history/recorder.ts';
 import { createBaseLayers, type FetchReports } from './inputs/base-layers.ts';
 import { type DefinitionFiles, readDefinition } from './inputs/definition-files.ts';
+import { afterIdle, createFetchSteps } from './inputs/fetch-step.ts';
 import { createImageSources } from './inputs/image-resolver.ts';
 import { type LocalSources, localTrees } from './inputs/local-files.ts';
 import { isLocalDefinition, loadMainContext } from './inputs/main-context.ts';
-import { afterIdle, createFetchSteps } from './inputs/fetch-step.ts';
 import { createRemoteSources, isPinnedBuild } from './inputs/remote-sources.ts';
 import { checkSecretFiles } from './inputs/secrets.ts';
 import { createInternalSteps } from './internal-steps.ts';
@@ -62,9 +62,13 @@ export interface RunOptions {
 }
 
 /** What a wrong flag names is found out before any step has run. */
-async function checkCredentials({ secrets = {}, ssh = {}, cwd }: NormalOptions): Promise<void> {
+async function checkNamed(given: NormalOptions, signal: AbortSignal): Promise<void> {
+  const { secrets = {}, ssh = {}, outputs, env, cwd } = given;
+  checkWritable(given);
   checkSecretFiles(secrets, cwd);
   if (Object.keys(ssh).length > 0) (await import('./inputs/ssh-agent.ts')).checkSshSources(ssh, cwd);
+  const loaded = outputs.find((output) => output.type === 'docker' && output.dest === undefined);
+  if (loaded !== undefined) await (await import('./outputs/output-daemon.ts')).daemonOf(loaded, env, signal);
 }
 
 /** One build from texts to outputs. Everything that was started has stopped when it returns. */
@@ -98,8 +102,7 @@ async function runRecorded(
     startedMs,
   }: RunOptions & { readonly recorder: Recorder; readonly startedMs: number },
 ): Promise<BuildRun> {
-  checkWritable(given);
-  await checkCredentials(given);
+  await checkNamed(given, signal);
   const steps = createInternalSteps(emit, Date.now);
   // Before the store is made: a wrong directory leaves no trace.
   const early = isLocalDefinition(given)

@@ -63,6 +63,36 @@ describe('flags', () => {
     expect(readFileSync(join(dir, 'Dockerfile'), 'utf8')).toMatch(/^FROM scratch\n/);
   });
 
+  it('of build that name what is not there end before the first step', async () => {
+    const { run } = project({ Dockerfile: `${SHELL}RUN echo ran\n`, file: '' });
+    const wrong = [
+      ...[
+        ['-o', 'type=oci,dest=no/x.tar'],
+        ['-o', 'file'],
+        ['--iidfile', 'no/i'],
+        ['--metadata-file', '/'],
+      ],
+      ...[
+        ['-o', 'out', '--iidfile', 'i'],
+        ['--secret', 'id=s,src=no'],
+        ['--ssh', 'k=no'],
+      ],
+      ...[
+        ['-o', 'type=docker,context=no'],
+        ['--cache-to', 'type=local,dest=file/x'],
+      ],
+    ];
+    for (const flags of wrong) {
+      const { code, stderr } = await run('build', '--progress', 'plain', ...flags, '.');
+      expect([flags, code, stderr]).toEqual([
+        flags,
+        expect.toBeOneOf([1, 2, 3]),
+        expect.not.stringContaining('RUN'),
+      ]);
+      expect(stderr).toMatch(/^error\[(?:EXPORT_TARGET|USAGE|SECRET|SSH_KEY|DAEMON_NOT)_/m);
+    }
+  });
+
   it('of lock say what is locked', async () => {
     const { run, dir } = project({
       'base.Dockerfile': 'FROM scratch\nCOPY busybox /\n',

@@ -64,10 +64,9 @@ async function targetOf(
   });
   const { dest } = output;
   if (dest === undefined) {
-    const { daemonTarget, findDaemon } = await import('../../transfer/daemon.ts');
-    const context = output.type === 'docker' ? output.context : undefined;
-    const { contextEnv } = await import('../../transfer/docker-context.ts');
-    const daemon = await findDaemon(context === undefined ? env : contextEnv(context, env), signal);
+    const { daemonTarget } = await import('../../transfer/daemon.ts');
+    const { daemonOf } = await import('./output-daemon.ts');
+    const daemon = await daemonOf(output, env, signal);
     return (set) => daemonTarget(daemon, about(set));
   }
   if (output.type === 'oci' && output.tar === false) {

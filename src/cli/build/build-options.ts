@@ -24,7 +24,7 @@ export interface BuildRequest {
   /** The Dockerfile or the context comes from stdin. */
   readonly readsStdin: boolean;
   readonly progress: 'auto' | ProgressMode;
-  /** Print the digest on stdout (`-q`). */
+  /** Print the digest on stdout (`-q`, `--progress=quiet`). */
   readonly printsDigest: boolean;
   readonly iidFile?: string;
   readonly metadataFile?: string;
@@ -58,8 +58,9 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
   const filled = (name: string): readonly string[] => list(name).filter((value) => value !== '');
   const context = readContext(args.positional);
   const { outputs, warnings } = readOutputs(filled('output'), { push: bool('push'), load: bool('load') });
-  const quiet = bool('quiet');
   const asked = readProgress(text('progress'), env.BUILDKIT_PROGRESS);
+  // As in Docker: "quiet" is -q, "none" says nothing at all.
+  const quiet = bool('quiet') || (text('progress') || env.BUILDKIT_PROGRESS) === 'quiet';
   const progress = quiet ? 'quiet' : asked;
   const file = text('file') || undefined;
   if (context === '-' && file === '-') {

@@ -133,6 +133,8 @@ describe('readBuildRequest()', () => {
     ]);
     expect(read(['--compress', '.']).warnings).toEqual([expect.stringContaining('--compress has no effect')]);
     expect(() => read(['-q', '--progress', 'fancy', '.'])).toThrow(/--progress "fancy"/);
+    expect(read(['--progress=quiet', '.'])).toMatchObject({ printsDigest: true, progress: 'quiet' });
+    expect(read(['--progress=none', '.'])).toMatchObject({ printsDigest: false, progress: 'quiet' });
     expect(() => read(['.'], { BUILDKIT_PROGRESS: 'fancy' })).toThrow(/BUILDKIT_PROGRESS "fancy"/);
   });
 
