@@ -59,7 +59,7 @@ function flagLines(flags: readonly Flag[]): string {
       const value =
         flag.value === undefined ? '' : flag.kind === 'optional' ? `[=${flag.value}]` : ` ${flag.value}`;
       const left = `${flag.short === undefined ? '    ' : `-${flag.short}, `}--${flag.name}${value}`;
-      return `  ${left.padEnd(26)}${flag.kind === 'list' ? '+ ' : '  '}${flag.help}`;
+      return `  ${left.length < 26 ? left.padEnd(26) : `${left} `}${flag.kind === 'list' ? '+ ' : '  '}${flag.help}`;
     })
     .join('\n');
 }
