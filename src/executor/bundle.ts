@@ -47,7 +47,8 @@ export function bundleConfig(image: ImageConfig, rootfs: string, rootless: boole
     machine: {
       rootless,
       cgroupV2: false,
-      noDeviceControl: false,
+      limitsSwap: false,
+    noDeviceControl: false,
       hasPath: existsSync,
       ...(seccomp === undefined ? {} : { seccomp }),
       capabilities: [],

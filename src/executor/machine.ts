@@ -63,6 +63,7 @@ export function specMachine(
     rootless: machine.rootless,
     cgroupV2: withCgroup && machine.cgroups === 'unified',
     ...(withCgroup ? { cgroupsPath: cgroupsPath(machine.cgroups, machine.selfCgroup, id) } : {}),
+    limitsSwap: withCgroup && countsSwap(machine),
     // Without root the kernel itself refuses device nodes.
     noDeviceControl: !withCgroup && !machine.rootless,
     hasPath: existsSync,
@@ -72,6 +73,13 @@ export function specMachine(
     // A user namespace may not make device nodes, and its steps would fail on the first one.
     devices: insecure && !machine.rootless ? hostDevices('/dev') : [],
   };
+}
+
+/** A kernel may be told not to count swap; of v2's root no file says whether it does. */
+function countsSwap({ cgroups, selfCgroup }: Machine): boolean {
+  if (cgroups !== 'unified') return existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes');
+  const own = /^0::(.*)$/m.exec(selfCgroup)?.[1] ?? '/';
+  return existsSync(join('/sys/fs/cgroup', own, 'memory.swap.max'));
 }
 
 /** True where a step gets a cgroup of its own, and with it a filter for devices. */

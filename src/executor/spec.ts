@@ -28,6 +28,8 @@ export interface SpecMachine {
   readonly cgroupV2: boolean;
   /** Absent: no cgroup of its own (rootless without delegation). */
   readonly cgroupsPath?: string;
+  /** Its cgroup can limit swap. */
+  readonly limitsSwap: boolean;
   /** Nothing keeps a container off a device node that it makes itself, so it may make none. */
   readonly noDeviceControl: boolean;
   /** Of the masked and read-only paths, those that this kernel has. */
@@ -93,6 +95,7 @@ const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/pro
 export function runtimeSpec(input: SpecInput): Record<string, unknown> {
   const { process, user, machine } = input;
   const { container } = process;
+  const { extras = {} } = container ?? {};
   const insecure = process.security === 'insecure';
   const { nodes = [], hooks = {}, additionalGids: gids = [] } = process.devices ?? {};
   const additionalGids = [...new Set([...user.additionalGids, ...gids])];
@@ -116,12 +119,14 @@ export function runtimeSpec(input: SpecInput): Record<string, unknown> {
       cwd: input.cwd,
       capabilities: capabilities(user.uid, { insecure, machine, container }),
       ...(process.ulimits.length === 0 ? {} : { rlimits: rlimits(process.ulimits) }),
-      noNewPrivileges: false,
+      noNewPrivileges: extras.noNewPrivileges ?? false,
+      ...(extras.oomScoreAdj === undefined ? {} : { oomScoreAdj: extras.oomScoreAdj }),
     },
     mounts: allMounts(input),
     ...(Object.keys(hooks).length === 0 ? {} : { hooks }),
     linux: {
       namespaces: namespaces(process, machine),
+      ...(extras.sysctls === undefined ? {} : { sysctl: extras.sysctls }),
       ...(machine.cgroupsPath === undefined ? {} : { cgroupsPath: machine.cgroupsPath }),
       ...(machine.cgroupsPath === undefined
         ? {}
@@ -137,7 +142,7 @@ export function runtimeSpec(input: SpecInput): Record<string, unknown> {
                   access,
                 })),
               ],
-              ...limits(container?.limits ?? {}),
+              ...limits(container?.limits ?? {}, machine),
             },
           }),
       ...(devices.length > 0 ? { devices } : {}),
@@ -146,7 +151,9 @@ export function runtimeSpec(input: SpecInput): Record<string, unknown> {
         : {
             maskedPaths: MASKED_PATHS.filter(machine.hasPath),
             readonlyPaths: READONLY_PATHS.filter(machine.hasPath),
-            ...(machine.seccomp === undefined ? {} : { seccomp: machine.seccomp }),
+            ...(machine.seccomp === undefined || extras.seccompUnconfined === true
+              ? {}
+              : { seccomp: machine.seccomp }),
           }),
     },
   };
@@ -197,12 +204,23 @@ function changed(
 }
 
 /** @see runtime-spec config-linux.md §Control groups */
-function limits({ memoryBytes, cpus, pids }: ContainerLimits): Record<string, unknown> {
+function limits(
+  { memoryBytes, memorySwapBytes, cpus, cpuset, pids }: ContainerLimits,
+  { limitsSwap }: SpecMachine,
+): Record<string, unknown> {
+  // As in Docker: a limit that swap goes round would be none.
+  const swap = memorySwapBytes ?? (limitsSwap && memoryBytes !== undefined ? 2 * memoryBytes : undefined);
+  const memory = {
+    ...(memoryBytes === undefined ? {} : { limit: memoryBytes }),
+    ...(swap === undefined ? {} : { swap }),
+  };
+  const cpu = {
+    ...(cpus === undefined ? {} : { quota: Math.round(cpus * CPU_PERIOD_US), period: CPU_PERIOD_US }),
+    ...(cpuset === undefined ? {} : { cpus: cpuset }),
+  };
   return {
-    ...(memoryBytes === undefined ? {} : { memory: { limit: memoryBytes } }),
-    ...(cpus === undefined
-      ? {}
-      : { cpu: { quota: Math.round(cpus * CPU_PERIOD_US), period: CPU_PERIOD_US } }),
+    ...(Object.keys(memory).length === 0 ? {} : { memory }),
+    ...(Object.keys(cpu).length === 0 ? {} : { cpu }),
     ...(pids === undefined ? {} : { pids: { limit: pids } }),
   };
 }

@@ -74,11 +74,28 @@ export interface ContainerSettings {
   /** Text of /etc/resolv.conf. */
   readonly resolvConf?: string;
   readonly limits: ContainerLimits;
+  readonly extras?: ContainerExtras;
+}
+
+/** What few containers ask for. */
+export interface ContainerExtras {
+  /** Of its own namespaces, e.g. `net.ipv4.ip_forward`. */
+  readonly sysctls?: Readonly<Record<string, string>>;
+  /** -1000 to 1000. */
+  readonly oomScoreAdj?: number;
+  /** No program gains privileges by its set-id bits. */
+  readonly noNewPrivileges?: boolean;
+  /** No filter of system calls. */
+  readonly seccompUnconfined?: boolean;
 }
 
 /** Limits of a container's cgroup. */
 export interface ContainerLimits {
   readonly memoryBytes?: number;
+  /** Memory and swap together; -1: any. Default: twice the memory, where the kernel counts swap. */
+  readonly memorySwapBytes?: number;
+  /** Cores that it may run on: `0-2,4`. */
+  readonly cpuset?: string;
   /** Of one core; 1.5 is one and a half. */
   readonly cpus?: number;
   readonly pids?: number;

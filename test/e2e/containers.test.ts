@@ -385,8 +385,11 @@ describe.skipIf(process.getuid?.() !== 0)('terminals and runtimes', () => {
 
   it('run limits memory and processes when there are cgroups for that', async () => {
     const script =
-      'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null';
-    const limits = ['--memory', '32m', '--pids-limit', '20', '--cap-drop', 'ALL', '--cap-add', 'kill'];
+      'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; cat /sys/fs/cgroup/memory/memory.memsw.limit_in_bytes /sys/fs/cgroup/memory.swap.max 2>/dev/null; cat /sys/fs/cgroup/cpuset/cpuset.cpus /sys/fs/cgroup/cpuset.cpus 2>/dev/null';
+    const limits = [
+      ...['--memory', '32m', '--pids-limit', '20', '--cap-drop', 'ALL', '--cap-add', 'kill'],
+      ...['--memory-swap', '48m', '--cpuset-cpus', '0'],
+    ];
     const { code, stdout, stderr } = await run(
       'run',
       '--rm',
@@ -397,7 +400,36 @@ describe.skipIf(process.getuid?.() !== 0)('terminals and runtimes', () => {
       `${script}; grep CapEff /proc/self/status`,
     );
     if (code === 3) expect(stderr).toContain('error[LIMIT_UNAVAILABLE]');
-    else expect(stdout).toBe('33554432\n20\nCapEff:\t0000000000000020\n');
+    else expect(stdout).toMatch(/^33554432\n20\n(50331648|16777216)\n0\nCapEff:\t0000000000000020\n$/);
+  });
+
+  it('run sets what few containers ask for', async () => {
+    const flags = [
+      ...['--dns', '1.1.1.1', '--dns-search', 'a.b', '--dns-option', 'ndots:2', '--annotation', 'k=v'],
+      ...[
+        '--sysctl',
+        'net.ipv4.ip_forward=1',
+        '--security-opt',
+        'no-new-privileges',
+        '--oom-score-adj',
+        '77',
+      ],
+      ...['--cidfile', 'id', '--network', 'none', '--name', 'few', '--no-healthcheck'],
+    ];
+    const script =
+      'cat /etc/resolv.conf /proc/sys/net/ipv4/ip_forward /proc/self/oom_score_adj; grep NoNewPrivs /proc/self/status';
+    const { stdout } = await run('run', ...flags, 'base', 'sh', '-c', script);
+    expect(stdout).toBe('nameserver 1.1.1.1\nsearch a.b\noptions ndots:2\n1\n77\nNoNewPrivs:\t1\n');
+    const [shown] = JSON.parse((await run('ps', '-a', '--format', 'json')).stdout) as Record<
+      string,
+      unknown
+    >[];
+    expect(shown).toMatchObject({ labels: { k: 'v' } });
+    const idFile = join(shared.dir, 'id');
+    expect(readFileSync(idFile, 'utf8')).toBe(shown?.id);
+    expect(await run('run', '--cidfile', 'id', 'base')).toMatchObject({ code: 2 });
+    rmSync(idFile);
+    await run('rm', 'few');
   });
 
   it.each(['crun', 'runsc'])(

@@ -106,6 +106,15 @@ export async function supervise(
   }
 }
 
+/** Given words replace the lines that begin with them. @see resolv.conf(5) */
+export function withDns(resolvConf: string, lines: readonly string[]): string {
+  const words = new Set(lines.map((line) => line.split(' ', 1)[0]));
+  const kept = resolvConf
+    .split('\n')
+    .filter((line) => line !== '' && !words.has(line.trim().split(/\s/, 1)[0]));
+  return [...kept, ...lines, ''].join('\n');
+}
+
 /** A full disk ends the log and not the container. */
 function openLog(file: string): ReturnType<typeof createLogWriter> {
   const writer = createLogWriter(file);
@@ -147,9 +156,12 @@ function specOf(
       addCapabilities: plan.addCapabilities,
       dropCapabilities: plan.dropCapabilities,
       limits: plan.limits,
+      ...(plan.extras === undefined ? {} : { extras: plan.extras }),
       ...(network.namespacePath === undefined ? {} : { networkNamespace: network.namespacePath }),
       ...(network.address === undefined ? {} : { address: network.address }),
-      ...(network.mode === 'host' ? {} : { resolvConf: network.resolvConf }),
+      ...(network.mode === 'host' && plan.dns === undefined
+        ? {}
+        : { resolvConf: withDns(network.resolvConf, plan.dns ?? []) }),
     },
   };
 }

@@ -1,5 +1,6 @@
 import type { Runtime } from '../../executor/runtime.ts';
 import type {
+  ContainerExtras,
   ContainerLimits,
   ContainerNetworkMode,
   ProcessSpec,
@@ -59,6 +60,9 @@ export interface RunRequest {
   readonly addCapabilities: readonly string[];
   readonly dropCapabilities: readonly string[];
   readonly limits: ContainerLimits;
+  readonly extras?: ContainerExtras;
+  /** Lines of its /etc/resolv.conf, in place of those of the same word. */
+  readonly dns?: readonly string[];
   readonly ulimits: ProcessSpec['ulimits'];
   readonly shmSize?: number;
   readonly labels: Readonly<Record<string, string>>;

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import type { RunRequest } from '../../build/containers/types.ts';
 import { parsePublishedPorts } from '../../build/published-ports.ts';
@@ -52,10 +53,14 @@ export function readRunRequest(parsed: ParsedArgs, args: readonly string[], wher
     addCapabilities: list('cap-add').map(capability),
     dropCapabilities: list('cap-drop').map(capability),
     limits: readLimits(parsed),
+    ...readExtras(parsed),
     ulimits: list('ulimit').map(parseUlimit),
     ...(shmSize === undefined ? {} : { shmSize: parseSize('--shm-size', shmSize) }),
     labels: Object.fromEntries(
-      list('label').map((label) => [splitAt(label, '=')[0], splitAt(label, '=')[1] ?? '']),
+      [...list('label'), ...list('annotation')].map((label) => [
+        splitAt(label, '=')[0],
+        splitAt(label, '=')[1] ?? '',
+      ]),
     ),
     ...optional('stopSignal', text('stop-signal')),
     ...(text('stop-timeout') === undefined
@@ -123,13 +128,70 @@ function capability(text: string): string {
 function readLimits(parsed: ParsedArgs): ContainerLimits {
   const { text } = flagReader(parsed);
   const [memory, cpus, pids] = [text('memory'), text('cpus'), text('pids-limit')];
+  const [swap, cpuset] = [text('memory-swap'), text('cpuset-cpus')];
+  if (cpuset !== undefined && !/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(cpuset))
+    throw new OcibuildError('USAGE_INVALID', `Cannot use --cpuset-cpus "${cpuset}": expected cores as 0-2,4`);
   const isLimit = (value: string | undefined): value is string =>
     value !== undefined && value !== '0' && value !== '-1';
+  if (isLimit(memory) && isLimit(swap) && parseSize('--memory-swap', swap) < parseSize('--memory', memory)) {
+    throw new OcibuildError('USAGE_INVALID', `Cannot use --memory-swap "${swap}": it is less than --memory`, {
+      hint: 'it is the sum of memory and swap',
+    });
+  }
   return {
     ...(isLimit(memory) ? { memoryBytes: parseSize('--memory', memory) } : {}),
+    ...(swap === undefined || swap === '0'
+      ? {}
+      : { memorySwapBytes: swap === '-1' ? -1 : parseSize('--memory-swap', swap) }),
+    ...(cpuset === undefined ? {} : { cpuset }),
     ...(isLimit(cpus) ? { cpus: readNumber('--cpus', cpus) } : {}),
     ...(isLimit(pids) ? { pids: readNumber('--pids-limit', pids) } : {}),
   };
+}
+
+/** Names of security modules that are not used here change nothing, as where Docker finds none. */
+const IDLE_SECURITY = /^(?:label|apparmor)[=:]/;
+
+function readExtras(parsed: ParsedArgs): Pick<RunRequest, 'extras' | 'dns'> {
+  const { text, list } = flagReader(parsed);
+  const security = list('security-opt');
+  const noNewPrivileges = /^no-new-privileges(?:[=:]true)?$/;
+  const unconfined = /^seccomp[=:]unconfined$/;
+  const strange = security.find(
+    (option) => ![noNewPrivileges, unconfined, IDLE_SECURITY].some((known) => known.test(option)),
+  );
+  if (strange !== undefined) {
+    throw new OcibuildError('USAGE_INVALID', `Cannot use --security-opt "${strange}"`, {
+      hint: 'there are no-new-privileges and seccomp=unconfined',
+    });
+  }
+  const sysctls = list('sysctl').map((entry): [string, string] => {
+    const [name, value] = splitAt(entry, '=');
+    if (value !== undefined && name !== '') return [name, value];
+    throw new OcibuildError('USAGE_INVALID', `Cannot use --sysctl "${entry}": expected NAME=VALUE`);
+  });
+  const score = text('oom-score-adj');
+  if (score !== undefined && !(Number.isInteger(Number(score)) && Math.abs(Number(score)) <= 1000))
+    throw new OcibuildError('USAGE_INVALID', `Cannot use --oom-score-adj "${score}": expected -1000 to 1000`);
+  const extras = {
+    ...(sysctls.length === 0 ? {} : { sysctls: Object.fromEntries(sysctls) }),
+    ...(score === undefined ? {} : { oomScoreAdj: Number(score) }),
+    ...(security.some((option) => noNewPrivileges.test(option)) ? { noNewPrivileges: true } : {}),
+    ...(security.some((option) => unconfined.test(option)) ? { seccompUnconfined: true } : {}),
+  };
+  const joined = (word: string, values: readonly string[]): string[] =>
+    values.length === 0 ? [] : [`${word} ${values.join(' ')}`];
+  const dns = [
+    ...list('dns').map(nameserver),
+    ...joined('search', list('dns-search')),
+    ...joined('options', list('dns-option')),
+  ];
+  return { ...(Object.keys(extras).length === 0 ? {} : { extras }), ...(dns.length === 0 ? {} : { dns }) };
+}
+
+function nameserver(address: string): string {
+  if (isIP(address) !== 0) return `nameserver ${address}`;
+  throw new OcibuildError('USAGE_INVALID', `Cannot use --dns "${address}": expected an IP address`);
 }
 
 function optional<K extends string>(key: K, value: string | undefined): { readonly [P in K]?: string } {

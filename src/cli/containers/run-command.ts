@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import type { RunImageOptions } from '../../build/containers/image.ts';
 import type { Container, RunRequest } from '../../build/containers/types.ts';
@@ -58,6 +58,8 @@ export async function runCommand(args: readonly string[], context: CliContext): 
   const watches = flagReader(parsed).bool('watch');
   refuseWatchFlags(parsed, { watches, keepsTerminal: detach || request.interactive || request.tty });
 
+  const cidFile = idFile(parsed, { cwd, watches });
+
   const root = await storeOf(parsed, context);
   const { sweepDeadContainers } = await import('../../build/containers/sweep.ts');
   await sweepDeadContainers(root);
@@ -84,6 +86,7 @@ export async function runCommand(args: readonly string[], context: CliContext): 
   }
   const built = isBuilt ? await build(name, parsed, { ...context, root }) : undefined;
   const container = await prepare({ name, parsed, request, built }, { ...context, root });
+  if (cidFile !== undefined) writeFileSync(cidFile, container.plan.id, { flag: 'wx' });
   return detach
     ? startDetached(container, { ...context, root })
     : runAttached(container, { ...context, root });
@@ -116,6 +119,26 @@ function refuseBuildFlags({ flags }: ParsedArgs, name: string): void {
       hint: `to build the directory first, write ./${name}`,
     },
   );
+}
+
+/** Where the id goes. @throws USAGE_INVALID for a file that is there, as in Docker: another container may be meant */
+function idFile(
+  parsed: ParsedArgs,
+  { cwd, watches }: { readonly cwd: string; readonly watches: boolean },
+): string | undefined {
+  const file = flagReader(parsed).text('cidfile');
+  if (file === undefined) return undefined;
+  if (watches) {
+    throw new OcibuildError(
+      'USAGE_INVALID',
+      'Cannot use --cidfile together with --watch: containers change',
+      {
+        hint: 'give them a name with --name',
+      },
+    );
+  }
+  if (!existsSync(resolve(cwd, file))) return resolve(cwd, file);
+  throw new OcibuildError('USAGE_INVALID', `Cannot use --cidfile "${file}": it is there already`);
 }
 
 function refuseWatchFlags(

@@ -10,6 +10,42 @@ const INTERACTIVE: readonly Flag[] = [
 ];
 const USER: Flag = { name: 'user', short: 'u', kind: 'string', value: 'U[:G]', help: 'user and group' };
 
+/** Of `docker run`; why there are none here. */
+const REFUSED_RUN_FLAGS: readonly Flag[] = [
+  ...['health-cmd', 'health-interval', 'health-retries', 'health-timeout', 'health-start-period'].map(
+    (name): Flag => ({
+      name,
+      kind: 'string',
+      refused: 'no health checks are run: nobody would look at them',
+    }),
+  ),
+  ...['link', 'network-alias', 'ip', 'ip6', 'mac-address'].map(
+    (name): Flag => ({
+      name,
+      kind: 'list',
+      refused: 'containers have no network of their own making; publish ports',
+    }),
+  ),
+  ...['pid', 'ipc', 'uts', 'userns', 'cgroupns'].map(
+    (name): Flag => ({
+      ...{ name, kind: 'string' },
+      refused: 'a container has namespaces of its own',
+      accepts: ['private', ''],
+    }),
+  ),
+  ...['log-driver', 'log-opt'].map(
+    (name): Flag => ({ name, kind: 'list', refused: 'logs are files of the store: ocibuild logs' }),
+  ),
+  { name: 'volumes-from', kind: 'list', refused: 'name the volumes: -v NAME:DST in both containers' },
+  { name: 'device', kind: 'list', refused: 'single devices cannot be given; --privileged has all of them' },
+  { name: 'gpus', kind: 'string', refused: 'single devices cannot be given; --privileged has all of them' },
+  {
+    name: 'detach-keys',
+    kind: 'string',
+    refused: 'who leaves a container ends it; start it with -d, then exec -it',
+  },
+];
+
 export const RUN_FLAGS: readonly Flag[] = [
   { name: 'detach', short: 'd', kind: 'bool', help: 'leave it running, print its id' },
   ...INTERACTIVE,
@@ -75,6 +111,37 @@ export const RUN_FLAGS: readonly Flag[] = [
     value: 'PATH',
     help: 'with --watch: build again, whatever --sync says',
   },
+  {
+    name: 'memory-swap',
+    rare: true,
+    kind: 'string',
+    value: 'SIZE',
+    help: 'memory and swap together (twice -m)',
+  },
+  {
+    name: 'cpuset-cpus',
+    rare: true,
+    kind: 'string',
+    value: 'LIST',
+    help: 'cores that it may run on, e.g. 0-2,4',
+  },
+  { name: 'oom-score-adj', rare: true, kind: 'string', value: 'N', help: 'how soon it is killed for memory' },
+  { name: 'dns', rare: true, kind: 'list', value: 'IP', help: 'nameserver' },
+  { name: 'dns-search', rare: true, kind: 'list', value: 'DOMAIN', help: 'domain of short host names' },
+  { name: 'dns-option', rare: true, kind: 'list', value: 'OPTION', help: 'option of resolv.conf' },
+  { name: 'sysctl', rare: true, kind: 'list', value: 'K=V', help: 'kernel setting of its namespaces' },
+  {
+    name: 'security-opt',
+    rare: true,
+    kind: 'list',
+    value: 'OPT',
+    help: 'no-new-privileges, seccomp=unconfined',
+  },
+  { name: 'annotation', rare: true, kind: 'list', value: 'K=V', help: 'same as --label' },
+  { name: 'cidfile', rare: true, kind: 'string', value: 'FILE', help: 'write its id to FILE' },
+  // No health check is run in any case.
+  { name: 'no-healthcheck', kind: 'bool' },
+  ...REFUSED_RUN_FLAGS,
   {
     name: 'restart',
     kind: 'string',

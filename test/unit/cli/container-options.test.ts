@@ -88,6 +88,44 @@ describe('readRunRequest()', () => {
     expect(() => read([flag, 'image'])).toThrow(expect.objectContaining({ code: 'USAGE_UNSUPPORTED' }));
   });
 
+  it('readRunRequest() reads what few containers ask for', () => {
+    const request = read([
+      ...['-m', '1m', '--memory-swap', '-1', '--cpuset-cpus', '0-2,4', '--oom-score-adj', '-5'],
+      ...['--security-opt', 'no-new-privileges', '--security-opt=seccomp=unconfined', '--sysctl', 'a.b=1=2'],
+      ...[
+        '--dns',
+        '1.1.1.1',
+        '--dns',
+        '::1',
+        '--dns-search',
+        'a.b',
+        '--dns-search',
+        'c',
+        '--annotation',
+        'k=v',
+        'bb',
+      ],
+    ]);
+    expect(request.limits).toEqual({ memoryBytes: 1 << 20, memorySwapBytes: -1, cpuset: '0-2,4' });
+    expect(request.extras).toEqual({
+      ...{ oomScoreAdj: -5, noNewPrivileges: true, seccompUnconfined: true },
+      sysctls: { 'a.b': '1=2' },
+    });
+    expect(request.dns).toEqual(['nameserver 1.1.1.1', 'nameserver ::1', 'search a.b c']);
+    expect(request.labels).toEqual({ k: 'v' });
+  });
+
+  it.each([
+    [['-m', '2m', '--memory-swap', '1m']],
+    [['--cpuset-cpus', 'all']],
+    [['--oom-score-adj', '1001']],
+    [['--security-opt', 'systempaths=unconfined']],
+    [['--sysctl', 'a.b']],
+    [['--dns', 'localhost']],
+  ])('readRunRequest() refuses %j', (flags) => {
+    expect(() => read([...flags, 'bb'])).toThrow(usage);
+  });
+
   it('readRunRequest() sets no limit when its value means none', () => {
     expect(read(['-m', '0', '--pids-limit', '-1', 'image']).limits).toEqual({});
   });

@@ -17,7 +17,7 @@ interface Spec {
     maskedPaths?: string[];
     readonlyPaths?: string[];
     seccomp?: unknown;
-    resources?: { devices: { allow: boolean }[] };
+    resources?: { devices: { allow: boolean }[]; memory?: unknown };
     cgroupsPath?: string;
   };
 }
@@ -26,6 +26,7 @@ const MACHINE: SpecMachine = {
   rootless: false,
   cgroupV2: false,
   cgroupsPath: 'ocibuild/x',
+  limitsSwap: true,
   noDeviceControl: false,
   hasPath: () => true,
   capabilities: ['CAP_CHOWN', 'CAP_SYS_ADMIN'],
@@ -263,6 +264,31 @@ describe('defaultSeccomp', () => {
           resources: { memory: { limit: 1024 }, cpu: { quota: 50_000, period: 100_000 }, pids: { limit: 7 } },
         },
       });
+    });
+
+    it('runtimeSpec() limits swap to as much as the memory where the kernel counts it', () => {
+      const memoryOf = (limits: ContainerSettings['limits'], limitsSwap: boolean): unknown =>
+        container({ limits }, { limitsSwap }).linux.resources?.memory;
+      expect(memoryOf({ memoryBytes: 1024 }, true)).toEqual({ limit: 1024, swap: 2048 });
+      expect(memoryOf({ memoryBytes: 1024 }, false)).toEqual({ limit: 1024 });
+      expect(memoryOf({ memoryBytes: 1024, memorySwapBytes: -1 }, true)).toEqual({ limit: 1024, swap: -1 });
+      expect(memoryOf({ pids: 1 }, true)).toBeUndefined();
+    });
+
+    it('runtimeSpec() has what few containers ask for', () => {
+      const extras = {
+        sysctls: { 'a.b': '1' },
+        oomScoreAdj: 5,
+        noNewPrivileges: true,
+        seccompUnconfined: true,
+      };
+      const seccomp = {} as NonNullable<SpecMachine['seccomp']>;
+      expect(container({ extras, limits: { cpuset: '0-1' } }, { seccomp })).toMatchObject({
+        process: { noNewPrivileges: true, oomScoreAdj: 5 },
+        linux: { sysctl: { 'a.b': '1' }, resources: { cpu: { cpus: '0-1' } } },
+      });
+      expect(container({ extras }, { seccomp }).linux).not.toHaveProperty('seccomp');
+      expect(container({}, { seccomp }).linux).toHaveProperty('seccomp');
     });
 
     it.each([

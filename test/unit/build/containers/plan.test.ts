@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { planProcess } from '../../../../src/build/containers/plan.ts';
 import { parseSignal } from '../../../../src/build/containers/signals.ts';
+import { withDns } from '../../../../src/build/containers/supervise.ts';
 import type { RunRequest } from '../../../../src/build/containers/types.ts';
 import type { ImageConfig } from '../../../../src/image/types.ts';
 
@@ -98,6 +99,16 @@ describe('planProcess()', () => {
       { hostPort: 0, containerPort: 53, protocol: 'udp' },
       { hostPort: 0, containerPort: 443, protocol: 'tcp' },
     ]);
+  });
+});
+
+describe('withDns()', () => {
+  it('withDns() replaces the lines of the words that are given', () => {
+    const before = 'nameserver 10.0.0.1\nsearch old\noptions ndots:1\n';
+    expect(withDns(before, ['nameserver 1.1.1.1', 'search a b'])).toBe(
+      'options ndots:1\nnameserver 1.1.1.1\nsearch a b\n',
+    );
+    expect(withDns(before, [])).toBe(before);
   });
 });
 
