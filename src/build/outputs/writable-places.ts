@@ -1,6 +1,8 @@
-import { accessSync, constants, type Stats, statSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { accessSync, constants, realpathSync, type Stats, statSync, writeFileSync } from 'node:fs';
 import { dirname, resolve, sep } from 'node:path';
 import { exportError, targetError } from '../../exporter/export-error.ts';
+import { writeFileAtomic } from '../../util/atomic-fs.ts';
 import type { NormalOptions } from '../normalise.ts';
 import type { Output } from '../options.ts';
 
@@ -79,5 +81,21 @@ function mayWrite(path: string, dest: string): void {
     accessSync(path, constants.W_OK);
   } catch (error) {
     throw exportError(error, dest);
+  }
+}
+
+/** Writes a small file: old or new, never half; pipes and devices are written to as they are. @throws DISK_FULL, EXPORT_* */
+export function writeWhole(path: string, text: string): void {
+  try {
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found?.isFile() === false) {
+      writeFileSync(path, text);
+      return;
+    }
+    const file = found === undefined ? path : realpathSync(path);
+    const temp = `${file}.${randomBytes(6).toString('hex')}`;
+    writeFileAtomic(file, text, { temp, mode: 0o666 & ~process.umask() });
+  } catch (error) {
+    throw exportError(error, path);
   }
 }

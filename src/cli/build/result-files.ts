@@ -1,13 +1,10 @@
-import { randomBytes } from 'node:crypto';
-import { realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { BuildResult } from '../../build/options.ts';
 import { isImageOutput } from '../../build/outputs/image-outputs.ts';
-import { checkFile, madeDirectories } from '../../build/outputs/writable-places.ts';
+import { checkFile, madeDirectories, writeWhole } from '../../build/outputs/writable-places.ts';
 import { OcibuildError } from '../../errors/error.ts';
-import { exportError } from '../../exporter/export-error.ts';
 import type { Platform } from '../../image/types.ts';
-import { writeFileAtomic } from '../../util/atomic-fs.ts';
 import type { BuildRequest } from './build-options.ts';
 
 /** One line for each image. */
@@ -43,9 +40,9 @@ export function writeResultFiles(
   const ids = Object.values(result.targets ?? { only: result }).flatMap(
     ({ configDigest, digest }) => configDigest ?? digest ?? [],
   );
-  if (iidFile !== undefined && ids.length > 0) writeResultFile(resolve(cwd, iidFile), ids.join('\n'));
+  if (iidFile !== undefined && ids.length > 0) writeWhole(resolve(cwd, iidFile), ids.join('\n'));
   if (metadataFile !== undefined) {
-    writeResultFile(resolve(cwd, metadataFile), `${JSON.stringify(metadataOf(result), undefined, 2)}\n`);
+    writeWhole(resolve(cwd, metadataFile), `${JSON.stringify(metadataOf(result), undefined, 2)}\n`);
   }
 }
 
@@ -68,21 +65,6 @@ export function metadataOf(result: BuildResult): Record<string, unknown> {
     ...(digest === undefined ? {} : { 'containerimage.digest': digest }),
     ...(names.length === 0 ? {} : { 'image.name': names.join(',') }),
   };
-}
-
-/** Pipes and devices are written to as they are; a file is old or new, never half. */
-function writeResultFile(path: string, text: string): void {
-  try {
-    if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) {
-      writeFileSync(path, text);
-      return;
-    }
-    const file = isPlainFile(path) ? realpathSync(path) : path;
-    const temp = `${file}.${randomBytes(6).toString('hex')}`;
-    writeFileAtomic(file, text, { temp, mode: 0o666 & ~process.umask() });
-  } catch (error) {
-    throw exportError(error, path);
-  }
 }
 
 function isPlainFile(path: string): boolean {

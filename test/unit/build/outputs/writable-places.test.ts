@@ -1,9 +1,19 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Output } from '../../../../src/build/options.ts';
-import { checkWritable } from '../../../../src/build/outputs/writable-places.ts';
+import { checkWritable, writeWhole } from '../../../../src/build/outputs/writable-places.ts';
 
 describe('checkWritable()', () => {
   let dir: string;
@@ -61,5 +71,35 @@ describe('checkWritable()', () => {
     const at = { outputs: [], cwd: dir };
     expect(() => checkWritable({ ...at, cacheTo: [cache] })).toThrow(/file" is no directory/);
     expect(() => checkWritable({ ...at, cacheTo: [{ ...cache, ignoreError: true }] })).not.toThrow();
+  });
+});
+
+describe('writeWhole()', () => {
+  let dir: string;
+
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'ocibuild-whole-'));
+  });
+
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+  it('replaces what a symlink leads to, and leaves nothing beside it', () => {
+    writeFileSync(join(dir, 'real'), 'old');
+    symlinkSync('real', join(dir, 'link'));
+    writeWhole(join(dir, 'link'), 'new');
+    expect(readFileSync(join(dir, 'real'), 'utf8')).toBe('new');
+    expect(readdirSync(dir)).toEqual(['link', 'real']);
+    expect(lstatSync(join(dir, 'link')).isSymbolicLink()).toBe(true);
+  });
+
+  it('writes to a device as it is', () => {
+    writeWhole('/dev/null', 'x');
+    expect(lstatSync('/dev/null').isCharacterDevice()).toBe(true);
+  });
+
+  it('tells a missing directory as an output does', () => {
+    expect(() => writeWhole(join(dir, 'no/x'), 'x')).toThrow(
+      expect.objectContaining({ code: 'EXPORT_TARGET_INVALID' }),
+    );
   });
 });
