@@ -34,9 +34,9 @@ export async function showBuildLogs(root: string, wanted: string, options: ShowL
   const titled = new Set<number>();
   let last: number | undefined;
   let endsLine = true;
-  const open = (step: PastStep, hasTitle: boolean): void => {
+  const open = async (step: PastStep, hasTitle: boolean): Promise<void> => {
     if (last === step.number) return;
-    if (hasTitle) write(Buffer.from(`${endsLine ? '' : '\n'}${titleOf(step)}`));
+    if (hasTitle) await write(Buffer.from(`${endsLine ? '' : '\n'}${titleOf(step)}`));
     last = step.number;
     titled.add(last);
     endsLine = true;
@@ -49,9 +49,9 @@ export async function showBuildLogs(root: string, wanted: string, options: ShowL
     for (const step of steps) {
       const file = logFile(now.dir, step.number);
       let at = shown.get(step.number) ?? (tail === undefined ? 0 : tailStart(file, tail));
-      if (isOver && !titled.has(step.number)) open(step, hasTitles);
+      if (isOver && !titled.has(step.number)) await open(step, hasTitles);
       for (const part of partsOf(file, at, isOver)) {
-        open(step, hasTitles);
+        await open(step, hasTitles);
         await write(maskBytes(part));
         if (signal.aborted) return;
         endsLine = part.at(-1) === LINE_FEED;
@@ -59,7 +59,7 @@ export async function showBuildLogs(root: string, wanted: string, options: ShowL
       }
       shown.set(step.number, at);
     }
-    if (isOver && hasTitles && !endsLine) write(Buffer.from('\n'));
+    if (isOver && hasTitles && !endsLine) await write(Buffer.from('\n'));
     if (isOver || signal.aborted) return;
     await sleep(POLL_MS);
   }
