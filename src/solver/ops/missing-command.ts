@@ -37,6 +37,9 @@ export function missingCommand(lines: readonly string[]): string | undefined {
  */
 export function missingCommandHint(command: string | undefined, isThere: (path: string) => boolean): string {
   if (command === undefined) return 'the command was not found: check its name and the PATH of the image';
+  // The kernel says ENOENT of the interpreter as well.
+  if (command.includes('/'))
+    return `"${command}" is not in the image, or the interpreter of its \`#!\` line is not: with Windows line breaks (CRLF) its name ends in a carriage return`;
   const lacking = `the image has no program "${command}" on its PATH`;
   const manager = SAME_NAME.has(command) ? MANAGERS.find(({ paths }) => paths.some(isThere)) : undefined;
   if (manager !== undefined)

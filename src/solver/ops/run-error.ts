@@ -76,6 +76,9 @@ const FOREIGN_HINT =
 function hintOf({ status: { code }, logTail, hasFile }: FailedRun): string {
   // The kernel's words (ENOEXEC) as shells pass them on.
   if (logTail.some((line) => /exec format error/i.test(line))) return FOREIGN_HINT;
+  const started = logTail.map((line) => /^exec (\/\S+): no such file or directory$/.exec(line)?.[1]);
+  const absent = started.find((path) => path !== undefined);
+  if (absent !== undefined) return missingCommandHint(absent, hasFile);
   if (code === 127) return missingCommandHint(missingCommand(logTail), hasFile);
   if (code === 126) return 'the command cannot be executed: check its mode, its `#!` line and its platform';
   return STEP_INTO;

@@ -21,6 +21,15 @@ function errorOf(status: ExitStatus, logTail: readonly string[] = []) {
 }
 
 describe('runError()', () => {
+  it.each([
+    [127, '/bin/sh: /run.sh: not found'],
+    [1, 'exec /run.sh: no such file or directory'],
+  ])('thinks of the interpreter of a script that is not found: %i, %s', (code, line) => {
+    expect(errorOf({ code }, [line]).hint).toMatch(
+      /"\/run\.sh" is not in the image, or the interpreter.*CRLF/,
+    );
+  });
+
   it('names the exit code, and the way into the step', () => {
     const { code, message, hint } = errorOf({ code: 2 });
     expect({ code, message }).toEqual({
