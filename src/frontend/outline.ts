@@ -1,6 +1,7 @@
 import type { SourceRange } from '../errors/source.ts';
 import { buildArg } from './convert/args.ts';
 import type { ReadyStage } from './convert/resolve.ts';
+import { beforeFrom } from './convert/stages.ts';
 import type { StageState } from './convert/state.ts';
 import { describeDockerfile, tolerant } from './describe.ts';
 import { createFaults } from './parse/faults.ts';
@@ -13,6 +14,8 @@ import type { FrontendContext, Outline, OutlineArg, OutlineMount, TargetInfo } f
 /** The stages of a Dockerfile. @throws DOCKERFILE_* */
 export async function listTargets(context: FrontendContext): Promise<readonly TargetInfo[]> {
   const { instructions } = await readProgram(context, context.dockerfile);
+  const [first] = instructions.filter(({ kind }) => kind !== 'ARG');
+  if (first !== undefined && first.kind !== 'FROM') throw beforeFrom(first);
   const froms = instructions.filter((each) => each.kind === 'FROM');
   return froms.map(({ raw, name, base, platform }, index) => ({
     ...(name === undefined ? {} : { name }),

@@ -198,12 +198,7 @@ function splitStages(
     if (instruction.kind === 'FROM') heads.push({ from: instruction, body: [] });
     else if (current !== undefined) current.body.push(instruction);
     else if (instruction.kind === 'ARG') metaArgs.push(instruction);
-    else {
-      throw instructionError(instruction.raw, 'DOCKERFILE_STAGE_INVALID', {
-        message: `Cannot use ${instruction.kind} before the first FROM: only ARG can stand there`,
-        range: instruction.raw.keywordRange,
-      });
-    }
+    else throw beforeFrom(instruction);
   }
   if (heads.length > 0) return { heads, metaArgs };
   const ranges = metaArgs.map(({ raw }) => raw.range);
@@ -215,6 +210,14 @@ function splitStages(
       source: { file, ranges },
     },
   );
+}
+
+/** The fault of an instruction that belongs to no stage. */
+export function beforeFrom({ kind, raw }: Instruction): OcibuildError {
+  return instructionError(raw, 'DOCKERFILE_STAGE_INVALID', {
+    message: `Cannot use ${kind} before the first FROM: only ARG can stand there`,
+    range: raw.keywordRange,
+  });
 }
 
 function evaluateGlobals(

@@ -86,6 +86,12 @@ describe('check() of several targets', () => {
 });
 
 describe('outline() and targets()', () => {
+  it('targets() rejects when an instruction belongs to no stage, and gives none when there are only ARGs', async () => {
+    const rejected = targets(inDir({ Dockerfile: 'ARG A\nRUN true\nFROM scratch\n' }));
+    await expect(rejected).rejects.toMatchObject({ code: 'DOCKERFILE_STAGE_INVALID' });
+    expect((await targets(inDir({ Dockerfile: 'ARG A\n' }))).targets).toEqual([]);
+  });
+
   it('need no base image', async () => {
     const options = inDir({ Dockerfile: 'FROM nowhere.invalid/x AS a\nARG B=1\n' }, { pull: 'never' });
     expect(await outline(options)).toMatchObject({ name: 'a', args: [{ name: 'B', value: '1' }] });
