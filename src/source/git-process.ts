@@ -15,8 +15,13 @@ export interface GitProcessOptions {
   /** More variables of the process. */
   readonly extra?: Env;
   readonly input?: string;
+  /** Is told how a fetch with `--progress` goes on. */
+  readonly onProgress?: (part: GitPart, current: number, total: number) => void;
   readonly signal: AbortSignal;
 }
+
+/** What git counts while it fetches. */
+export type GitPart = 'objects' | 'deltas';
 
 /** What came of a git command that ended by itself. */
 export interface GitOutput {
@@ -56,6 +61,9 @@ const CONFIG: readonly (readonly [string, string])[] = [
   ['safe.directory', '*'],
 ];
 
+/** Lines that tell how a fetch went on, of the server and of git itself. */
+const COUNTS =
+  /^(remote: )?(Enumerating|Counting|Compressing|Receiving|Unpacking|Resolving) (objects|deltas): |^remote: Total /;
 const MAX_SAID = 2000;
 const KILL_AFTER_MS = 2000;
 
@@ -87,7 +95,9 @@ export async function runGit(args: readonly string[], options: GitProcessOptions
     let said = '';
     child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
     child.stderr.on('data', (chunk: Buffer) => {
-      said = (said + chunk.toString('utf8')).slice(-2 * MAX_SAID);
+      const text = chunk.toString('utf8');
+      said = (said + text).slice(-2 * MAX_SAID);
+      if (options.onProgress !== undefined) tellProgress(text, options.onProgress);
     });
     // A git that ends early does not read its input.
     child.stdin.on('error', () => undefined);
@@ -142,6 +152,17 @@ function environment({ env, extra, config = [] }: GitProcessOptions): NodeJS.Pro
 /** Progress is written over itself with carriage returns; only what stayed counts. */
 function shown(said: string, secrets: readonly string[]): string {
   const lines = said.split('\n').map((line) => line.slice(line.lastIndexOf('\r') + 1).trim());
-  const text = lines.filter((line) => line !== '').join('; ');
+  const text = lines.filter((line) => line !== '' && !COUNTS.test(line)).join('; ');
   return redact(text, secrets).slice(-MAX_SAID);
+}
+
+/** Each state is written over the last one; only the newest of a piece of output counts. */
+function tellProgress(text: string, told: NonNullable<GitProcessOptions['onProgress']>): void {
+  for (const part of ['objects', 'deltas'] as const) {
+    const states = [
+      ...text.matchAll(new RegExp(`(?:Receiving|Resolving) ${part}: +\\d+% \\((\\d+)/(\\d+)\\)`, 'g')),
+    ];
+    const [, current, total] = states.at(-1) ?? [];
+    if (current !== undefined) told(part, Number(current), Number(total));
+  }
 }

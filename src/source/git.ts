@@ -20,7 +20,7 @@ import { type GitAccess, type GitAccessDeps, gitAccess } from './git-access.ts';
 import { type GitOutput, type GitProcessOptions, runGit } from './git-process.ts';
 import { chooseRef, isWholeCommit, refPatterns } from './git-refs.ts';
 import { linkRepository } from './link-repository.ts';
-import type { GitCommit, GitRepositories, RemoteMemory } from './types.ts';
+import type { GitCommit, GitReport, GitRepositories, RemoteMemory } from './types.ts';
 
 export interface GitDeps extends Omit<GitAccessDeps, 'knownHostsFile'> {
   readonly root: StoreRoot;
@@ -28,6 +28,8 @@ export interface GitDeps extends Omit<GitAccessDeps, 'knownHostsFile'> {
   readonly lock: (key: Digest, signal: AbortSignal) => Promise<AsyncDisposable>;
   /** Of earlier builds: what it names is not asked for again. */
   readonly memory?: Pick<RemoteMemory, 'commits'>;
+  /** A fetch begins. @param remote without credentials */
+  readonly report?: (remote: string) => GitReport;
   /** PATH, proxies, certificates. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Pause before the second try of a fetch. @default 1000 */
@@ -40,6 +42,7 @@ interface Call {
   readonly access: GitAccess;
   readonly signal: AbortSignal;
   readonly input?: string;
+  readonly report?: GitReport | undefined;
 }
 
 /**
@@ -52,7 +55,7 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
   const folder = join(root.dir, 'git');
   const commits = new Map<string, Promise<GitCommit>>();
 
-  const call = ({ args, access, signal, input }: Call): Promise<GitOutput> => {
+  const call = ({ args, access, signal, input, report }: Call): Promise<GitOutput> => {
     const options: GitProcessOptions = {
       env: deps.env,
       signal,
@@ -60,6 +63,7 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
       config: access.config,
       extra: access.extra,
       ...(input === undefined ? {} : { input }),
+      ...(report === undefined ? {} : { onProgress: report.part }),
     };
     return runGit(args, options);
   };
@@ -140,10 +144,15 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
           ...about,
           args: ['init', '-q', '--bare', '--template=', `--object-format=${format}`, fresh],
         });
+      const report = deps.report?.(shownRemote(source));
       try {
-        await retrying(signal, () => fetchCommit(fresh, commit, about));
+        await retrying(signal, () => fetchCommit(fresh, commit, { ...about, report }));
         root.discard(dir);
         renameSync(fresh, dir);
+        report?.end();
+      } catch (error) {
+        report?.end(error);
+        throw error;
       } finally {
         root.discard(fresh);
       }
@@ -151,7 +160,7 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
     return use({ dir, commit, access });
   }
 
-  type About = Pick<Call, 'source' | 'access' | 'signal'>;
+  type About = Pick<Call, 'source' | 'access' | 'signal' | 'report'>;
 
   async function holds(dir: string, commit: string, about: About): Promise<boolean> {
     const output = await call({ ...about, args: ['-C', dir, 'cat-file', '-e', `${commit}^{commit}`] });
@@ -161,12 +170,20 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
   /** The commit alone, by its ref and by its digits; then everything, for servers that give no parts. */
   async function fetchCommit(dir: string, { commit, ref }: GitCommit, about: About): Promise<void> {
     const kept = `refs/ocibuild/${commit}`;
-    const shallow = ['fetch', '-q', '--depth=1', '--no-tags', '--'];
+    const shallow = ['fetch', '--progress', '--depth=1', '--no-tags', '--'];
     const remote = about.source.remote;
     const ways = [
       ...(ref === undefined || about.source.fetchByCommit ? [] : [[...shallow, remote, `+${ref}:${kept}`]]),
       [...shallow, remote, `+${commit}:${kept}`],
-      ['fetch', '-q', '--no-tags', '--', remote, '+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
+      [
+        'fetch',
+        '--progress',
+        '--no-tags',
+        '--',
+        remote,
+        '+refs/heads/*:refs/heads/*',
+        '+refs/tags/*:refs/tags/*',
+      ],
     ];
     let last: GitOutput | undefined;
     for (const args of ways) {

@@ -21,6 +21,12 @@ export interface DownloadReport {
   end(outcome: { readonly size: number } | { readonly error: unknown }): void;
 }
 
+/** Is told how the fetch of a repository goes on; each part counts from 0 to its total. */
+export interface GitReport {
+  part(name: 'objects' | 'deltas', current: number, total: number): void;
+  end(error?: unknown): void;
+}
+
 export interface Downloads {
   /**
    * The file, fetched where the store does not hold what the server has now. Asked for twice, one request is made.

@@ -1,6 +1,6 @@
 import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
 import type { EventSink } from '../../solver/types.ts';
-import type { DownloadReport } from '../../source/types.ts';
+import type { DownloadReport, GitReport } from '../../source/types.ts';
 import { fetchVertex } from '../internal-steps.ts';
 
 /** Parts of a second say nothing, and a gigabyte comes in 16,000 pieces. */
@@ -35,6 +35,28 @@ export function createDownloadReports(emit: EventSink, now: () => number): (url:
           vertex,
           ...('error' in outcome ? failure(outcome.error) : {}),
         });
+      },
+    };
+  };
+}
+
+/** Shows each fetch of a repository as a step of its own. */
+export function createGitReports(emit: EventSink, now: () => number): (remote: string) => GitReport {
+  return (remote) => {
+    const name = `fetching ${remote}` as const;
+    const vertex = fetchVertex(name);
+    const told = new Map<string, number>();
+    emit({ kind: 'vertex', time: now(), vertex, name });
+    emit({ kind: 'started', time: now(), vertex });
+    return {
+      part(id, current, total) {
+        const done = current === total;
+        if (!done && now() - (told.get(id) ?? -REPORT_MS) < REPORT_MS) return;
+        told.set(id, now());
+        emit({ kind: 'status', time: now(), vertex, id, current, total, ...(done ? { done } : {}) });
+      },
+      end(error) {
+        emit({ kind: 'completed', time: now(), vertex, ...(error === undefined ? {} : failure(error)) });
       },
     };
   };

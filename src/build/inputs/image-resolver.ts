@@ -11,6 +11,7 @@ import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../../
 import type { Resolver } from '../../registry/types.ts';
 import { imageEntry } from '../lock/lock-file.ts';
 import { type HeldLock, lockedImage, lockedImageGone } from '../lock/locked.ts';
+import type { SourceRules } from '../policy/source-rules.ts';
 
 /** One layer of a base image and where its bytes can be had. */
 export interface OriginLayer {
@@ -52,6 +53,8 @@ export interface ImageSourcesOptions {
   readonly signal: AbortSignal;
   /** Images are taken as they stand there, whatever their tags mean now. */
   readonly locked?: HeldLock;
+  /** Which images may be used, and which stand in for others; before the lock file has its say. */
+  readonly rules?: SourceRules | undefined;
 }
 
 /** Finds base images: named contexts first, then the store, then a registry. Only manifests and configs move. */
@@ -62,7 +65,7 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
   const asked = new Map<string, Set<string>>();
   const layoutDirs: string[] = [];
   const lockable = new Map<string, LockableImage>();
-  const { locked } = options;
+  const { locked, rules } = options;
   const contexts = new Map(
     Object.entries(options.contexts).map(([key, value]) => {
       const [name = '', ...platform] = key.split('::');
@@ -76,7 +79,29 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     if (context?.startsWith('oci-layout://')) return fromLayout(name, context, platform, signal);
     const reference = context?.startsWith('docker-image://') ? context.slice('docker-image://'.length) : name;
     if (reference === 'scratch') return emptyImage(platform);
-    return fromName(reference, platform, signal);
+    return rules === undefined
+      ? fromName(reference, platform, signal)
+      : fromRules(rules, reference, platform, signal);
+  }
+
+  /** The image that the rules have in the place of a name; they may not know it before they see its digest. */
+  async function fromRules(
+    allowed: SourceRules,
+    name: string,
+    platform: Platform,
+    signal: AbortSignal,
+  ): Promise<ResolvedImage> {
+    let wanted = allowed.image(name);
+    for (;;) {
+      const image = await fromName(wanted, platform, signal);
+      const reference = withDefaultTag(parseReference(wanted));
+      if (reference.digest !== undefined) return image;
+      const shown = normalName(reference);
+      const digest = lockable.get(shown)?.digest ?? image.manifest;
+      const found = allowed.resolved(shown, digest);
+      if (found === `${shown}@${digest}`) return image;
+      wanted = found;
+    }
   }
 
   async function fromLayout(
@@ -85,6 +110,7 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     platform: Platform,
     signal: AbortSignal,
   ): Promise<ResolvedImage> {
+    rules?.layout(value);
     const target = parseLayoutTarget(value);
     const dir = resolvePath(options.cwd, target.dir);
     const layout = await openLayout(dir);
@@ -210,7 +236,9 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     // The name makes the next build independent of the registry; its layers follow when they are needed.
     if (reference.tag !== undefined) {
       // For several platforms the index is what the name stands for, so that each finds its own image.
-      const meant = (asked.get(shown)?.size ?? 0) > 1 ? top.descriptor : descriptor;
+      // Rules are about its digest, too.
+      const isIndex = rules !== undefined || (asked.get(shown)?.size ?? 0) > 1;
+      const meant = isIndex ? top.descriptor : descriptor;
       deps.index.set(familiarName(reference), meant, { fetchedByBuild: true });
       baseTags[familiarName(reference)] = meant.digest;
     }

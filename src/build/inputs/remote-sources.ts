@@ -22,7 +22,7 @@ import type { Download, Downloads, GitRepositories, RemoteMemory, SshIdentity } 
 import type { Engine } from '../engine.ts';
 import type { NormalOptions } from '../normalise.ts';
 import { type ArchiveStore, createArchiveReader } from './archives.ts';
-import { createDownloadReports } from './download-reports.ts';
+import { createDownloadReports, createGitReports } from './download-reports.ts';
 import { filesOfScan } from './local-files.ts';
 import { createSecrets } from './secrets.ts';
 
@@ -70,6 +70,7 @@ export function createRemoteSources(
     env,
     secret,
     lock: keys.lock,
+    report: createGitReports(emit, Date.now),
     ...remembering,
     otherKnownHosts: [join(home, '.ssh/known_hosts'), '/etc/ssh/ssh_known_hosts'],
     async ssh(id): Promise<SshIdentity | undefined> {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { createDownloadReports } from '../../../../src/build/inputs/download-reports.ts';
+import { createDownloadReports, createGitReports } from '../../../../src/build/inputs/download-reports.ts';
 import { OcibuildError } from '../../../../src/errors/error.ts';
 import type { ProgressEvent } from '../../../../src/solver/types.ts';
 
@@ -54,5 +54,34 @@ it('createDownloadReports() ends a step with its error when a download fails, an
       error: expect.objectContaining({ code: 'DOWNLOAD_FAILED' }),
     }),
     expect.objectContaining({ kind: 'completed', cancelled: true }),
+  ]);
+});
+
+it('createGitReports() shows a step with what git counts, now and then, from its begin to its end', () => {
+  const seen: ProgressEvent[] = [];
+  let time = 0;
+  const report = createGitReports(
+    (event) => seen.push(event),
+    () => time,
+  )('https://git.example/a.git');
+  for (const [ms, current] of [
+    [0, 1],
+    [50, 20],
+    [120, 30],
+    [130, 40],
+  ] as const) {
+    time = ms;
+    report.part('objects', current, 40);
+  }
+  report.end(new OcibuildError('GIT_FAILED', 'Cannot read'));
+  const vertex = 'internal:fetching https://git.example/a.git';
+  const part = { kind: 'status', vertex, id: 'objects', total: 40 };
+  expect(seen).toEqual([
+    { kind: 'vertex', time: 0, vertex, name: 'fetching https://git.example/a.git' },
+    { kind: 'started', time: 0, vertex },
+    { ...part, time: 0, current: 1 },
+    { ...part, time: 120, current: 30 },
+    { ...part, time: 130, current: 40, done: true },
+    { kind: 'completed', time: 130, vertex, error: expect.objectContaining({ code: 'GIT_FAILED' }) },
   ]);
 });
