@@ -29,7 +29,9 @@ export interface FileTrace {
 
 /** Variables that change what a build does or prints, beside those named on the command line. */
 const VARIABLES = [
+  'BUILDKIT_COLORS',
   'BUILDKIT_PROGRESS',
+  'BUILDKIT_TTY_LOG_LINES',
   'CI',
   'CLICOLOR',
   'CLICOLOR_FORCE',
@@ -45,6 +47,7 @@ const VARIABLES = [
   'OCIBUILD_DEBUG',
   'OCIBUILD_ROOT',
   'OCIBUILD_RUNTIME',
+  'PROGRESS_NO_TRUNC',
   'SOURCE_DATE_EPOCH',
   'TERM',
   'XDG_DATA_HOME',

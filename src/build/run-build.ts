@@ -1,5 +1,6 @@
 import type { LayerStore, StoreRoot } from '../cache/types.ts';
 import { isOcibuildError } from '../errors/error.ts';
+import type { SourceFile } from '../errors/source.ts';
 import type { LintWarning } from '../frontend/types.ts';
 import type { Digest } from '../image/types.ts';
 import type { EventSink } from '../solver/types.ts';
@@ -158,11 +159,11 @@ async function runRecorded(
   const graph = await createBuildGraph(options, {
     ...frontendContext,
     onFailedWarnings: (warnings) => failed.push(...warnings),
-  }).finally(() => emitWarnings(distinct(failed), emit));
+  }).finally(() => emitWarnings(distinct(failed), main.files.dockerfile, emit));
   held?.onTrees(localTrees(graph.definition, { dirs: contextDirsOf(options), storeDir: engine.root.dir }));
   const baseLayers = createBaseLayers({ images, layers: engine.layers, fetches, fetchSteps });
   baseLayers.know(graph.definition);
-  emitWarnings(graph.warnings, emit);
+  emitWarnings(graph.warnings, main.files.dockerfile, emit);
   const context: SolveContext = {
     ...{ options, engine, emit, steps, baseLayers, shared, signal, recorder },
     ...(held === undefined ? {} : { memory: held.contexts }),
@@ -207,13 +208,15 @@ function warnOfDocker({ attest, outputs }: NormalOptions, emit: EventSink): void
   emit({ kind: 'warning', time: Date.now(), message });
 }
 
-function emitWarnings(warnings: readonly LintWarning[], emit: EventSink): void {
-  for (const { message, url, rule, range } of warnings) {
+function emitWarnings(warnings: readonly LintWarning[], dockerfile: SourceFile, emit: EventSink): void {
+  for (const { message, url, rule, range, lines = range, description, file = dockerfile } of warnings) {
+    const detail = description === undefined ? {} : { detail: description };
+    const place = { start: lines.start.line, end: lines.end.line };
     emit({
       kind: 'warning',
       time: Date.now(),
       message: `${rule}: ${message}${url === '' ? '' : ` (line ${range.start.line})`}`,
-      ...(url === '' ? {} : { url }),
+      ...(url === '' ? {} : { url, finding: { ...detail, file, range: place } }),
     });
   }
 }

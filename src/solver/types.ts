@@ -1,4 +1,5 @@
 import type { OcibuildError } from '../errors/error.ts';
+import type { SourceFile } from '../errors/source.ts';
 import type { Digest } from '../image/types.ts';
 import type { LayerId } from '../layer/layer-id.ts';
 import type { Vertex, VertexMeta } from '../llb/definition.ts';
@@ -122,6 +123,13 @@ export type ProgressEvent =
       readonly vertex?: string;
       readonly message: string;
       readonly url?: string;
+      /** Where a lint rule found it, and what the rule is about. */
+      readonly finding?: {
+        readonly detail?: string;
+        readonly file: SourceFile;
+        /** Whole lines, from 1. */
+        readonly range: { readonly start: number; readonly end: number };
+      };
     }
   | {
       /** Why a step that ran was not cached. */

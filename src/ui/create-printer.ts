@@ -1,5 +1,6 @@
 import { createPlainPrinter } from './plain.ts';
 import { createRawJsonPrinter } from './rawjson.ts';
+import { settingsOf } from './settings.ts';
 import { watchSuspension } from './suspend.ts';
 import type { Printer, PrinterStream, ProgressMode } from './types.ts';
 
@@ -19,11 +20,14 @@ export interface PrinterOptions {
   readonly brief?: boolean;
   /** The header of `tty` while it goes on and when all went well. @default Building, Built */
   readonly words?: { readonly running: string; readonly done: string };
+  /** Where BuildKit's variables about progress are read. @default {} */
+  readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
 /** The printer of a mode. Loads only what that mode needs. */
 export async function createPrinter(mode: ProgressMode, options: PrinterOptions): Promise<Printer> {
-  const { stream, terminal, color, title, secrets = [] } = options;
+  const { stream, terminal, color, title, secrets = [], env = {} } = options;
+  const { colors, cutsNames, logLines, warnings } = settingsOf(env);
   const deps = {
     secrets,
     keepColours: options.keepColours !== false,
@@ -43,7 +47,7 @@ export async function createPrinter(mode: ProgressMode, options: PrinterOptions)
     case 'rawjson':
       return createRawJsonPrinter(deps);
     case 'plain':
-      return createPlainPrinter(deps, title);
+      return createPlainPrinter({ ...deps, cutsNames: cutsNames === true }, title);
     case 'grouped':
     case 'github':
     case 'gitlab': {
@@ -59,11 +63,13 @@ export async function createPrinter(mode: ProgressMode, options: PrinterOptions)
         import('./tty.ts'),
         import('./theme.ts'),
       ]);
-      return createTtyPrinter({
+      const printer = createTtyPrinter({
         ...deps,
+        ...(logLines === undefined ? {} : { logLines }),
+        keepsNames: cutsNames === false,
         brief: options.brief === true,
         words: options.words ?? { running: 'Building', done: 'Built' },
-        theme: createTheme({ color, unicode: options.unicode !== false }),
+        theme: createTheme({ color, colors, unicode: options.unicode !== false }),
         busyMs,
         size: () => ({ columns: stream.columns || 80, rows: stream.rows || 24 }),
         openScreen: async (screen, redraw) => {
@@ -73,6 +79,8 @@ export async function createPrinter(mode: ProgressMode, options: PrinterOptions)
         },
         onSuspend: (suspend, resume) => watchSuspension(process, suspend, resume),
       });
+      for (const message of warnings) printer.event({ kind: 'warning', time: Date.now(), message });
+      return printer;
     }
   }
 }

@@ -13,9 +13,14 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(2)}${UNITS[unit]}`;
 }
 
+/** Whether a status counts things, by its name; others are bytes. */
+export function countsThings(id: string): boolean {
+  return /\b(files|entries|layers|blobs|steps|objects|deltas)$/.test(id);
+}
+
 /** Current and total of a status: bytes, or a count where its name says that it counts things. */
 export function formatAmount(id: string, current: number, total: number | undefined): string {
-  const format = /\b(files|entries|layers|blobs|steps)$/.test(id) ? String : formatBytes;
+  const format = countsThings(id) ? String : formatBytes;
   if (total === undefined || total === 0) return current === 0 ? '' : format(current);
   return `${format(current)} / ${format(total)}`;
 }
@@ -50,8 +55,8 @@ export function warningText(
 }
 
 /** The lines that end a build with warnings. */
-export function warningSummary(warnings: readonly string[]): string[] {
-  if (warnings.length === 0) return [];
-  const count = warnings.length === 1 ? '1 warning' : `${warnings.length} warnings`;
+export function warningSummary(warnings: readonly string[], total: number = warnings.length): string[] {
+  if (total === 0) return [];
+  const count = total === 1 ? '1 warning' : `${total} warnings`;
   return ['', `${count} found:`, ...warnings.map((text) => ` - ${text}`)];
 }

@@ -5,6 +5,8 @@ import type { Printer, PrinterDeps } from './types.ts';
 
 /** Lines of steps that run side by side are gathered this long, so that a quick step comes as one block. */
 const FLUSH_MS = 100;
+/** Of names that are cut. */
+const MAX_NAME = 72;
 /** Another step takes over when the shown one was quiet this long, */
 const QUIET_MS = 5_000;
 /** or when it has waited this long itself. */
@@ -37,7 +39,7 @@ export function createPlainPrinter(deps: PrinterDeps, title: string): Printer {
     let text = '';
     if (focus !== step) {
       if (focus !== undefined) text += `#${focus.index} ...\n`;
-      text += `\n#${step.index} ${step.name}\n`;
+      text += `\n#${step.index} ${named(step)}\n`;
       focus = step;
     }
     for (const entry of step.pending.splice(0)) text += `#${step.index} ${entry.text}\n`;
@@ -46,6 +48,9 @@ export function createPlainPrinter(deps: PrinterDeps, title: string): Printer {
     deps.write(text);
     if (step.closed) focus = undefined;
   };
+
+  const named = ({ name }: Step): string =>
+    deps.cutsNames === true && name.length > MAX_NAME ? `${name.slice(0, MAX_NAME)}...` : name;
 
   const flush = (): void => {
     timer?.cancel();

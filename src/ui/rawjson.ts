@@ -4,6 +4,8 @@ import { redactCredentials } from '../errors/redact.ts';
 import type { ProgressEvent } from '../solver/types.ts';
 import type { Printer, PrinterDeps } from './types.ts';
 
+type Finding = NonNullable<Extract<ProgressEvent, { kind: 'warning' }>['finding']>;
+
 interface VertexState {
   digest: string;
   inputs?: readonly string[];
@@ -20,7 +22,6 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
   const vertices = new Map<string, VertexState>();
   const statusStarts = new Map<string, string>();
   const safe = (text: string): string => redactCredentials(text, deps.secrets);
-  const base64 = (text: string): string => Buffer.from(text).toString('base64');
   const vertex = (id: string, change: Partial<VertexState>): unknown => {
     const state = { ...(vertices.get(id) ?? newVertex(id)), ...change };
     vertices.set(id, state);
@@ -90,6 +91,7 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
               level: 1,
               short: base64(safe(event.message)),
               ...(event.url === undefined ? {} : { url: event.url }),
+              ...(event.finding === undefined ? {} : findingFields(event.finding, safe)),
             },
           ],
         };
@@ -106,6 +108,19 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
     },
     finish: async () => {},
   };
+}
+
+/** Where a rule found something. Docker's own `definition` of the source is a graph of its kind, which there is none of. */
+function findingFields({ detail, file, range }: Finding, safe: (text: string) => string): object {
+  return {
+    ...(detail === undefined ? {} : { detail: [base64(safe(detail))] }),
+    sourceInfo: { filename: safe(file.name), data: base64(safe(file.text)), language: 'Dockerfile' },
+    range: [{ start: { line: range.start }, end: { line: range.end } }],
+  };
+}
+
+function base64(text: string): string {
+  return Buffer.from(text).toString('base64');
 }
 
 function newVertex(id: string): VertexState {

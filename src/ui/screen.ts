@@ -35,6 +35,10 @@ export interface ScreenOptions {
   readonly theme: Theme;
   /** All went well. @default false */
   readonly isOver?: boolean;
+  /** Lines of output below a running step. @default as many as fit */
+  readonly logLines?: number;
+  /** Names of steps are not cut. @default false */
+  readonly keepsNames?: boolean;
 }
 
 /** The state of a running build. Steps that only prepare it and cached ones take a row each; stages that run at the same
@@ -111,10 +115,11 @@ function groupsOf(view: BuildView): Group[] {
 
 type ContextOptions = Omit<ScreenOptions, 'rows'> & { readonly view: BuildView };
 
-function contextFor(groups: readonly Group[], { view, columns, nowMs, theme }: ContextOptions): RowContext {
+function contextFor(groups: readonly Group[], options: ContextOptions): RowContext {
+  const { view, columns, logLines, nowMs, theme, keepsNames = false } = options;
   const steps = groups.flatMap((group) => group.steps);
   return {
-    ...{ columns, nowMs, theme, showsGroup: true },
+    ...{ columns, logLines, nowMs, theme, keepsNames, showsGroup: true },
     secrets: view.secrets,
     placeColumns: placeColumnsOf(steps, columns, true),
   };
@@ -122,9 +127,9 @@ function contextFor(groups: readonly Group[], { view, columns, nowMs, theme }: C
 
 /** The stage in a column: its name, then its steps. */
 function groupLines({ name, steps }: Group, options: ContextOptions & { readonly rows: number }): string[] {
-  const { columns, nowMs, rows, theme, view } = options;
+  const { columns, logLines, nowMs, rows, theme, view } = options;
   const context: RowContext = {
-    ...{ columns, nowMs, theme, showsGroup: false },
+    ...{ columns, logLines, nowMs, theme, showsGroup: false },
     secrets: view.secrets,
     placeColumns: placeColumnsOf(steps, columns, false),
   };

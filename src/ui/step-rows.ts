@@ -1,5 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
-import { formatAmount, formatBytes, formatSeconds } from './format.ts';
+import { countsThings, formatAmount, formatBytes, formatSeconds } from './format.ts';
 import { clip, fitTo, widthOf } from './text-width.ts';
 import type { Theme } from './theme.ts';
 import type { StepView, Transfer } from './view-model.ts';
@@ -14,6 +14,10 @@ export interface RowContext {
   readonly columns: number;
   readonly theme: Theme;
   readonly nowMs: number;
+  /** Lines of output below a step. */
+  readonly logLines?: number | undefined;
+  /** Names of steps are not cut. */
+  readonly keepsNames?: boolean;
   readonly secrets: readonly string[];
   /** Columns of stage and number, so that rows stand below each other. */
   readonly placeColumns: number;
@@ -62,19 +66,23 @@ export function foldedRow(
 /** Text on the left, a word or time on the right; the text gives way. */
 function row(
   { mark, text, end }: { readonly mark: string; readonly text: string; readonly end: string },
-  { columns, theme }: RowContext,
+  { columns, keepsNames, theme }: RowContext,
 ): string {
   const room = Math.max(columns - 3 - end.length, 1);
-  const left = `${mark} ${fitTo(stripVTControlCharacters(text), room, theme)}`;
+  const plain = stripVTControlCharacters(text);
+  if (keepsNames === true && widthOf(plain) > room) {
+    return `${mark} ${plain} ${theme.paint('quiet', end)}`.trimEnd();
+  }
+  const left = `${mark} ${fitTo(plain, room, theme)}`;
   return clip(end === '' ? left.trimEnd() : `${left} ${theme.paint('quiet', end)}`, columns, theme);
 }
 
 /** What stands below a step that runs: its transfers, then its last output, in at most that many lines. */
 export function detailLines(step: StepView, max: number, context: RowContext): string[] {
-  const { columns, secrets, theme } = context;
+  const { columns, logLines = max, secrets, theme } = context;
   const transfers = transferLines(step, context).slice(0, max);
   const indent = columns < NARROW ? '' : '  ';
-  const logs = step.tail?.last(max - transfers.length, secrets) ?? [];
+  const logs = step.tail?.last(Math.min(max - transfers.length, logLines), secrets) ?? [];
   return [
     ...transfers,
     ...logs.map((line) => {
@@ -95,7 +103,7 @@ export function reasonLines({ reasons }: StepView, { columns, theme }: RowContex
 function transferLines(step: StepView, context: RowContext): string[] {
   const all = [...step.transfers.values()];
   const open = all.filter(({ done }) => !done);
-  const sized = all.filter(({ id, total }) => total !== undefined && total > 0 && isBytes(id));
+  const sized = all.filter(({ id, total }) => total !== undefined && total > 0 && !countsThings(id));
   if (open.length === 0) return [];
   const lines = open.slice(-MAX_TRANSFERS).map((transfer) => transferLine(transfer, context));
   if (sized.length < 2) return lines;
@@ -117,15 +125,13 @@ function transferLine(
   const { id, current, total, rate } = transfer;
   const amount = formatAmount(transfer.isBytes === true ? '' : id, current, total);
   const speed =
-    rate === undefined || !(transfer.isBytes ?? isBytes(id)) ? '' : `${formatBytes(Math.round(rate))}/s`;
+    rate === undefined || !(transfer.isBytes ?? !countsThings(id))
+      ? ''
+      : `${formatBytes(Math.round(rate))}/s`;
   const name = id.replace(/sha256:([0-9a-f]{12})[0-9a-f]{52}/, '$1');
   if (columns < NARROW) return clip([name, amount].filter((part) => part !== '').join(' '), columns, theme);
   const isWide = columns >= WIDE;
   const bar = total === undefined || total === 0 ? [] : [theme.bar(current / total, isWide ? 16 : 8)];
   const parts = [fitTo(name, isWide ? 26 : 12, theme), ...bar, amount, speed];
   return clip(`    ${parts.join('  ').trimEnd()}`, columns, theme);
-}
-
-function isBytes(id: string): boolean {
-  return !/\b(files|entries|layers|blobs|steps)$/.test(id);
 }

@@ -1,20 +1,24 @@
-import { formatBytes, formatSeconds } from './format.ts';
+import { formatBytes, formatSeconds, warningSummary } from './format.ts';
 import { isInternalName } from './step-name.ts';
 import { placeOf } from './step-rows.ts';
 import { clip } from './text-width.ts';
 import type { Theme } from './theme.ts';
 import type { LayerFacts, ResultFacts } from './types.ts';
-import type { BuildView, StepView } from './view-model.ts';
+import type { BuildView, SeenWarning, StepView } from './view-model.ts';
 
 const SLOW_STEPS = 3;
 /** Below this width nothing is set in columns. */
 const NARROW = 40;
+/** More findings of rules would push what a build gave off the screen. */
+const MAX_FINDINGS = 5;
 /** Nobody waits for steps that are quicker. */
 const SLOW_MS = 100;
 
 export interface SummaryContext {
   readonly columns: number;
   readonly theme: Theme;
+  /** Names of steps are not cut. @default false */
+  readonly keepsNames?: boolean;
 }
 
 /** What a build gave: names, digest, size and layers of each image, cache hits, and what took longest. Only names of
@@ -31,10 +35,25 @@ export function summaryLines(view: BuildView, result: ResultFacts, context: Summ
   const slow = slowSteps(view).map((step, i) => {
     const took = formatSeconds((step.endedMs ?? 0) - (step.startedMs ?? 0));
     const name = [placeOf(step, true), step.name.text].filter((part) => part !== '').join(' ');
-    const text = clip(name, Math.max(context.columns - (isNarrow ? 8 : 13) - took.length - 2, 4), theme);
+    const room = Math.max(context.columns - (isNarrow ? 8 : 13) - took.length - 2, 4);
+    const text = context.keepsNames === true ? name : clip(name, room, theme);
     return fact(i === 0 ? 'longest' : '', `${text}  ${theme.paint('quiet', took)}`);
   });
   return [...images, fact('cached', `${result.cachedSteps} of ${result.totalSteps} steps`), ...slow];
+}
+
+/** The warnings of a build, the first few findings of lint rules among them. */
+export function warningLines(warnings: readonly SeenWarning[], theme: Theme): string[] {
+  const findings = warnings.filter(({ isFinding }) => isFinding);
+  const hidden = findings.length > MAX_FINDINGS + 1 ? findings.slice(MAX_FINDINGS) : [];
+  const shown = warnings.filter((warning) => !hidden.includes(warning));
+  const [blank, title, ...lines] = warningSummary(
+    shown.map(({ text }) => text),
+    warnings.length,
+  );
+  if (blank === undefined || title === undefined) return [];
+  const more = `${theme.ellipsis} and ${hidden.length} more: ocibuild build --check`;
+  return [blank, theme.paint('warning', title), ...lines, ...(hidden.length === 0 ? [] : [`   ${more}`])];
 }
 
 interface LineMaker {

@@ -1,6 +1,16 @@
 import type { StepView } from './view-model.ts';
 
-export type Style = 'header' | 'mark' | 'done' | 'cached' | 'failed' | 'quiet' | 'stage' | 'bar';
+export type Style =
+  | 'header'
+  | 'mark'
+  | 'done'
+  | 'cached'
+  | 'failed'
+  | 'cancelled'
+  | 'warning'
+  | 'quiet'
+  | 'stage'
+  | 'bar';
 
 /** How things look on this terminal. */
 export interface Theme {
@@ -21,6 +31,8 @@ const CODES: Readonly<Record<Style, string>> = {
   done: '32',
   cached: '34',
   failed: '31',
+  cancelled: '31',
+  warning: '33',
   quiet: '2',
   stage: '1',
   bar: '36',
@@ -32,7 +44,7 @@ const STYLE_OF: Readonly<Record<StepView['state'], Style>> = {
   cached: 'cached',
   done: 'done',
   failed: 'failed',
-  cancelled: 'failed',
+  cancelled: 'cancelled',
 };
 
 const UNICODE_MARKS = { waiting: ' ', running: '▸', cached: '=', done: '✓', failed: '✗', cancelled: '-' };
@@ -41,14 +53,17 @@ const ASCII_MARKS = { waiting: ' ', running: '>', cached: '=', done: '+', failed
 export function createTheme({
   color,
   unicode,
+  colors = {},
 }: {
   readonly color: boolean;
   readonly unicode: boolean;
+  /** Other colours than the usual ones. */
+  readonly colors?: Readonly<Partial<Record<Style, string>>>;
 }): Theme {
   const marks = unicode ? UNICODE_MARKS : ASCII_MARKS;
   const [full, empty] = unicode ? ['━', '─'] : ['#', '.'];
   const paint = (style: Style, text: string): string =>
-    color && text !== '' ? `\u001b[${CODES[style]}m${text}\u001b[0m` : text;
+    color && text !== '' ? `\u001b[${colors[style] ?? CODES[style]}m${text}\u001b[0m` : text;
   return {
     color,
     ellipsis: unicode ? '…' : '~',

@@ -35,7 +35,7 @@ export async function openTransferPrinter(options: TransferPrinterOptions): Prom
   const { likesDrawing, color, unicode } = capabilitiesOf(env, stream.isTTY === true);
   if (!likesDrawing) return linesPrinter((line) => stream.write(line));
   const { createPrinter } = await import('./create-printer.ts');
-  const how = { stream, terminal: stream, color, unicode, words, title: words.running };
+  const how = { stream, terminal: stream, color, unicode, env, words, title: words.running };
   const printer = await createPrinter('tty', how);
   return screenPrinter(printer, name, (line) => stream.write(line));
 }

@@ -1,7 +1,6 @@
 import type { LiveScreen } from './app.tsx';
-import { warningSummary } from './format.ts';
 import { drawScreen, lastState, type Screen } from './screen.ts';
-import { summaryLines } from './summary.ts';
+import { summaryLines, warningLines } from './summary.ts';
 import type { Theme } from './theme.ts';
 import type { Printer, PrinterDeps } from './types.ts';
 import { type BuildView, createView } from './view-model.ts';
@@ -18,6 +17,10 @@ const MIN_COLUMNS = 10;
 
 export interface TtyDeps extends PrinterDeps {
   readonly theme: Theme;
+  /** Lines of output below a running step. @default as many as fit */
+  readonly logLines?: number;
+  /** Names of steps stay whole in what is left at the end. @default false */
+  readonly keepsNames?: boolean;
   /** The header while it goes on, and when all went well. */
   readonly words: { readonly running: string; readonly done: string };
   /** Leaves nothing but warnings when all went well. */
@@ -34,7 +37,7 @@ export interface TtyDeps extends PrinterDeps {
 
 /** Draws the build's state over and over while steps run, and leaves its last state as ordinary lines. */
 export function createTtyPrinter(deps: TtyDeps): Printer {
-  const { brief, theme, words } = deps;
+  const { brief, logLines, theme, words, keepsNames = false } = deps;
   const view = createView(deps.secrets);
   let screen: LiveScreen | undefined;
   let opening: Promise<void> | undefined;
@@ -53,6 +56,7 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
   const draw = (): Screen =>
     drawScreen(view, {
       ...options(),
+      ...(logLines === undefined ? {} : { logLines }),
       title: words.running,
       rows: Math.max(deps.size().rows - 1, 2),
       nowMs: deps.now(),
@@ -92,8 +96,10 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
     const title = result === undefined ? unfinished(view) : words.done;
     view.stop();
     const isOver = result !== undefined;
-    const lines = lastState(view, { ...options(), nowMs, title, isOver });
-    return result === undefined ? lines : [...lines, ...summaryLines(view, result, { columns, theme })];
+    const lines = lastState(view, { ...options(), nowMs, title, isOver, keepsNames });
+    return result === undefined
+      ? lines
+      : [...lines, ...summaryLines(view, result, { columns, theme, keepsNames })];
   };
 
   return {
@@ -110,7 +116,7 @@ export function createTtyPrinter(deps: TtyDeps): Printer {
       await opening;
       stopWatching?.();
       screen?.close();
-      const lines = [...ending(result), ...warningSummary(view.warnings)];
+      const lines = [...ending(result), ...warningLines(view.warnings, theme)];
       deps.write(lines.map((line) => `${line}\n`).join(''));
     },
   };

@@ -47,6 +47,8 @@ export interface PrinterDeps {
   readonly secrets: readonly string[];
   /** Whether lines keep the colours that programs put into their output. @default true */
   readonly keepColours?: boolean;
+  /** Whether `plain` cuts long names of steps. @default false */
+  readonly cutsNames?: boolean;
 }
 
 /** Where progress goes. */

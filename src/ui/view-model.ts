@@ -36,12 +36,18 @@ export interface Transfer {
   mark: { readonly timeMs: number; readonly current: number };
 }
 
+export interface SeenWarning {
+  readonly text: string;
+  /** What a lint rule says; `--check` says it again. */
+  readonly isFinding: boolean;
+}
+
 /** What the screen shows. Events change it in place: at thousands of lines a second copies would cost more than drawing. */
 export interface BuildView {
   readonly steps: ReadonlyMap<string, StepView>;
   /** Ids of steps that are to come, or came. */
   readonly planned: ReadonlySet<string>;
-  readonly warnings: readonly string[];
+  readonly warnings: readonly SeenWarning[];
   readonly secrets: readonly string[];
   readonly startedMs: number | undefined;
   /** Time of the last event. */
@@ -60,7 +66,7 @@ export function createView(secrets: readonly string[] = []): BuildView {
   const steps = new Map<string, StepView>();
   const running = new Set<StepView>();
   const planned = new Set<string>();
-  const warnings: string[] = [];
+  const warnings: SeenWarning[] = [];
   let startedMs: number | undefined;
   let lastMs: number | undefined;
   let begun = 0;
@@ -108,12 +114,12 @@ export function createView(secrets: readonly string[] = []): BuildView {
       return lastMs;
     },
     apply(event) {
-      startedMs ??= event.time;
-      lastMs = event.time;
       if (event.kind === 'warning') {
-        warnings.push(warningText(event, secrets));
+        warnings.push({ text: warningText(event, secrets), isFinding: event.finding !== undefined });
         return;
       }
+      startedMs ??= event.time;
+      lastMs = event.time;
       if (event.kind === 'planned') {
         for (const id of event.vertices) planned.add(id);
         return;

@@ -25,6 +25,7 @@ export async function openPrinter(
     color,
     keepColours: !refusesColor,
     unicode,
+    env,
     title: `building with ocibuild ${VERSION}`,
     brief: request.brief === true,
   });

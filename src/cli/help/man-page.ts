@@ -11,6 +11,7 @@ const VARIABLES: Readonly<Record<string, string>> = {
   OCIBUILD_CNI_CONFIG: 'a CNI configuration list for the networks of containers',
   CNI_PATH: 'folders of CNI plugins',
   BUILDKIT_PROGRESS: 'how progress is shown, as --progress',
+  'BUILDKIT_COLORS, BUILDKIT_TTY_LOG_LINES, PROGRESS_NO_TRUNC': 'how builds look on a terminal',
   DOCKER_DEFAULT_PLATFORM: 'platform of builds that name none',
   SOURCE_DATE_EPOCH: 'seconds since 1970: the time of images and of new files in them',
   'HTTP_PROXY, HTTPS_PROXY, NO_PROXY': 'ways to registries; steps get them as well',

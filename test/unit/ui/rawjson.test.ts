@@ -6,6 +6,13 @@ import { eventsFor, fakeTerminal } from './fixture.ts';
 const a = eventsFor('sha256:aa');
 const internal = eventsFor('internal:[internal] load');
 
+const base64 = (text: string): string => Buffer.from(text).toString('base64');
+const FINDING = {
+  detail: 'Why',
+  file: { name: 'Dockerfile', text: 'FROM a\nENV T=hunter2222\n' },
+  range: { start: 2, end: 3 },
+};
+
 describe('createRawJsonPrinter()', () => {
   it('rawjson gives one object in the shape of the status stream when an event comes', () => {
     const terminal = fakeTerminal(['hunter2222']);
@@ -20,6 +27,7 @@ describe('createRawJsonPrinter()', () => {
       a.status(7, 'transferring', 1, { total: 2 }),
       a.status(9, 'transferring', 2, { total: 2, done: true }),
       { kind: 'warning', time: 1_000_008, message: 'careful', url: 'u' } as const,
+      { kind: 'warning', time: 1_000_008, message: 'X', url: 'u', finding: FINDING } as const,
       a.explain(9, 'file a'),
       a.failed(10, 'Cannot hunter2222'),
     ];
@@ -65,7 +73,19 @@ describe('createRawJsonPrinter()', () => {
           },
         ],
       },
-      { warnings: [{ level: 1, short: Buffer.from('careful').toString('base64'), url: 'u' }] },
+      { warnings: [{ level: 1, short: base64('careful'), url: 'u' }] },
+      {
+        warnings: [
+          {
+            ...{ level: 1, short: base64('X'), url: 'u', detail: [base64('Why')] },
+            sourceInfo: {
+              ...{ filename: 'Dockerfile', language: 'Dockerfile' },
+              data: base64('FROM a\nENV T=***\n'),
+            },
+            range: [{ start: { line: 2 }, end: { line: 3 } }],
+          },
+        ],
+      },
       { explanations: [{ vertex: 'sha256:aa', changes: ['file a'], timestamp: at(9) }] },
       { vertexes: [{ ...vertex, started: at(0), completed: at(10), error: 'Cannot ***' }] },
     ]);

@@ -24,6 +24,7 @@ export interface ScriptOptions {
   readonly color?: boolean;
   readonly unicode?: boolean;
   readonly brief?: boolean;
+  readonly logLines?: number;
   readonly secrets?: readonly string[];
 }
 
@@ -38,6 +39,7 @@ export function startScreen(events: readonly ProgressEvent[], options: ScriptOpt
     write: (text) => screen.stream.write(text),
     theme: createTheme({ color, unicode }),
     brief,
+    ...(options.logLines === undefined ? {} : { logLines: options.logLines }),
     words: { running: 'Building', done: 'Built' },
     busyMs: () => 0,
     size: () => ({ columns: screen.stream.columns, rows: screen.stream.rows }),

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { summaryLines } from '../../../src/ui/summary.ts';
+import { summaryLines, warningLines } from '../../../src/ui/summary.ts';
 import { createTheme } from '../../../src/ui/theme.ts';
 import { createView } from '../../../src/ui/view-model.ts';
 
@@ -33,4 +33,16 @@ it('summaryLines() names each of several targets, also where it is only files', 
     '    written  out/web',
     '    cached   1 of 2 steps',
   ]);
+});
+
+it('warningLines() shows the first findings of rules, and everything else that was warned of', () => {
+  const findings = Array.from({ length: 80 }, (_, i) => ({ text: `Rule: ${i}`, isFinding: true }));
+  const other = { text: 'the cache is gone', isFinding: false };
+  expect(warningLines([...findings, other], context.theme)).toEqual([
+    ...['', '81 warnings found:', ' - Rule: 0', ' - Rule: 1', ' - Rule: 2', ' - Rule: 3', ' - Rule: 4'],
+    ' - the cache is gone',
+    '   … and 75 more: ocibuild build --check',
+  ]);
+  expect(warningLines(findings.slice(0, 6), context.theme)).toHaveLength(8);
+  expect(warningLines([], context.theme)).toEqual([]);
 });
