@@ -3,7 +3,8 @@ import { dirname, join } from 'node:path';
 import { SYS, sys } from '../layer/sys.ts';
 import { readText } from '../util/read-text.ts';
 
-const CGROUP_MOUNT = '/sys/fs/cgroup';
+/** Where every hierarchy is mounted, v2 on it or v1 below it. */
+export const CGROUP_MOUNT = '/sys/fs/cgroup';
 /** The folder in each hierarchy under which every step has a cgroup named by its id. */
 const FOLDER = 'ocibuild';
 
@@ -102,19 +103,6 @@ export function mountCgroupView(view: 'unified' | 'empty'): CgroupMode {
   const flags = SYS.MS_NOSUID | SYS.MS_NODEV | SYS.MS_NOEXEC;
   sys().mount({ source: 'cgroup2', target: CGROUP_MOUNT, type: 'cgroup2', flags });
   return 'unified';
-}
-
-/**
- * Number of processes the kernel killed for want of memory so far. The cgroup of a step is gone once the runtime
- * returns, so v2 counts in the steps' parent (its memory.events includes descendants); else the machine's total.
- */
-export function oomKills(mode: CgroupMode, selfCgroup: string): number {
-  if (mode === 'unified') {
-    const events = readText(join(CGROUP_MOUNT, dirname(cgroupsPath(mode, selfCgroup, 'x')), 'memory.events'));
-    const count = /^oom_kill (\d+)$/m.exec(events ?? '')?.[1];
-    if (count !== undefined) return Number(count);
-  }
-  return Number(/^oom_kill (\d+)$/m.exec(readText('/proc/vmstat') ?? '')?.[1] ?? 0);
 }
 
 function subDirs(dir: string): string[] {

@@ -3,9 +3,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { readText } from '../util/read-text.ts';
-import { cgroupDirs, killCgroups, oomKills, removeCgroups } from './cgroup.ts';
+import { cgroupDirs, killCgroups, removeCgroups } from './cgroup.ts';
 import type { Emulation } from './emulation.ts';
 import { hasCgroups, type Machine, specMachine } from './machine.ts';
+import { oomEnd, oomKills } from './oom.ts';
 import { createOutputBatcher, type OutputBatcher } from './output.ts';
 import type { OutputPart, WorkerSetup } from './protocol.ts';
 import { prepareRoot } from './rootfs.ts';
@@ -111,9 +112,12 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
       await terminal?.ended;
       reportStartFailure({ code, log, spec, output });
       output.flush();
-      const oomKilled = code !== 0 && oomKills(machine.cgroups, machine.selfCgroup) > oomBefore;
+      const { cgroups: mode, selfCgroup } = machine;
+      const kills = code === 0 ? 0 : oomKills(mode, selfCgroup) - oomBefore;
+      const ownLimit = spec.container?.limits.memoryBytes;
+      const oom = oomEnd({ id: spec.id, mode, selfCgroup, kills, ownLimit });
       const signal = code > 128 && code <= 128 + HIGHEST_SIGNAL ? code - 128 : undefined;
-      return { code, ...(signal === undefined ? {} : { signal }), ...(oomKilled ? { oomKilled } : {}) };
+      return { code, ...(signal === undefined ? {} : { signal }), ...oom };
     } finally {
       killer.stop();
       stopWatch?.();

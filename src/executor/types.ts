@@ -160,7 +160,16 @@ export interface ExitStatus {
   /** Exit code, 128 + n for a signal. */
   readonly code: number;
   readonly signal?: number;
+  /** The kernel killed it, or a process of it, for want of memory. */
   readonly oomKilled?: boolean;
+  /** The limit that was reached, where there is one; the machine itself may have run out. */
+  readonly memoryLimit?: MemoryLimit;
+}
+
+export interface MemoryLimit {
+  readonly bytes: number;
+  /** Path of the cgroup that has it; absent: the container's own. */
+  readonly cgroup?: string;
 }
 
 /** Which runtime and directories an executor works with. */

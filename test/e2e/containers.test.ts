@@ -403,6 +403,24 @@ describe.skipIf(process.getuid?.() !== 0)('terminals and runtimes', () => {
     else expect(stdout).toMatch(/^33554432\n20\n(50331648|16777216)\n0\nCapEff:\t0000000000000020\n$/);
   });
 
+  it('run and ps say that memory ran out when the kernel killed a container for it', async () => {
+    const killed = await run('run', '--name', 'big', '-m', '16m', 'base', 'tail', '/dev/zero');
+    if (killed.code === 3) return expect(killed.stderr).toContain('error[LIMIT_UNAVAILABLE]');
+    expect(killed.code).toBe(137);
+    expect(killed.stderr).toContain('warning: the container was killed, out of memory: its limit is 16 MiB');
+    const script = 'tail /dev/zero; exit 3';
+    const outlived = await run('run', '--rm', '-m', '16m', 'base', 'sh', '-c', script);
+    expect(outlived.stderr).toContain('warning: a process of the container was killed, out of memory');
+    expect(outlived.code).toBe(3);
+    expect((await run('ps', '-a')).stdout).toContain('stopped (137, out of memory)');
+    const shown = JSON.parse((await run('ps', '-a', '--format', 'json')).stdout) as { name: string }[];
+    expect(shown.find(({ name }) => name === 'big')).toMatchObject({
+      oomKilled: true,
+      memoryLimit: { bytes: 16 * 1024 ** 2 },
+    });
+    await run('rm', 'big');
+  });
+
   it('run sets what few containers ask for', async () => {
     const flags = [
       ...['--dns', '1.1.1.1', '--dns-search', 'a.b', '--dns-option', 'ndots:2', '--annotation', 'k=v'],

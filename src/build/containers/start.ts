@@ -6,6 +6,8 @@ import { text as readAll } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import type { ErrorCode } from '../../errors/codes.ts';
 import { OcibuildError, throwIfAborted } from '../../errors/error.ts';
+import type { ExitStatus } from '../../executor/types.ts';
+import { memoryLimitWords } from '../../util/memory-limit.ts';
 import { workerUrl } from '../../util/worker-url.ts';
 import { signalContainer } from './control.ts';
 import type { LogStream } from './log-file.ts';
@@ -31,6 +33,7 @@ export interface ForegroundOptions {
 
 /** A start that takes longer is given up at a signal. */
 const START_PATIENCE_MS = 1000;
+const SIGKILL = 9;
 
 /** Runs a container in this process. @returns its exit code, 128 + n for a signal */
 export async function runInForeground(container: Container, options: ForegroundOptions): Promise<number> {
@@ -64,11 +67,17 @@ export async function runInForeground(container: Container, options: ForegroundO
         for (const name of waiting.splice(0)) deliver(now, name);
       },
     });
+    if (status.oomKilled === true) onWarnings([memoryWarning(status)]);
     return status.code;
   } finally {
     clearTimeout(patience);
     stopForwarding();
   }
+}
+
+function memoryWarning({ signal, memoryLimit: limit }: ExitStatus): string {
+  const what = signal === SIGKILL ? 'the container' : 'a process of the container';
+  return `${what} was killed, out of memory${limit === undefined ? '' : `: ${memoryLimitWords(limit)}`}`;
 }
 
 /** Set of file descriptors of the monitor: it says on the last what became of the start. */

@@ -87,7 +87,12 @@ export async function supervise(
       },
       onRunning,
     });
-    change({ exitCode: status.code, ...(status.oomKilled === true ? { oomKilled: true } : {}) });
+    const { code: exitCode, oomKilled, memoryLimit } = status;
+    change({
+      exitCode,
+      ...(oomKilled === undefined ? {} : { oomKilled }),
+      ...(memoryLimit === undefined ? {} : { memoryLimit }),
+    });
     return status;
   } catch (error) {
     const isKilled = isOcibuildError(error) && error.code === 'CANCELLED';

@@ -3,6 +3,7 @@ import type {
   ContainerExtras,
   ContainerLimits,
   ContainerNetworkMode,
+  MemoryLimit,
   ProcessSpec,
   PublishedPort,
   RunningContainer,
@@ -117,7 +118,9 @@ export interface ContainerState {
   readonly finished?: string;
   /** Absent where nobody was there to see it. */
   readonly exitCode?: number;
+  /** It, or a process of it, was killed for want of memory, and it failed. */
   readonly oomKilled?: boolean;
+  readonly memoryLimit?: MemoryLimit;
   /** Why it could not start. */
   readonly error?: string;
 }

@@ -73,7 +73,8 @@ function tableOf(containers: readonly Container[], isWhole: boolean): string {
       const command = plan.args.join(' ').replace(/\s+/g, ' ');
       const short =
         isWhole || command.length <= MAX_COMMAND ? command : `${command.slice(0, MAX_COMMAND - 1)}…`;
-      const code = state.status === 'stopped' ? ` (${state.exitCode ?? '?'})` : '';
+      const why = state.oomKilled === true ? ', out of memory' : '';
+      const code = state.status === 'stopped' ? ` (${state.exitCode ?? '?'}${why})` : '';
       const created = plan.created.slice(0, 19).replace('T', ' ');
       return [plan.id, plan.name, plan.image.name, short, `${state.status}${code}`, created, portsOf(state)];
     }),

@@ -1,6 +1,7 @@
 import { OcibuildError } from '../../errors/error.ts';
 import type { ExitStatus } from '../../executor/types.ts';
 import type { ExecOp } from '../../llb/ops.ts';
+import { memoryLimitWords } from '../../util/memory-limit.ts';
 import { signalName } from '../../util/signal-name.ts';
 import type { ExecContext } from '../types.ts';
 import { missingCommand, missingCommandHint } from './missing-command.ts';
@@ -35,11 +36,21 @@ export function runError(op: ExecOp, failed: FailedRun, { meta }: Pick<ExecConte
   const what = `Cannot finish RUN ${titleOf(command)}`;
   const details = { exitCode: status.code, command, step: meta.name, signal: status.signal };
   if (status.oomKilled === true) {
-    return new OcibuildError('RUN_SIGNALLED', `${what}: it was killed, out of memory`, {
-      details: { ...details, oomKilled: true },
+    const { memoryLimit: limit } = status;
+    const because = limit === undefined ? 'out of memory' : `out of memory: ${memoryLimitWords(limit)}`;
+    const more = {
+      details: { ...details, oomKilled: true, ...(limit === undefined ? {} : { memoryLimit: limit }) },
       logTail,
-      hint: 'give the machine or its control group more memory, or run fewer steps at a time with `--jobs 1`',
-    });
+      hint: limit === undefined ? MEMORY_HINT : LIMIT_HINT,
+    };
+    // A shell goes on after a child that was killed.
+    return status.signal === SIGKILL
+      ? new OcibuildError('RUN_SIGNALLED', `${what}: it was killed, ${because}`, more)
+      : new OcibuildError(
+          'RUN_EXIT_NONZERO',
+          `${what}: exit code ${status.code}, after a process of it was killed, ${because}`,
+          more,
+        );
   }
   if (status.signal !== undefined) {
     const name = signalName(status.signal);
@@ -62,6 +73,14 @@ const FULL = /no space left on device/i;
 
 const FULL_HINT =
   'a disk is full: free space (`ocibuild prune`), choose another disk for the store with --root, or make the tmpfs mounts of the step larger';
+
+const SIGKILL = 9;
+
+const MEMORY_HINT =
+  'give the machine or its control group more memory, or run fewer steps at a time with `--jobs 1`';
+
+const LIMIT_HINT =
+  'raise the limit where it was set (`--memory` of a container around this, a service, a CI job), or run fewer steps at a time with `--jobs 1`';
 
 const KILLED_HINT =
   'something outside of the step killed it, often for want of memory: `dmesg` says so; `--jobs 1` runs fewer steps at a time';

@@ -54,6 +54,23 @@ describe('runError()', () => {
     expect(errorOf({ code: 137, signal: 9, oomKilled: true }).message).toMatch(/out of memory$/);
   });
 
+  it('names the limit of memory that was reached', () => {
+    const memoryLimit = { bytes: 400 * 1024 ** 2, cgroup: '/ci/job' };
+    const { code, message, hint, details } = errorOf({ code: 137, signal: 9, oomKilled: true, memoryLimit });
+    expect(code).toBe('RUN_SIGNALLED');
+    expect(message).toBe(
+      'Cannot finish RUN make all: it was killed, out of memory: the limit of the control group "/ci/job" is 400 MiB',
+    );
+    expect(hint).toMatch(/raise the limit/);
+    expect(details).toMatchObject({ oomKilled: true, memoryLimit });
+  });
+
+  it('keeps the exit code of a shell that outlived a child without memory', () => {
+    const { code, message } = errorOf({ code: 3, oomKilled: true });
+    expect(code).toBe('RUN_EXIT_NONZERO');
+    expect(message).toMatch(/exit code 3, after a process of it was killed, out of memory$/);
+  });
+
   it('says that a disk is full when the step says so, and marks it', () => {
     const error = errorOf({ code: 1 }, ['cp: write error: No space left on device']);
     expect(error.hint).toMatch(/^a disk is full/);
