@@ -106,6 +106,7 @@ async function tryOnce(context: SolveContext, graph: BuildGraph): Promise<Solved
       explain: options.explain === true,
       salt: CACHE_SALT,
       scope: scopeOf(options),
+      wasBuilt: context.recorder.wasBuilt,
       onResult: (vertex, result) => prefetch.start(vertex, result),
     },
   );

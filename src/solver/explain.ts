@@ -15,7 +15,10 @@ export const BASE_IMAGE: string = 'base image';
 
 /** What other steps gave: they say themselves what changed. */
 const OF_OTHERS = /^(input \d+|rootfs|layer)$/;
-const FILES = /^files of /;
+/** Selections that have files: names of those tell more. */
+const FILES = /^(files of |mount |download |context$)/;
+/** Sources of one kind that a step may have several of, by one name. */
+const SEVERAL = /^(files of |download |context$|commit$)/;
 
 /** What differs between the ingredients of the last run of a step and of this one. */
 export interface Miss {
@@ -44,7 +47,7 @@ export function compareIngredients(before: readonly Ingredient[], after: readonl
       byOthers = true;
       const index = /^input (\d+)$/.exec(name)?.[1];
       if (index !== undefined && is !== undefined) inputs.push(Number(index));
-    } else if (FILES.test(name)) files.push(`${name} changed`);
+    } else if (FILES.test(name)) files.push(...describe(name, was, is));
     // An ARG is a variable of the step as well.
     else if (!name.startsWith('env ') || !differs(`ARG ${name.slice('env '.length)}`, old, fresh))
       changes.push(...describe(name, was, is));
@@ -59,7 +62,7 @@ function mapOf(ingredients: readonly Ingredient[]): Values {
   const values = new Map<string, string>();
   for (const { name, value } of ingredients) {
     const known = values.get(name);
-    values.set(name, known !== undefined && FILES.test(name) ? `${known} ${value}` : value);
+    values.set(name, known !== undefined && SEVERAL.test(name) ? `${known} ${value}` : value);
   }
   return values;
 }
@@ -72,20 +75,38 @@ function differs(name: string, old: Values, fresh: Values): boolean {
 function describe(name: string, was: string | undefined, is: string | undefined): readonly string[] {
   if (name === 'op') return explainOp(was, is);
   const shown = name.startsWith('env ') ? `ENV ${name.slice('env '.length)}` : name;
-  if (name.startsWith(BASE_IMAGE) || name.startsWith('image ')) return [imageChange(shown, was, is)];
+  if (name.startsWith(BASE_IMAGE) || name.startsWith('image ')) return imageChange(shown, was, is);
+  // Its text is a part of the instruction.
+  if (name.startsWith('selection ')) return ['the instruction changed'];
   if (was === undefined) return [`${shown} is new`];
   if (is === undefined) return [`${shown} is gone`];
+  if (name === 'commit') return [commitChange(was, is)];
+  if (FILES.test(name)) return [`${shown} changed`];
   return [short(was) && short(is) ? `${shown} ${quoted(was)} → ${quoted(is)}` : `${shown} changed`];
 }
 
-/** Values are `NAME@DIGEST`. */
-function imageChange(what: string, was: string | undefined, is: string | undefined): string {
+/** Values are `NAME@DIGEST`. Of an image that the step no longer stands on, the step in between tells. */
+function imageChange(what: string, was: string | undefined, is: string | undefined): readonly string[] {
   const kind = what.startsWith(BASE_IMAGE) ? BASE_IMAGE : 'image';
   const [oldName = '', oldDigest = ''] = was?.split('@') ?? [];
   const [name = '', digest = ''] = is?.split('@') ?? [];
-  if (was === undefined || is === undefined || HIDDEN.test(was)) return `${kind} ${name || oldName} changed`;
-  if (oldName !== name) return `${kind} ${oldName} → ${name}`;
-  return `${kind} ${name} updated (${cut(oldDigest)} → ${cut(digest)})`;
+  if (is === undefined) return [];
+  if (was === undefined) return [kind === BASE_IMAGE ? `now follows FROM ${name}` : `image ${name} is new`];
+  if (HIDDEN.test(was)) return [`${kind} ${name} changed`];
+  // One image may have several names.
+  if (oldDigest === digest) return [];
+  if (oldName !== name) return [`${kind} ${oldName} → ${name}`];
+  return [`${kind} ${name} updated (${cut(oldDigest)} → ${cut(digest)})`];
+}
+
+/** Values are JSON of one git source, or of several, one after the other. */
+function commitChange(was: string, is: string): string {
+  const commitsOf = (value: string): string[] =>
+    [...value.matchAll(/"commit":"([0-9a-f]{12})/g)].map(([, commit = '']) => commit);
+  const old = commitsOf(was);
+  const pairs = commitsOf(is).map((commit, i) => [old[i] ?? '', commit] as const);
+  const [before, after] = pairs.find(([a, b]) => a !== b) ?? ['', ''];
+  return before === '' ? 'the git source changed' : `commit ${before} → ${after}`;
 }
 
 function cut(digest: string): string {

@@ -19,6 +19,13 @@ export interface MissExplainer {
   explain(step: MissedStep): Promise<readonly string[]>;
 }
 
+export interface MissContext {
+  readonly cache: Pick<CacheStore, 'previous' | 'history'>;
+  readonly scope: string | undefined;
+  /** Whether an earlier build had a step of this name done, of which no record need be left. */
+  readonly wasBuilt?: (name: string) => boolean;
+}
+
 const NO_CACHE = 'the cache was not asked (--no-cache)';
 const FIRST = 'first build of this step';
 const PRUNED = 'its earlier result was pruned from the store';
@@ -29,7 +36,7 @@ const PRUNED = 'its earlier result was pruned from the store';
  */
 export function createMissExplainer(
   definition: Definition,
-  { cache, scope }: { readonly cache: CacheStore; readonly scope: string | undefined },
+  { cache, scope, wasBuilt = () => false }: MissContext,
 ): MissExplainer {
   const reasons = new Map<
     Digest,
@@ -51,14 +58,23 @@ export function createMissExplainer(
     const moved = history.find((record) => placeless(record.name) === wanted);
     if (moved !== undefined) return moved;
     const { stage, platform, step, text } = parseStepName(name);
-    if (step === undefined) return undefined;
+    if (step === undefined) return elsewhere(name, ingredients);
     const here = history.find((record) => {
       const other = parseStepName(record.name);
       return other.stage === stage && other.platform === platform && other.step === step;
     });
-    if (here === undefined || wordOf(parseStepName(here.name).text) !== wordOf(text)) return undefined;
+    if (here === undefined) return elsewhere(name, ingredients);
+    if (wordOf(parseStepName(here.name).text) !== wordOf(text)) return undefined;
     // Another instruction stood here, or this one with other values; unless it has only moved.
     return names.has(placeless(here.name)) ? undefined : here;
+  }
+
+  /** A step that was cached in each build of this context may have run in another one, such as a second checkout. */
+  function elsewhere(name: string, ingredients: readonly Ingredient[]): CacheRecord | undefined {
+    if (!wasBuilt(name)) return undefined;
+    return cache
+      .previous(name)
+      .find((record) => compareIngredients(record.ingredients, ingredients).changes.length === 0);
   }
 
   /** Why an input is not what it was: what this build ran again, in the input or below one that was found again. */
@@ -91,15 +107,19 @@ export function createMissExplainer(
     const caused = (how: string): readonly string[] => [`${meta.name} ${how}`];
     if (meta.ignoreCache === true) return { changes: [NO_CACHE], causes: caused('ran anew (--no-cache)') };
     const last = lastRun(step);
-    if (last === undefined) return { changes: [FIRST], causes: caused('is new') };
+    if (last === undefined) {
+      return wasBuilt(meta.name) && cache.previous(meta.name).length === 0
+        ? { changes: [PRUNED], causes: caused('was built again') }
+        : { changes: [FIRST], causes: caused('is new') };
+    }
     const miss = compareIngredients(last.ingredients, ingredients);
     const named = await step.more(last);
     const images = miss.changes.filter((change) => change.startsWith(BASE_IMAGE));
     // Where no definition differs, one of the steps below gave another result when it ran again.
     const again = miss.byOthers && miss.inputs.length === 0 ? vertex.inputs.filter(ranAgain) : [];
     const inputs = [...again, ...miss.inputs.flatMap((index) => vertex.inputs[index] ?? [])];
-    const changes = [...new Set([...miss.changes, ...named, ...inputs.flatMap(ofInternal)])];
-    if (named.length === 0) changes.push(...miss.files);
+    const files = [...named, ...inputs.flatMap(ofInternal)];
+    const changes = [...new Set([...miss.changes, ...(files.length === 0 ? miss.files : files)])];
     const isOwn = changes.length > images.length;
     const others = inputs.filter((input) => ofInternal(input).length === 0);
     const causes = new Set(others.flatMap(causesOf));

@@ -31,6 +31,8 @@ export interface SolverOptions {
   readonly explain: boolean;
   /** Names the Dockerfile and context that are built: a step is compared with the last builds of those. */
   readonly scope?: string;
+  /** Whether an earlier build of those had a step of this name done, of which no record need be left. */
+  readonly wasBuilt?: (name: string) => boolean;
   /** Version of everything that keys and layers depend on: another one shares no record. */
   readonly salt: string;
   /** A vertex has its result: found or made. */
@@ -64,7 +66,10 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
   const definitionKeys = new Map<Digest, Promise<DefinitionKey>>();
   const anew = new Map<Digest, boolean>();
   const progress = createProgress(definition, emit, now);
-  const misses = createMissExplainer(definition, { cache, scope: options.scope });
+  const misses = createMissExplainer(definition, {
+    ...{ cache, scope: options.scope },
+    ...(options.wasBuilt === undefined ? {} : { wasBuilt: options.wasBuilt }),
+  });
   /** Later failures are only consequences of the first. */
   let firstFailure: { readonly error: unknown } | undefined;
 

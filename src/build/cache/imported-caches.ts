@@ -29,6 +29,8 @@ export interface ImportedCaches {
   mounts(): readonly Placed<CachedMount>[];
   /** Results of steps with this name. */
   previous(name: string): readonly CachedRecord[];
+  /** Results of all steps. */
+  results(): readonly CachedRecord[];
   /** A blob could not be had from where it should be; undefined: it is not what it should be. */
   forget(digest: Digest, origin?: LayerOrigin): void;
   /** Stops what is still read; nobody needs it any more. */
@@ -99,6 +101,7 @@ export function importCaches(
     mount: (id, base) => mounts.get(mountKey(id, base)),
     mounts: () => [...mounts.values()],
     previous: (name) => named.get(name) ?? [],
+    results: () => [...named.values()].flat(),
     forget(digest, origin) {
       const isLost = ({ what, origin: place }: Placed<CachedLayer | CachedMount>): boolean =>
         what.descriptor.digest === digest &&

@@ -52,5 +52,7 @@ export function createSharedKeys({ keys, rows, layers, imported }: SharedKeysDep
       return record;
     },
     previous: (name) => [...keys.previous(name), ...imported.previous(name)],
+    // Whoever names a cache says that it is one of the same builds.
+    history: (ingredient) => [...(keys.history?.(ingredient) ?? []), ...imported.results()],
   };
 }

@@ -4,7 +4,7 @@ import { storeError } from '../../cache/store-error.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
 import { isAlive } from '../../util/owner.ts';
-import type { PastBuild } from './types.ts';
+import type { PastBuild, PastRequest } from './types.ts';
 
 const RECORD = 'build.json';
 const MAX_BUILDS = 100;
@@ -76,6 +76,20 @@ function killed(build: PastBuild): PastBuild {
 /** All builds of a store, newest first. */
 export function listBuilds(root: string): StoredBuild[] {
   return ids(root).flatMap((id) => readBuild(root, id) ?? []);
+}
+
+/** Names of the steps that earlier builds of the same context and Dockerfile had done. */
+export function stepsDone(
+  root: string,
+  { context, dockerfile }: Pick<PastRequest, 'context' | 'dockerfile'>,
+): ReadonlySet<string> {
+  const same = listBuilds(root).filter(
+    ({ build: { request } }) => request.context === context && request.dockerfile === dockerfile,
+  );
+  const done = same.flatMap(({ build }) =>
+    build.steps.filter(({ status }) => status === 'done' || status === 'cached'),
+  );
+  return new Set(done.map(({ name }) => name));
 }
 
 /** The build of an id, of the start of an id, or the `latest`. @throws BUILD_NOT_FOUND */

@@ -6,7 +6,7 @@ import { currentOwner } from '../../util/owner.ts';
 import type { NormalOptions } from '../normalise.ts';
 import type { BuildResult } from '../options.ts';
 import { type LogWriter, openLogWriter } from './log-writer.ts';
-import { createBuildDir, logFile, newBuildId, sweepBuilds, writeBuild } from './past-builds.ts';
+import { createBuildDir, logFile, newBuildId, stepsDone, sweepBuilds, writeBuild } from './past-builds.ts';
 import type { PastBuild, PastError, PastRequest, PastStep } from './types.ts';
 
 /** Keeps a build's record and what its steps print, from the moment it is told where. */
@@ -15,6 +15,8 @@ export interface Recorder {
   event(event: ProgressEvent): void;
   /** The store is there. Gives the directory of the build; undefined where nothing can be kept. */
   open(root: string): string | undefined;
+  /** Whether an earlier build of the same context and Dockerfile had a step of this name done. */
+  wasBuilt(name: string): boolean;
   /** A text that must not be written. */
   hide(secret: Uint8Array): void;
   end(outcome: { readonly result: BuildResult } | { readonly error: unknown }): void;
@@ -33,6 +35,7 @@ export function createRecorder(options: NormalOptions, startedMs: number): Recor
   /** What came before the store was there. */
   let early: ProgressEvent[] | undefined = [];
   let writtenMs = 0;
+  let done: ReadonlySet<string> | undefined;
   let place: { readonly root: string; readonly dir: string } | undefined;
 
   const write = (more: Partial<PastBuild>): void => {
@@ -108,6 +111,12 @@ export function createRecorder(options: NormalOptions, startedMs: number): Recor
       for (const event of waiting) this.event(event);
       write({});
       return place?.dir;
+    },
+    wasBuilt(name) {
+      trying(() => {
+        if (place !== undefined) done ??= stepsDone(place.root, requestOf(options));
+      });
+      return done?.has(name) === true;
     },
     hide(secret) {
       const text = Buffer.from(secret).toString('utf8').trim();

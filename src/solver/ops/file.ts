@@ -56,7 +56,9 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
     base,
     async explain(inputs, previous, signal) {
       const [before] = previous.layers;
-      if (before === undefined || !deps.layers.available(before)) return [];
+      // What else a step writes is in its text.
+      const copies = op.actions.some(({ type }) => type === 'copy');
+      if (!copies || before === undefined || !deps.layers.available(before)) return [];
       const [old, now] = await Promise.all([deps.layers.tree(before, signal), plan(inputs, signal)]);
       return changedFiles(old, now.tree, sourceNames(now, taken));
     },

@@ -25,11 +25,22 @@ describe('compareIngredients()', () => {
     ['a long value', { 'ARG V': 'x'.repeat(99) }, { 'ARG V': 'y' }, ['ARG V changed']],
     ['a variable', { 'env MODE': 'a' }, { 'env MODE': 'b' }, ['ENV MODE a → b']],
     [
-      'the content of a mount',
-      { 'mount /src': 'sha256:a' },
-      { 'mount /src': 'sha256:b' },
-      ['mount /src changed'],
+      'the commit of a git ref',
+      { commit: `{"commit":"${'a'.repeat(40)}"} {"commit":"${'b'.repeat(40)}"}` },
+      { commit: `{"commit":"${'a'.repeat(40)}"} {"commit":"${'c'.repeat(40)}"}` },
+      ['commit bbbbbbbbbbbb → cccccccccccc'],
     ],
+    [
+      'another directory of a git source',
+      { commit: `{"commit":"${'a'.repeat(40)}"}` },
+      { commit: `{"commit":"${'a'.repeat(40)}","subdir":"b"}` },
+      ['the git source changed'],
+    ],
+    ['what is selected', { 'selection 0': '["a"]' }, { 'selection 0': '["b"]' }, ['the instruction changed']],
+    ['another name of the base image', { 'base image': 'a@sha256:a' }, { 'base image': 'b@sha256:a' }, []],
+    ['steps above that are gone', {}, { 'base image': 'a@sha256:a' }, ['now follows FROM a']],
+    ['steps above that are new', { 'base image': 'a@sha256:a' }, {}, []],
+    ['a new image to copy from', {}, { 'image 1': 'a@sha256:a' }, ['image a is new']],
     [
       'an updated base image',
       { 'base image': `alpine:3@sha256:${'a'.repeat(64)}` },
@@ -80,6 +91,15 @@ describe('compareIngredients()', () => {
     const before = of({ 'ARG VERSION': hiddenValue('1'), 'env A': hiddenValue('same') });
     const { changes } = compareIngredients(before, of({ 'ARG VERSION': '2', 'env A': 'same' }));
     expect(changes).toEqual(['ARG VERSION changed']);
+  });
+
+  it('leaves what has files to those who know their names', () => {
+    const before = of({ 'mount /src': 'sha256:a', 'download example.com': '{"digest":"a"}' });
+    const after = of({ 'mount /src': 'sha256:b', 'download example.com': '{"digest":"b"}' });
+    expect(compareIngredients(before, after)).toMatchObject({
+      changes: [],
+      files: ['mount /src changed', 'download example.com changed'],
+    });
   });
 
   it('tells inputs and selections of files apart from what has a name', () => {

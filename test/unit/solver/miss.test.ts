@@ -16,7 +16,12 @@ function recordOf(name: string, values: Readonly<Record<string, string>>): Cache
 }
 
 /** Steps on top of each other, and the records of the last builds, newest first. */
-function stack(names: readonly string[], history: readonly CacheRecord[], ignored: readonly string[] = []) {
+function stack(
+  names: readonly string[],
+  history: readonly CacheRecord[],
+  ignored: readonly string[] = [],
+  { elsewhere = [], built = [] }: { elsewhere?: readonly CacheRecord[]; built?: readonly string[] } = {},
+) {
   const graph = createGraph();
   const digests: Digest[] = [];
   for (const name of names) {
@@ -29,10 +34,11 @@ function stack(names: readonly string[], history: readonly CacheRecord[], ignore
     lookup: async () => undefined,
     save: async () => undefined,
     lock: () => Promise.reject(new Error('not asked for')),
-    previous: () => [],
+    previous: () => elsewhere,
     history: () => history,
   };
-  const explainer = createMissExplainer(definition, { cache, scope: 'here' });
+  const wasBuilt = (name: string): boolean => built.includes(name);
+  const explainer = createMissExplainer(definition, { cache, scope: 'here', wasBuilt });
   return (index: number, values: Readonly<Record<string, string>>, files: readonly string[] = []) => {
     const digest = digests[index] as Digest;
     const vertex = definition.vertices.get(digest);
@@ -56,6 +62,34 @@ describe('createMissExplainer()', () => {
   it('says that the result was pruned when nothing else changed', async () => {
     const explain = stack(['[1/1] RUN a'], [recordOf('[1/1] RUN a', { op: 'x' })]);
     expect(await explain(0, { op: 'x' })).toEqual(['its earlier result was pruned from the store']);
+  });
+
+  it('says that the result was pruned when only the record of the build is left', async () => {
+    const explain = stack(['[1/1] RUN a'], [], [], { built: ['[1/1] RUN a'] });
+    expect(await explain(0, { op: 'x' })).toEqual(['its earlier result was pruned from the store']);
+  });
+
+  it('compares with what another checkout built when this one had it cached', async () => {
+    const name = '[1/1] COPY . .';
+    const elsewhere = [recordOf(name, { op: 'y' }), recordOf(name, { op: 'x', 'files of "."': '1' })];
+    const now = { op: 'x', 'files of "."': '2' };
+    const cached = stack([name], [], [], { elsewhere, built: [name] });
+    expect(await cached(0, now, ['a changed'])).toEqual(['a changed']);
+    expect(await stack([name], [], [], { elsewhere })(0, now, ['a changed'])).toEqual([
+      'first build of this step',
+    ]);
+  });
+
+  it('says of a mount only which of its files changed where they have names', async () => {
+    const explain = stack(
+      ['[internal] mount /src', '[1/1] RUN a'],
+      [
+        recordOf('[internal] mount /src', { op: 'm' }),
+        recordOf('[1/1] RUN a', { op: 'x', 'mount /src': '1', 'input 0': '1' }),
+      ],
+    );
+    await explain(0, { op: 'm' }, ['src/b changed']);
+    expect(await explain(1, { op: 'x', 'mount /src': '2', 'input 0': '2' })).toEqual(['src/b changed']);
   });
 
   it('names the value that changed where it is a part of the name, too', async () => {

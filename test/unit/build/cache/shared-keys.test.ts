@@ -111,6 +111,7 @@ describe('createSharedKeys()', () => {
     const { imported, shared } = await setUp(importer('a', config([result])));
     await imported.ready();
     expect(shared.previous('RUN x')).toEqual([result]);
+    expect(shared.history?.({ name: 'scope', value: 'of another machine' })).toEqual([result]);
   });
 });
 

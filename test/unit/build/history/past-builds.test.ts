@@ -11,6 +11,7 @@ import {
   logFile,
   newBuildId,
   removeBuild,
+  stepsDone,
   sweepBuilds,
   writeBuild,
 } from '../../../../src/build/history/past-builds.ts';
@@ -117,6 +118,16 @@ it('openLogWriter() masks a secret when it comes in pieces', () => {
   expect(readFileSync(file, 'utf8')).toBe('a *** b\n');
   log.close();
   expect(readFileSync(file, 'utf8')).toBe('a *** b\nrest ***');
+});
+
+it('stepsDone() names what builds of the same context and Dockerfile have done', () => {
+  const root = tempDir();
+  const step = (name: string, status: 'done' | 'cached' | 'failed') => ({
+    ...{ number: 1, name, status, hasLog: false },
+  });
+  addBuild(root, 1000, { steps: [step('a', 'done'), step('b', 'cached'), step('c', 'failed')] });
+  addBuild(root, 2000, { request: { ...REQUEST, dockerfile: 'other' }, steps: [step('d', 'done')] });
+  expect(stepsDone(root, REQUEST)).toEqual(new Set(['a', 'b']));
 });
 
 it('createRecorder() keeps steps, logs and the error, and no value of an argument', async () => {
