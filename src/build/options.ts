@@ -132,9 +132,9 @@ export type SshSource =
 export interface FailureExport {
   /** A stage, `STAGE/N`, `N` or the beginning of an instruction; `*`: whichever step it is. */
   readonly step: string;
-  /** In the step, cache mounts included. */
+  /** In the step, cache mounts included; with wildcards, those of COPY and `**`, all that matches. */
   readonly path: string;
-  /** Directory or file; may be relative to `cwd`. A file goes into a directory that is there, or that ends with `/`. */
+  /** Directory or file, for wildcards a directory; may be relative to `cwd`. A file goes into a directory that is there, or that ends with `/`. */
   readonly dest: string;
 }
 
@@ -153,7 +153,7 @@ export interface FailedStep {
    * @returns its exit code, 128 + n for a signal
    */
   run(args: readonly string[], options?: RunInStep): Promise<number>;
-  /** Copies a file or directory out; the files are the caller's own, devices are left out, links are copied as links.
+  /** Copies a file or directory out, or what a path with wildcards matches; the files are the caller's own, devices are left out, links are copied as links.
    * False where there is none. */
   copyOut(path: string, dest: string): Promise<boolean>;
 }

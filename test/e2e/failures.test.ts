@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type CliResult, createProject, type Project, SHELL } from './cli-support.ts';
 
@@ -41,6 +41,12 @@ function onTerminal(project: Project, args: readonly string[]): Terminal {
 
 /** The prompt of busybox' shell; it asks the terminal where its cursor is. */
 const PROMPT = /\/src # /;
+
+function filesBelow(dir: string): string[] {
+  return readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => relative(dir, join(parentPath, name)));
+}
 
 async function until(what: () => boolean): Promise<void> {
   await expect.poll(what, { timeout: 10_000, interval: 20 }).toBe(true);
@@ -112,6 +118,13 @@ describe('--export-on-failure', () => {
     const wanted = [
       ...['4:/out=reports', '4:/out/report.xml=one.xml', '*:/nothing=none'],
       ...['RUN --mount=type=cache:/cache/kept=there', '1:/out=no', 'nobody:/out=no'],
+      ...[
+        '4:/out/*.xml=flat',
+        '4:/**/dee?=deep',
+        '*:/c*/kept=no',
+        '*:/cache/k*=of-cache',
+        '*:/out/link/*=no',
+      ],
     ];
     const { code, stderr } = await project.run([
       ...['--secret', 'id=token,src=token', '--progress', 'plain'],
@@ -120,6 +133,10 @@ describe('--export-on-failure', () => {
     ]);
     expect(code).toBe(1);
     expect(stderr).toContain('Cannot export "/nothing" of the failed step: there is no such path');
+    expect(stderr).toContain('Cannot export "/out/link/*" of the failed step: nothing matches it');
+    expect(filesBelow(join(project.dir, 'flat'))).toEqual(['report.xml']);
+    expect(filesBelow(join(project.dir, 'deep'))).toEqual(['out/sub/deep']);
+    expect(filesBelow(join(project.dir, 'of-cache'))).toEqual(['kept']);
     expect(stderr).toContain('--export-on-failure "nobody" names none of the steps');
     expect(existsSync(join(project.dir, 'no'))).toBe(false);
     expect(readFileSync(join(project.dir, 'there/kept'), 'utf8')).toBe('of-cache\n');

@@ -10,9 +10,11 @@ import type { Tree, TreeEntry } from '../../layer/types.ts';
 import type { CacheMount, ExecMount } from '../../llb/ops.ts';
 import { equipStep } from '../../solver/ops/exec-mounts.ts';
 import { layeredSource } from '../../solver/ops/layered-source.ts';
-import { selectSources } from '../../solver/ops/select.ts';
+import { selectSources, staticPrefix } from '../../solver/ops/select.ts';
 import { selectedTree } from '../../solver/ops/selected-digests.ts';
 import type { FailedExec, StepDeps } from '../../solver/ops/types.ts';
+import { hasWildcard } from '../../util/go-match.ts';
+import { createIgnoreMatcher } from '../../util/ignore-matcher.ts';
 
 export interface CopyOutContext {
   readonly failed: Pick<FailedExec, 'op' | 'inputs' | 'layers'>;
@@ -23,20 +25,24 @@ export interface CopyOutContext {
 /**
  * Copies a file or directory of a failed step to `dest`, also from its cache and bind mounts. A directory's content goes
  * into `dest`; a file goes into it where it is a directory or ends with `/`. Whoever runs this owns the files; set-id
- * bits, devices and extended attributes stay behind, and links are copied as links.
- * @returns false where there is no such path
+ * bits, devices and extended attributes stay behind, and links are copied as links. Of a path with wildcards, those of
+ * COPY and `**`, all that matches goes into the directory `dest`, below the directories that differ.
+ * @returns false where there is no such path, or nothing matches
  */
 export async function copyOut(context: CopyOutContext, path: string, dest: string): Promise<boolean> {
-  const wanted = join('/', path).replace(/(.)\/$/, '$1');
-  const mount = mountOf(context.failed.op.mounts, wanted);
-  if (mount === undefined) return fromLayers(context, context.failed.layers, { path: wanted.slice(1), dest });
-  const inside = wanted.slice(mount.target.length).replace(/^\//, '');
+  const whole = join('/', path).replace(/(.)\/$/, '$1');
+  const place = hasWildcard(whole) ? join('/', staticPrefix({ path: whole, wildcard: true })) : whole;
+  const pattern = whole.slice(place.length).replace(/^\//, '');
+  const mount = mountOf(context.failed.op.mounts, place);
+  if (mount === undefined)
+    return fromLayers(context, context.failed.layers, { path: place.slice(1), pattern, dest });
+  const inside = place.slice(mount.target.length).replace(/^\//, '');
   switch (mount.type) {
     case 'cache':
-      return fromCache(context, mount, { path: inside, dest });
+      return fromCache(context, mount, { path: inside, pattern, dest });
     case 'bind': {
       const layers = context.failed.inputs[mount.input]?.layers ?? [];
-      return fromLayers(context, layers, { path: join(mount.source, inside), dest });
+      return fromLayers(context, layers, { path: join(mount.source, inside), pattern, dest });
     }
     default:
       // It went with the step.
@@ -58,18 +64,22 @@ type Placed = ExecMount & { readonly target: string };
 
 interface Wanted {
   readonly path: string;
+  /** Of what is wanted below the path; empty: all of it. */
+  readonly pattern: string;
   readonly dest: string;
 }
 
 async function fromLayers(
   { deps, signal }: CopyOutContext,
   layers: FailedExec['layers'],
-  { path, dest }: Wanted,
+  { path, pattern, dest }: Wanted,
 ): Promise<boolean> {
   const source = await layeredSource(layers, deps, signal);
   try {
-    const [selected] = selectSources(source.view, [{ path, wildcard: false }]);
-    if (selected === undefined) return false;
+    const pivot = path === '' ? 0 : path.split('/').length;
+    const wanted = { path: join(path, pattern), wildcard: pattern !== '', pivot };
+    const [selected] = selectSources(source.view, [wanted], { parents: pattern !== '' });
+    if (selected === undefined || (pattern !== '' && selected.below.length === 0)) return false;
     const entries = [selected.root, ...selected.below.map(({ entry }) => entry)];
     await source.ready(entries.filter(({ type }) => type === 'file'));
     const tree = selectedTree(selected);
@@ -90,7 +100,7 @@ async function fromLayers(
 async function fromCache(
   { failed, deps, signal }: CopyOutContext,
   mount: CacheMount,
-  { path, dest }: Wanted,
+  { path, pattern, dest }: Wanted,
 ): Promise<boolean> {
   const only = { ...failed.op, mounts: [mount], devices: undefined };
   const { devices: _, ...op } = only;
@@ -102,14 +112,28 @@ async function fromCache(
   const found = join(root, finalPath(location));
   const isDirectory = lstatSync(found).isDirectory();
   const opaqueXattr = 'user.overlay.opaque';
+  if (pattern !== '' && !isDirectory) return false;
   const tree: Tree = isDirectory
-    ? diffUpper(found, { opaqueXattr, withRoot: true })
+    ? matching(diffUpper(found, { opaqueXattr, withRoot: true }), pattern)
     : diffUpper(dirname(found), { opaqueXattr })
         .filter((entry) => entry.path === basename(found))
         .map((entry) => ({ ...entry, path: '' }));
+  if (pattern !== '' && tree.length <= 1) return false;
   const content = (name: string): string | Buffer => fsPath(isDirectory ? `${found}/${name}` : found);
   await write({ tree, content }, { name: basename(found), dest }, signal);
   return true;
+}
+
+/** What a pattern matches, with all below that and the directories on the way. */
+function matching(tree: Tree, pattern: string): Tree {
+  if (pattern === '') return tree;
+  const { excluded } = createIgnoreMatcher(['**', `!${pattern}`]);
+  const kept = new Set<string>(['']);
+  for (const { path, type } of tree) {
+    if (path === '' || excluded(path, type === 'dir')) continue;
+    for (let above = path; above !== '.'; above = dirname(above)) kept.add(above);
+  }
+  return tree.filter(({ path }) => kept.has(path));
 }
 
 async function write(

@@ -4,6 +4,7 @@ import type { Definition } from '../../llb/definition.ts';
 import { runInFailed, shellOf } from '../../solver/ops/failed-exec.ts';
 import type { FailedExec, StepDeps } from '../../solver/ops/types.ts';
 import type { EventSink } from '../../solver/types.ts';
+import { hasWildcard } from '../../util/go-match.ts';
 import type { Engine } from '../engine.ts';
 import { isStep } from '../history/find-step.ts';
 import type { InternalSteps } from '../internal-steps.ts';
@@ -129,12 +130,7 @@ async function exportFiles(step: FailedStep, { options, steps, emit }: FailedSte
       const found = await steps.run(`[internal] exporting ${path} of the failed step to ${dest}`, () =>
         step.copyOut(path, dest),
       );
-      if (!found)
-        warn(
-          /[*?[]/.test(path)
-            ? 'there is no such path; wildcards are not expanded, name their directory'
-            : 'there is no such path',
-        );
+      if (!found) warn(hasWildcard(path) ? 'nothing matches it' : 'there is no such path');
     } catch (error) {
       warn(error instanceof OcibuildError ? error.message : String(error));
     }
