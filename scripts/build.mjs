@@ -22,6 +22,7 @@ const ENTRIES = {
   'hash-worker': 'src/cache/contexts/hash-worker.ts',
   'monitor-main': 'src/build/containers/monitor-main.ts',
   'gc-main': 'src/build/prune/gc-main.ts',
+  'namespace-main': 'src/namespace-main.ts',
 };
 
 // Ink imports react-devtools-core only for debugging; the package is no dependency of ours.

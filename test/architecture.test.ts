@@ -98,7 +98,7 @@ function valueTargets(module: Module): string[] {
 /** The shortest way from an entry point to a module, as `a → b → c`. */
 function chainTo(goal: string): string {
   const previous = new Map<string, string>();
-  const queue = ['index.ts', 'cli/main.ts'].filter((path) => modules.has(path));
+  const queue = ['index.ts', 'namespace-main.ts', 'cli/main.ts'].filter((path) => modules.has(path));
   const seen = new Set(queue);
   for (let path = queue.shift(); path !== undefined; path = queue.shift()) {
     if (path === goal) break;
@@ -186,7 +186,10 @@ export { d } from './d.ts';\nimport {\n  e,\n  f,\n} from './e.ts';\nconst g = a
   it('every folder has a level when a new one appears', () => {
     const folders = new Set(every.map((module) => module.folder));
     expect([...folders].filter((folder) => folder !== '' && !(folder in LEVELS))).toEqual([]);
-    expect(every.filter((module) => module.folder === '').map((module) => module.path)).toEqual(['index.ts']);
+    expect(every.filter((module) => module.folder === '').map((module) => module.path)).toEqual([
+      'index.ts',
+      'namespace-main.ts',
+    ]);
   });
 
   it('imports follow the level table when a module uses another folder', () => {

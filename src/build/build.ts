@@ -1,6 +1,9 @@
 import type { ProgressEvent } from '../solver/types.ts';
+import { isNormalUser } from './namespace/is-normal-user.ts';
+import { normaliseOptions } from './normalise.ts';
 import type { BuildOptions, BuildResult } from './options.ts';
-import { startBuild } from './start-build.ts';
+import { runBuild } from './run-build.ts';
+import { superviseBuild } from './start-build.ts';
 
 /**
  * A running build: await it for the result, iterate it for the events. Events are kept from the start until the
@@ -14,7 +17,8 @@ export interface Build extends Promise<BuildResult>, AsyncIterable<ProgressEvent
 }
 
 /**
- * Builds an image from a Dockerfile.
+ * Builds an image from a Dockerfile. A normal user's build that runs something is done by a process of its own in a user
+ * namespace; that ends with this one.
  *
  * @throws OcibuildError through the promise; its `code` says what went wrong, `source` where in the Dockerfile.
  * TypeError for options that are none
@@ -24,8 +28,17 @@ export interface Build extends Promise<BuildResult>, AsyncIterable<ProgressEvent
  * console.log((await job).digest);
  */
 export function build(options: BuildOptions): Build {
-  const { run, events, cancel } = startBuild(options);
-  const result = run.then((done) => done.result);
+  const {
+    run: result,
+    events,
+    cancel,
+  } = superviseBuild(options, async (how) => {
+    const normal = normaliseOptions(options);
+    const here = async (): Promise<BuildResult> => (await runBuild(normal, how)).result;
+    if (!isNormalUser()) return here();
+    const { buildAsUser } = await import('./namespace/as-user.ts');
+    return buildAsUser({ ...options, cwd: normal.cwd, onEvent: how.emit, signal: how.signal }, here);
+  });
   result.catch(() => undefined);
   return {
     result,

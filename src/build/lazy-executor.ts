@@ -19,9 +19,7 @@ export function createLazyExecutor(
       throw new OcibuildError(
         'ROOTLESS_UNAVAILABLE',
         'Cannot run a RUN step: this process is neither root nor in a user namespace',
-        {
-          hint: 'build with the ocibuild command, which makes a user namespace for itself',
-        },
+        { hint: '`ocibuild doctor` says what a user namespace lacks here' },
       );
     }
     const { createRuncExecutor } = await import('../executor/runc.ts');

@@ -1,14 +1,25 @@
 import type { ProgressEvent } from '../solver/types.ts';
 import { normaliseOptions } from './normalise.ts';
 import type { BuildOptions } from './options.ts';
-import { type BuildRun, runBuild } from './run-build.ts';
+import { type BuildRun, type RunOptions, runBuild } from './run-build.ts';
 
-/** What the command line needs beside the result: the trace for its record of the build. */
-export function startBuild(options: BuildOptions): {
-  readonly run: Promise<BuildRun>;
+/** A build that runs, in whatever process. */
+export interface StartedBuild<T> {
+  readonly run: Promise<T>;
   readonly events: () => AsyncIterator<ProgressEvent>;
   readonly cancel: (reason?: unknown) => void;
-} {
+}
+
+/** What the command line needs beside the result: the trace for its record of the build. */
+export function startBuild(options: BuildOptions): StartedBuild<BuildRun> {
+  return superviseBuild(options, async (how) => runBuild(normaliseOptions(options), how));
+}
+
+/** Keeps events until they are taken, and joins what can stop a build. */
+export function superviseBuild<T>(
+  options: Pick<BuildOptions, 'signal' | 'onEvent'>,
+  start: (how: RunOptions) => Promise<T>,
+): StartedBuild<T> {
   const cancelled = new AbortController();
   const signal =
     options.signal === undefined ? cancelled.signal : AbortSignal.any([options.signal, cancelled.signal]);
@@ -20,7 +31,7 @@ export function startBuild(options: BuildOptions): {
     queue?.push(event);
     wake?.();
   };
-  const run = (async () => runBuild(normaliseOptions(options), { emit, signal }))();
+  const run = start({ emit, signal });
   const end = (): void => {
     ended = true;
     wake?.();

@@ -1,7 +1,7 @@
-import { userInfo } from 'node:os';
 import { isOcibuildError } from '../errors/error.ts';
 import { readDefinition } from './inputs/definition-files.ts';
 import { isLocalDefinition } from './inputs/main-context.ts';
+import { isNormalUser } from './namespace/is-normal-user.ts';
 import { normaliseOptions } from './normalise.ts';
 import type { BuildOptions } from './options.ts';
 
@@ -19,19 +19,26 @@ export async function enterNamespaceIfNeeded(
   options: Pick<BuildOptions, 'env' | 'cwd'> & Partial<BuildOptions>,
   when: 'must' | 'look' | 'try',
 ): Promise<void> {
-  if (process.platform !== 'linux' || process.geteuid?.() === 0) return;
+  if (!isNormalUser()) return;
   if (when === 'look' && !runsSomething({ context: '.', ...options })) return;
-  const { enterUserNamespace } = await import('../executor/rootless.ts');
-  const { uid, gid, username } = userInfo();
+  const { currentUser, enterUserNamespace } = await import('../executor/rootless.ts');
+  const user = currentUser();
   // Inside, the process is root by number; the store stays the user's own.
-  const inside = { ...options.env, OCIBUILD_ROOTLESS: String(uid) };
+  const inside = { ...options.env, OCIBUILD_ROOTLESS: String(user.uid) };
   const { execPath, execArgv } = process;
   try {
-    enterUserNamespace(process.argv.slice(1), inside, { uid, gid, userName: username, execPath, execArgv });
+    enterUserNamespace(process.argv.slice(1), inside, { ...user, execPath, execArgv });
   } catch (error) {
     // A build without RUN needs no namespace; one with RUN will say again what is missing.
     if (when !== 'try' || !isOcibuildError(error)) throw error;
   }
+}
+
+/** What a normal user's build needs: `must` where its Dockerfile runs something, `try` where that is not known before it is
+ * fetched, or can be read once only. @throws USAGE_INVALID and others, for wrong options */
+export function namespaceFor(options: BuildOptions): 'must' | 'try' | 'none' {
+  if (!isLocalDefinition(normaliseOptions(options))) return 'try';
+  return runsSomething(options) ? 'must' : 'none';
 }
 
 function runsSomething(options: BuildOptions): boolean {

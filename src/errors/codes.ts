@@ -89,6 +89,7 @@ const CODES = {
   DISK_FULL: 'environment',
   DAEMON_NOT_FOUND: 'environment',
   NODE_TOO_OLD: 'environment',
+  PROCESS_LOST: 'environment',
   // registries
   REGISTRY_UNREACHABLE: 'registry',
   REGISTRY_RESPONSE_INVALID: 'registry',

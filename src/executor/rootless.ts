@@ -1,5 +1,8 @@
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readlinkSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { text } from 'node:stream/consumers';
 import { OcibuildError } from '../errors/error.ts';
 import { readText } from '../util/read-text.ts';
 import { findProgram } from './find-program.ts';
@@ -24,6 +27,17 @@ export interface IdRange {
   readonly count: number;
 }
 
+/** Who runs this process. In a container that may be a number that no user has. */
+export function currentUser(): Pick<UserNamespaceOptions, 'uid' | 'gid' | 'userName'> {
+  try {
+    const { uid, gid, username: userName } = userInfo();
+    return { uid, gid, userName };
+  } catch {
+    const [uid = 0, gid = 0] = [process.getuid?.(), process.getgid?.()];
+    return { uid, gid, userName: String(uid) };
+  }
+}
+
 /** As useradd(8) counts them out. */
 const FIRST_SUB_ID = 100_000;
 const SUB_ID_COUNT = 65_536;
@@ -32,30 +46,46 @@ type Env = Readonly<Record<string, string | undefined>>;
 
 /**
  * Waits in the new namespace until its ids are mapped, then becomes Node. TERM comes from the mapper when the maps
- * are refused, with the reason already on stderr; 3 is the exit code of a machine that lacks something.
+ * are refused, with the reason already on stderr; 3 is the exit code of a machine that lacks something. Should the
+ * mapper have been killed, the wait ends by itself.
  */
 const WAIT_FOR_MAPS = `
 trap 'exit 3' TERM
-until read -r first </proc/self/uid_map; do sleep 0.005 2>/dev/null || sleep 1; done
+tries=0
+until read -r first </proc/self/uid_map; do
+  tries=$((tries + 1)); [ $tries -lt 10000 ] || exit 3
+  sleep 0.005 2>/dev/null || sleep 1
+done
 trap - TERM
 exec "$@"
 `;
 
-/** Runs outside, as an orphan, so that Node does not end up with a child that it does not know. */
-const WRITE_MAPS = `
+const MAP_IDS = `
 pid=$1 old=$2 newuidmap=$3 newgidmap=$4 uids=$5 gids=$6
-(
+map_ids() {
   tries=0
   while [ "$(readlink /proc/$pid/ns/user)" = "$old" ]; do
-    tries=$((tries + 1)); [ $tries -lt 1000 ] || exit 0
+    tries=$((tries + 1)); [ $tries -lt 1000 ] || exit 2
     sleep 0.005 2>/dev/null || sleep 1
   done
-  { "$newgidmap" $pid $gids && "$newuidmap" $pid $uids; } || {
-    echo "error[ROOTLESS_UNAVAILABLE]: Cannot map the ids of /etc/subuid and /etc/subgid into a user namespace" >&2
+  "$newgidmap" $pid $gids && "$newuidmap" $pid $uids
+}
+`;
+
+const MAPS_REFUSED = 'Cannot map the ids of /etc/subuid and /etc/subgid into a user namespace';
+
+/** Runs outside, as an orphan, so that Node does not end up with a child that it does not know. */
+const MAP_IDS_BESIDE = `${MAP_IDS}
+(
+  map_ids || {
+    echo "error[ROOTLESS_UNAVAILABLE]: ${MAPS_REFUSED}" >&2
     kill -TERM $pid
   }
 ) </dev/null >/dev/null &
 `;
+
+/** A mount namespace inside a user namespace shows that we get real powers there and not just the namespace. */
+const PROBE = ['-U', '-r', '-m', 'true'];
 
 /**
  * Replaces this process by the same program inside a user namespace, where it is root and owns the ids of
@@ -65,24 +95,50 @@ pid=$1 old=$2 newuidmap=$3 newgidmap=$4 uids=$5 gids=$6
  */
 export function enterUserNamespace(argv: readonly string[], env: Env, options: UserNamespaceOptions): never {
   const tools = findTools(env.PATH ?? '');
-  const uids = mapOf(options.uid, ownRanges('/etc/subuid', options));
-  const gids = mapOf(options.gid, ownRanges('/etc/subgid', options));
-  checkNamespaces(tools.unshare, env);
+  const map = mapperArguments(tools, options);
+  const probe = spawnSync(tools.unshare, PROBE, { env: { ...env }, encoding: 'utf8' });
+  checkProbe(probe.status, probe.error?.message ?? probe.stderr);
 
-  const oldNamespace = readlinkSync('/proc/self/ns/user');
-  const mapper = ['-c', WRITE_MAPS, 'ocibuild-map', String(process.pid), oldNamespace];
-  spawnSync('/bin/sh', [...mapper, tools.newuidmap, tools.newgidmap, uids.join(' '), gids.join(' ')], {
+  spawnSync('/bin/sh', ['-c', MAP_IDS_BESIDE, 'ocibuild-map', ...map(process.pid)], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...env, [ROOTLESS_MARKER]: undefined },
   });
-  // Node looks for flags of its own behind the script as well, where no "--" ends them.
-  const node = [options.execPath, ...options.execArgv, '--', ...argv];
-  const command = ['unshare', '-U', '/bin/sh', '-c', WAIT_FOR_MAPS, 'ocibuild', ...node];
   const defined = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined);
-  return execve(tools.unshare, command, {
+  return execve(tools.unshare, ['unshare', ...unshareArguments(argv, options)], {
     ...Object.fromEntries(defined),
     [ROOTLESS_MARKER]: String(options.uid),
   });
+}
+
+/**
+ * Starts a script in a user namespace as `enterUserNamespace` makes it, as a child with a channel (the last of
+ * `stdio`) on which a message is a structured clone.
+ * @throws ROOTLESS_UNAVAILABLE with what is missing and how to get it
+ */
+export async function spawnInUserNamespace(
+  argv: readonly string[],
+  env: Env,
+  options: UserNamespaceOptions & { readonly stdio: StdioOptions },
+): Promise<ChildProcess> {
+  const tools = findTools(env.PATH ?? '');
+  const map = mapperArguments(tools, options);
+  const probe = await outcomeOf(tools.unshare, PROBE, env);
+  checkProbe(probe.status, probe.stderr);
+
+  const child = spawn(tools.unshare, unshareArguments(argv, options), {
+    stdio: options.stdio,
+    serialization: 'advanced',
+    env: { ...env, [ROOTLESS_MARKER]: String(options.uid) },
+  });
+  await once(child, 'spawn').catch((error: Error) => checkProbe(null, error.message));
+  const mapper = await outcomeOf(
+    '/bin/sh',
+    ['-c', `${MAP_IDS}map_ids`, 'ocibuild-map', ...map(child.pid)],
+    env,
+  );
+  if (mapper.status === 0) return child;
+  child.kill('SIGKILL');
+  throw new OcibuildError('ROOTLESS_UNAVAILABLE', `${MAPS_REFUSED}${reasonOf(mapper.stderr)}`);
 }
 
 /** The id ranges that a text in the form of /etc/subuid gives a user, by name or number. */
@@ -148,10 +204,47 @@ function mapOf(own: number, ranges: readonly IdRange[]): number[] {
   return [0, own, 1, ...ranges.flatMap(({ inside, outside, count }) => [inside, outside, count])];
 }
 
-/** A mount namespace inside a user namespace shows that we get real powers there and not just the namespace. */
-function checkNamespaces(unshare: string, env: Env): void {
-  const probe = spawnSync(unshare, ['-U', '-r', '-m', 'true'], { env: { ...env }, encoding: 'utf8' });
-  if (probe.status === 0) return;
+function mapperArguments(
+  tools: Tools,
+  options: UserNamespaceOptions,
+): (pid: number | undefined) => readonly string[] {
+  const uids = mapOf(options.uid, ownRanges('/etc/subuid', options));
+  const gids = mapOf(options.gid, ownRanges('/etc/subgid', options));
+  const oldNamespace = readlinkSync('/proc/self/ns/user');
+  const { newuidmap, newgidmap } = tools;
+  return (pid) => [String(pid), oldNamespace, newuidmap, newgidmap, uids.join(' '), gids.join(' ')];
+}
+
+function unshareArguments(
+  argv: readonly string[],
+  { execPath, execArgv }: UserNamespaceOptions,
+): readonly string[] {
+  // Node looks for flags of its own behind the script as well, where no "--" ends them.
+  const node = [execPath, ...execArgv, '--', ...argv];
+  return ['-U', '/bin/sh', '-c', WAIT_FOR_MAPS, 'ocibuild', ...node];
+}
+
+async function outcomeOf(
+  file: string,
+  args: readonly string[],
+  env: Env,
+): Promise<{ readonly status: number | null; readonly stderr: string }> {
+  const child = spawn(file, args, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...env, [ROOTLESS_MARKER]: undefined },
+  });
+  const ended = once(child, 'exit');
+  try {
+    const [stderr, [status]] = await Promise.all([text(child.stderr), ended]);
+    return { status: status as number | null, stderr };
+  } catch (error) {
+    return { status: null, stderr: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** @throws ROOTLESS_UNAVAILABLE unless the probe has ended well */
+function checkProbe(status: number | null, stderr: string): void {
+  if (status === 0) return;
   const setting = (name: string): string => (readText(`/proc/sys/${name}`) ?? '').trim();
   if (setting('kernel/apparmor_restrict_unprivileged_userns') === '1') {
     throw missing(
@@ -168,11 +261,15 @@ function checkNamespaces(unshare: string, env: Env): void {
   if (setting('user/max_user_namespaces') === '0') {
     throw missing('user namespaces are turned off', 'sudo sysctl -w user.max_user_namespaces=15000');
   }
-  const reason = (probe.error?.message ?? probe.stderr).trim().split('\n').at(-1) ?? '';
   throw missing(
-    `this machine refuses a user namespace: ${reason}`,
+    `this machine refuses a user namespace${reasonOf(stderr)}`,
     'inside a container, start it with --privileged',
   );
+}
+
+function reasonOf(stderr: string): string {
+  const line = stderr.trim().split('\n').at(-1) ?? '';
+  return line === '' ? '' : `: ${line}`;
 }
 
 /** execve(2), without the notice that Node's own function is experimental. */

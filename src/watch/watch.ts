@@ -1,3 +1,5 @@
+import { isNormalUser } from '../build/namespace/is-normal-user.ts';
+import { normaliseOptions } from '../build/normalise.ts';
 import type { BuildOptions } from '../build/options.ts';
 import { createBuildSession } from '../build/session/session.ts';
 import type { WatchCycle } from './types.ts';
@@ -29,17 +31,28 @@ export function watch(options: BuildOptions): Watch {
     waiting.clear();
   };
   let isOver = false;
-  const run = (async () => {
+  const onCycle = (cycle: WatchCycle): void => {
+    cycles.push(cycle);
+    wake();
+  };
+  const here = async (): Promise<void> => {
     await using session = createBuildSession(options);
     await watchBuilds(session, {
       signal,
       onBuild: async () => (event) => options.onEvent?.(event),
       async onEnd(cycle) {
-        if (cycle !== undefined) cycles.push(cycle);
-        wake();
+        if (cycle !== undefined) onCycle(cycle);
       },
       onNotice: () => undefined,
     });
+  };
+  const run = (async () => {
+    if (!isNormalUser()) return here();
+    // Wrong options may be such that cannot be sent.
+    normaliseOptions(options);
+    const { insideOrHere } = await import('../build/namespace/as-user.ts');
+    // What is watched may have a RUN later.
+    return insideOrHere('watch', { ...options, signal }, { here, onCycle });
   })().finally(() => {
     isOver = true;
     wake();

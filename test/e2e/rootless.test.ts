@@ -238,21 +238,62 @@ WORKDIR /w
     expect((await run(cli('-t', 'app', '.'))).stderr).toMatch(/CACHED/);
   });
 
-  it('build() gives ROOTLESS_UNAVAILABLE when a program without a namespace has a step to run', async () => {
-    write({ Dockerfile: `${SHELL}RUN echo never\n`, 'copy.Dockerfile': 'FROM scratch\nCOPY busybox /\n' });
+  it('the library does the work of a program in a namespace, and leaves nothing of it', async () => {
+    const runner = join(user.checkout, 'test/e2e/rootless-library-runner.ts');
+    const { stdout, stderr, code } = await run([user.node, runner, join(user.checkout, 'dist/index.js')]);
+    expect(stderr).toBe('');
+    expect(JSON.parse(stdout)).toEqual({
+      built: { log: 's3cret0\n', digest: expect.stringMatching(/^sha256:/), isWhole: true },
+      cancelled: ['CANCELLED', true, []],
+      failedStep: {
+        ...{ name: '[3/3] RUN echo report > out.txt && false', cwd: '/w', isOwn: true },
+        ...{ code: 7, copied: [true, false] },
+      },
+      failed: { output: 'in /w b\n', code: 'RUN_EXIT_NONZERO', exitCode: 1, line: 3 },
+      ended: [true, true, 'PROCESS_LOST'],
+      watched: [
+        [1, true, false],
+        [2, false, 'RUN_EXIT_NONZERO'],
+      ],
+      disk: true,
+    });
+    expect(code).toBe(0);
+    expect(readFileSync(join(context, 'copied.txt'), 'utf8')).toBe('report\n');
+    expect(statSync(join(context, 'copied.txt')).uid).toBe(user.uid);
+    await expect.poll(leftovers, { timeout: 5000 }).toEqual([]);
+  });
+
+  it('the library leaves nothing when its program is killed in a step', async () => {
+    write({ Dockerfile: SLEEPER });
     const script = `
       import { build } from '${join(user.checkout, 'dist/index.js')}';
+      await build({ context: '.' });
+    `;
+    const child = start([user.node, '--input-type=module', '-e', script]);
+    const ended = endOf(child);
+    await expect.poll(() => processesOf(user.uid).join('\n'), { timeout: 20_000 }).toContain('sleep 1000');
+    child.kill('SIGKILL');
+    await ended;
+    await expect.poll(leftovers, { timeout: 5000 }).toEqual([]);
+  });
+
+  it('build() needs a namespace only where a step runs', async () => {
+    write({ Dockerfile: `${SHELL}RUN echo never\n`, 'copy.Dockerfile': 'FROM scratch\nCOPY busybox /\n' });
+    const script = `
+      import { build, diskUsage } from '${join(user.checkout, 'dist/index.js')}';
       const outputs = [{ type: 'store' }, { type: 'oci', dest: 'lib.tar' }];
       const { digest } = await build({ context: '.', dockerfile: 'copy.Dockerfile', outputs });
       const error = await build({ context: '.', outputs }).result.catch((error) => error);
-      console.log(JSON.stringify({ digest, code: error.code, hint: error.hint }));
+      const { totalBytes } = await diskUsage();
+      console.log(JSON.stringify({ digest, code: error.code, message: error.message, totalBytes }));
     `;
-    const { stdout, stderr } = await run([user.node, '--input-type=module', '-e', script]);
+    const { stdout, stderr } = await run(without('unshare', user.node, '--input-type=module', '-e', script));
     expect(stderr).not.toContain('Error');
     expect(JSON.parse(stdout)).toEqual({
       digest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
       code: 'ROOTLESS_UNAVAILABLE',
-      hint: 'build with the ocibuild command, which makes a user namespace for itself',
+      message: 'Cannot run steps without root: this machine refuses a user namespace: no more of them',
+      totalBytes: expect.any(Number),
     });
     expect(statSync(join(context, 'lib.tar')).uid).toBe(user.uid);
   });

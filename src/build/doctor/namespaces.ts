@@ -1,6 +1,5 @@
-import { userInfo } from 'node:os';
 import { findProgram } from '../../executor/find-program.ts';
-import { parseSubIds, subIdsCommand } from '../../executor/rootless.ts';
+import { currentUser, parseSubIds, subIdsCommand } from '../../executor/rootless.ts';
 import { readText } from '../../util/read-text.ts';
 import { capture } from './capture.ts';
 import type { Finding, Machine } from './types.ts';
@@ -52,7 +51,7 @@ function probeIdMaps(
     return { id: 'idmap', status: bad, message: `${tools.join(' and ')} not installed: ${whom}`, fix };
   }
   if (isRoot) return { id: 'idmap', status: 'ok', message: 'newuidmap and newgidmap are installed' };
-  const { username: name, uid } = userInfo();
+  const { userName: name, uid } = currentUser();
   const texts = ['/etc/subuid', '/etc/subgid'].map((file) => readText(file) ?? '');
   const counts = texts.map((text) =>
     parseSubIds(text, { name, uid }).reduce((sum, { count }) => sum + count, 0),

@@ -9,6 +9,7 @@ import { createImageSources } from '../inputs/image-resolver.ts';
 import { isLocalDefinition } from '../inputs/main-context.ts';
 import { createRemoteSources, type RemoteSources } from '../inputs/remote-sources.ts';
 import { createInternalSteps } from '../internal-steps.ts';
+import { isNormalUser } from '../namespace/is-normal-user.ts';
 import { type NormalOptions, normaliseOptions } from '../normalise.ts';
 import type { BuildOptions } from '../options.ts';
 import {
@@ -52,6 +53,12 @@ export interface LockResult {
  * const { changes } = await lock({ context: '.' });
  */
 export async function lock(options: LockOptions): Promise<LockResult> {
+  if (!isNormalUser()) return lockHere(options);
+  const { insideWhereItRuns } = await import('../namespace/as-user.ts');
+  return insideWhereItRuns('lock', options, () => lockHere(options));
+}
+
+async function lockHere(options: LockOptions): Promise<LockResult> {
   const signal = options.signal ?? new AbortController().signal;
   const normal = normaliseOptions({ ...options, pull: options.pull ?? 'newer' });
   if (!isLocalDefinition(normal)) throw notLockable('its Dockerfile is not a file of this machine');

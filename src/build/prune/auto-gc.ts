@@ -68,7 +68,8 @@ export function startGcIfDue(root: string, given: GcOptions | false | undefined,
     const now = new Date();
     utimesSync(mark, now, now);
     const script = fileURLToPath(workerUrl(import.meta.url, 'gc-main.ts'));
-    const child = spawn(process.execPath, [...process.execArgv, script, root, JSON.stringify(given ?? {})], {
+    // Not `process.execArgv`: a host that was started with `node -e` would run once more.
+    const child = spawn(process.execPath, [script, root, JSON.stringify(given ?? {})], {
       cwd: '/',
       env: { ...env },
       detached: true,

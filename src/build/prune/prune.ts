@@ -4,6 +4,8 @@ import { openStore } from '../../cache/store-root.ts';
 import { isOcibuildError } from '../../errors/error.ts';
 import { defaultRoot } from '../default-root.ts';
 import { type Engine, openEngine } from '../engine.ts';
+import { isNormalUser } from '../namespace/is-normal-user.ts';
+import type { InsideName } from '../namespace/types.ts';
 import { fillReserve, releaseReserve } from './auto-gc.ts';
 import { parseFilters } from './filters.ts';
 import { chooseItems, choosePolicies, sizeOf } from './policy.ts';
@@ -45,6 +47,10 @@ const LOCK = 'sha256:prune';
  * @throws STORE_INVALID, STORE_NOT_WRITABLE, USAGE_INVALID for a filter
  */
 export async function diskUsage(options: DiskUsageOptions = {}): Promise<DiskUsage> {
+  return asOwner('diskUsage', options, () => diskUsageHere(options));
+}
+
+async function diskUsageHere(options: DiskUsageOptions): Promise<DiskUsage> {
   const nowMs = Date.now();
   const matches = parseFilters(options.filters ?? [], nowMs);
   await using engine = await openStoreFor(options);
@@ -66,6 +72,10 @@ export async function diskUsage(options: DiskUsageOptions = {}): Promise<DiskUsa
  * const { freedBytes } = await prune({ filters: ['until=24h'] });
  */
 export async function prune(options: PruneOptions = {}): Promise<PruneResult> {
+  return asOwner('prune', options, () => pruneHere(options));
+}
+
+async function pruneHere(options: PruneOptions): Promise<PruneResult> {
   const { signal = new AbortController().signal, policies = [options], dryRun = false } = options;
   for (const { filters = [] } of policies) parseFilters(filters, 0);
   await using engine = await openStoreFor(options);
@@ -75,6 +85,13 @@ export async function prune(options: PruneOptions = {}): Promise<PruneResult> {
   const removed = await removeItems(engine, chosen, { signal, total: policies.some(isTotal) });
   restoreReserve(engine.root.dir);
   return resultOf(removed);
+}
+
+/** Files of the ids of a namespace are read and removed only there. */
+async function asOwner<T>(name: InsideName, options: StoreOptions, here: () => Promise<T>): Promise<T> {
+  if (!isNormalUser()) return here();
+  const { insideOrHere } = await import('../namespace/as-user.ts');
+  return insideOrHere(name, options, { here });
 }
 
 async function choose(engine: Engine, policies: readonly PrunePolicy[]): Promise<readonly StoreItem[]> {
