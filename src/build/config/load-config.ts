@@ -72,7 +72,7 @@ async function runCode(path: string): Promise<Read> {
       const resolved = next(specifier, context);
       if (isOurs(context.parentURL)) return resolved;
       modules.add(resolved.url);
-      return resolved;
+      return withFormat(resolved);
     },
   });
   const variables = watchVariables();
@@ -99,6 +99,18 @@ async function runCode(path: string): Promise<Read> {
       (file) => !file.includes(`${sep}node_modules${sep}`) && !CHANGEABLE.test(readFileSync(file, 'utf8')),
     );
   return { raw: { path, text, value }, trace: { files, env: variables.read(), isWhole } };
+}
+
+/** Node warns of modules whose package.json does not say of what kind they are, and looks at them itself. Those that
+ * export something need no look. */
+function withFormat<T extends { readonly url: string; readonly format?: string | null | undefined }>(
+  found: T,
+): T {
+  const [, kind] = /^file:.*\.([jt])s$/.exec(found.url) ?? [];
+  const isKnown = found.format !== undefined && found.format !== null && found.format !== 'typescript';
+  if (kind === undefined || isKnown) return found;
+  const isModule = /^export\b/m.test(readFileSync(fileURLToPath(found.url), 'utf8'));
+  return isModule ? { ...found, format: kind === 't' ? 'module-typescript' : 'module' } : found;
 }
 
 /** Modules that only this program asks for: its own, and those that they import. */

@@ -35,7 +35,8 @@ export async function buildsTable(parsed: ParsedArgs, context: CliContext): Prom
       2,
     )}\n`;
   }
-  return tableOf(builds);
+  const { shortName } = await import('../../build/images/short-name.ts');
+  return tableOf(builds, shortName);
 }
 
 async function removeBuilds(
@@ -59,7 +60,9 @@ async function removeBuilds(
   return ended.map(({ build }) => `${build.id}\n`).join('');
 }
 
-function tableOf(builds: readonly PastBuild[]): string {
+type ShortName = (name: string) => string;
+
+function tableOf(builds: readonly PastBuild[], short: ShortName): string {
   return table([
     ['ID', 'STARTED', 'TIME', 'STATE', 'STEPS', 'RESULT'],
     ...builds.map((build) => [
@@ -68,7 +71,7 @@ function tableOf(builds: readonly PastBuild[]): string {
       timeOf(build),
       build.status,
       stepsOf(build),
-      resultOf(build),
+      resultOf(build, short),
     ]),
   ]);
 }
@@ -84,9 +87,9 @@ function stepsOf({ steps }: PastBuild): string {
   return `${own.filter(({ status }) => status === 'cached').length}/${own.length} cached`;
 }
 
-function resultOf({ names = [], digest, error, request }: PastBuild): string {
-  const text =
-    error?.message.split('\n', 1)[0] ?? [names.join(', ') || request.context, digest?.slice(0, 19)].join(' ');
+function resultOf({ names = [], digest, error, request }: PastBuild, short: ShortName): string {
+  const what = names.map(short).join(', ') || request.context;
+  const text = error?.message.split('\n', 1)[0] ?? [what, digest?.slice(0, 19)].join(' ');
   return text.length <= MAX_RESULT ? text : `${text.slice(0, MAX_RESULT - 1)}…`;
 }
 
