@@ -313,6 +313,8 @@ describe('run --watch', () => {
     const replaced = await watched.says(/started \/src\/a=2/);
     expect(replaced).toContain(`stopping ${name}\n`);
     expect(replaced).toContain(`starting ${name}\n`);
+    project.write({ Dockerfile: `# Nothing else\n${FILES.Dockerfile}` });
+    expect(await watched.says(/the image is the same: \S+ goes on/)).toContain(`: ${name} goes on`);
     project.write({ Dockerfile: 'FROM nowhere:5000/' });
     await watched.says(/the last good image stays/);
     project.write({ Dockerfile: FILES.Dockerfile, main: '#!/bin/sh\nexit 7\n' });

@@ -76,21 +76,27 @@ export async function runWatch(
     });
   };
   let latest: BuildResult | undefined;
+  /** What the container runs on; undefined once files were copied into it. */
+  let current: string | undefined;
   let replacing: Promise<void> | undefined;
   /** Saves do not wait for a program that is slow to end: only the image that is the latest by then is run. */
   const replace = async (): Promise<void> => {
     try {
       while (latest !== undefined && !signal.aborted) {
+        if (latest.digest === current && service?.now()?.state.status === 'running') {
+          latest = undefined;
+          report.say(`the image is the same: ${name} goes on`);
+          continue;
+        }
         await stop();
         const result = latest;
         latest = undefined;
+        current = result.digest;
         if (!signal.aborted) await start(result);
       }
     } catch (error) {
       // A container that cannot be made is no reason to end: the next save may put it right.
       if (!signal.aborted) complain(error);
-    } finally {
-      replacing = undefined;
     }
   };
   const wanted = (path: string, isDir: boolean): boolean =>
@@ -108,7 +114,9 @@ export async function runWatch(
       onEnd: (cycle) =>
         report.onEnd(cycle, async (result) => {
           latest = result;
-          replacing ??= replace();
+          replacing ??= replace().finally(() => {
+            replacing = undefined;
+          });
         }),
       async takeOver(changed) {
         const { canSync, syncFiles } = await import('../../build/containers/sync-files.ts');
@@ -118,6 +126,7 @@ export async function runWatch(
         if (container?.state.status !== 'running' || !canSync(container) || plan.build.length > 0)
           return changed;
         try {
+          current = undefined;
           const count = syncFiles(plan.copies, { container, wanted });
           const names = (await import('../../watch/describe.ts')).describeChanges(changed, cwd);
           report.say(`${names}: ${count} updated in the container${plan.restart ? ', started again' : ''}`);
