@@ -23,10 +23,14 @@ export function createLogTail(): LogTail {
     },
     lines() {
       const text = Buffer.concat(parts).subarray(-KEEP_BYTES).toString('utf8');
-      return text
-        .split(/\r?\n/)
-        .filter((line, i, all) => line !== '' || i < all.length - 1)
-        .slice(-KEEP_LINES);
+      return (
+        text
+          .split('\n')
+          // A progress bar draws over itself: what stood there at the end counts.
+          .map((line) => line.replace(/\r+$/, '').replace(/^.*\r/s, ''))
+          .filter((line, i, all) => line !== '' || i < all.length - 1)
+          .slice(-KEEP_LINES)
+      );
     },
   };
 }

@@ -1,6 +1,7 @@
 import { OcibuildError } from '../../errors/error.ts';
 import type { ExitStatus } from '../../executor/types.ts';
 import type { ExecOp } from '../../llb/ops.ts';
+import { parseStepName } from '../../llb/step-name.ts';
 import { memoryLimitWords } from '../../util/memory-limit.ts';
 import { signalName } from '../../util/signal-name.ts';
 import type { ExecContext } from '../types.ts';
@@ -14,8 +15,10 @@ function commandOf(args: readonly string[]): string {
 
 const MAX_TITLE = 200;
 
-/** A script may have thousands of lines; its first says which it is. */
-function titleOf(command: string): string {
+/** A script may have thousands of lines; its first says which it is, and of a heredoc the name of the step. */
+function titleOf(command: string, name: string): string {
+  const [, heredoc] = /^RUN (.*<<.*)$/s.exec(parseStepName(name).text) ?? [];
+  if (heredoc !== undefined && command.includes('\n')) return heredoc.slice(0, MAX_TITLE);
   const first = command.slice(0, MAX_TITLE).trimStart().split('\n', 1)[0] ?? '';
   return first === command ? command : `${first}…`;
 }
@@ -33,7 +36,7 @@ export interface FailedRun {
 export function runError(op: ExecOp, failed: FailedRun, { meta }: Pick<ExecContext, 'meta'>): OcibuildError {
   const { status, logTail } = failed;
   const command = commandOf(op.args);
-  const what = `Cannot finish RUN ${titleOf(command)}`;
+  const what = `Cannot finish RUN ${titleOf(command, meta.name)}`;
   const details = { exitCode: status.code, command, step: meta.name, signal: status.signal };
   if (status.oomKilled === true) {
     const { memoryLimit: limit } = status;

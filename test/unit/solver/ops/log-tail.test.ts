@@ -16,6 +16,10 @@ describe('createLogTail()', () => {
     expect(tailOf('on', 'e\r\ntw', 'o\n', '\nlast')).toEqual(['one', 'two', '', 'last']);
   });
 
+  it('shows what a progress bar drew last', () => {
+    expect(tailOf('1 %\r50 %\r', '100 %\r\ndone\r\n', '1 %\r2 %\r')).toEqual(['100 %', 'done', '2 %']);
+  });
+
   it('keeps the last 20 lines', () => {
     const lines = Array.from({ length: 30 }, (_, i) => `line ${i}`);
     expect(tailOf(lines.map((line) => `${line}\n`).join(''))).toEqual(lines.slice(10));

@@ -30,6 +30,14 @@ describe('runError()', () => {
     );
   });
 
+  it('calls a heredoc as its step is called', () => {
+    const op = { ...OP, args: ['/bin/sh', '-c', 'set -e\nls /none\n'] };
+    const failed = { status: { code: 1 }, logTail: [], hasFile: () => false };
+    const named = (name: string): string => runError(op, failed, { meta: { name } }).message;
+    expect(named('[1/1] RUN <<EOF (set -e...)')).toBe('Cannot finish RUN <<EOF (set -e...): exit code 1');
+    expect(named('[1/1] RUN set -e')).toBe('Cannot finish RUN set -e…: exit code 1');
+  });
+
   it('names the exit code, and the way into the step', () => {
     const { code, message, hint } = errorOf({ code: 2 });
     expect({ code, message }).toEqual({
