@@ -13,6 +13,7 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const PROGRAMS = {
   runc: 'runc',
   crun: 'crun',
+  catatonit: 'catatonit',
   runsc: 'runsc',
   busybox: 'busybox-static',
   mmdebstrap: 'mmdebstrap',
@@ -51,6 +52,7 @@ const PURPOSES = {
     ...[
       'runc',
       'crun',
+      'catatonit',
       'runsc',
       'busybox',
       'mmdebstrap',

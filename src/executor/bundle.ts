@@ -48,7 +48,7 @@ export function bundleConfig(image: ImageConfig, rootfs: string, rootless: boole
       rootless,
       cgroupV2: false,
       limitsSwap: false,
-    noDeviceControl: false,
+      noDeviceControl: false,
       hasPath: existsSync,
       ...(seccomp === undefined ? {} : { seccomp }),
       capabilities: [],

@@ -80,6 +80,7 @@ function hostNetwork({ ports }: ContainerNetworkRequest): ContainerNetwork {
   return {
     mode: 'host',
     namespacePath: undefined,
+    gateway: '127.0.0.1',
     resolvConf: resolvConf('host', readText),
     ports: [],
     warnings: ports.length === 0 ? [] : ['Published ports mean nothing in the network of the host'],
@@ -125,10 +126,12 @@ async function openBridge(request: ContainerNetworkRequest): Promise<ContainerNe
     records.write({ id, owner, bridge: attachment });
     const address = addressOf(attachment.result);
     if (address !== undefined) namespace.forwardTo(address);
+    const gateway = attachment.result.ips?.find((ip) => ip.gateway !== undefined)?.gateway;
     return {
       mode: 'bridge',
       namespacePath: namespace.path,
       ...(address === undefined ? {} : { address }),
+      ...(gateway === undefined ? {} : { gateway }),
       resolvConf: resolvConf('none', readText),
       ports: namespace.ports,
       warnings: means.nat

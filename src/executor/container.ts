@@ -132,6 +132,14 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
 }
 
 function refuseLimits({ container }: ProcessSpec, machine: Machine): void {
+  if (container?.extras?.hostPid === true && !hasCgroups(machine)) {
+    // Only its cgroup tells which processes are its own when it is to end.
+    throw new OcibuildError(
+      'LIMIT_UNAVAILABLE',
+      'Cannot show the container the processes of the host: it would have no cgroup of its own',
+      { hint: 'run it as root, or without --pid' },
+    );
+  }
   if (hasCgroups(machine) || Object.keys(container?.limits ?? {}).length === 0) return;
   throw new OcibuildError(
     'LIMIT_UNAVAILABLE',

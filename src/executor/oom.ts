@@ -1,5 +1,6 @@
-import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { constants, readSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { SYS, sys } from '../layer/sys.ts';
 import { readText } from '../util/read-text.ts';
 import { CGROUP_MOUNT, type CgroupMode, cgroupsPath, parseSelfCgroup } from './cgroup.ts';
 import type { MemoryLimit } from './types.ts';
@@ -45,10 +46,11 @@ export function oomKills(mode: CgroupMode, selfCgroup: string): number {
 /** How memory ended a step or a process of it; undefined where the kills that were counted are those of others. */
 export function oomEnd(
   asked: OomQuestion,
-  log: readonly OomRecord[] = readKernelLog(),
+  readLog: () => readonly OomRecord[] = readKernelLog,
 ): { readonly oomKilled: true; readonly memoryLimit?: MemoryLimit } | undefined {
   const { id, selfCgroup, kills, ownLimit } = asked;
   if (kills <= 0) return undefined;
+  const log = readLog();
   const self = memoryGroup(selfCgroup);
   const isOwn = (group: string): boolean => group.split('/').includes(id);
   // Without a cgroup of its own a step is in ours.
@@ -80,14 +82,15 @@ function readKernelLog(): OomRecord[] {
   let fd: number | undefined;
   let text = '';
   try {
-    fd = openSync(KERNEL_LOG, constants.O_RDONLY | constants.O_NONBLOCK);
+    // Not by node:fs, which warns of a number that a terminal had before in this thread.
+    fd = sys().openat2(SYS.AT_FDCWD, KERNEL_LOG, { flags: constants.O_NONBLOCK, resolve: 0 });
     const record = Buffer.alloc(RECORD_BYTES);
     // Each read gives one record, EAGAIN after the last.
     for (;;) text += record.toString('utf8', 0, readSync(fd, record));
   } catch {
     return parseOomRecords(text);
   } finally {
-    if (fd !== undefined) closeSync(fd);
+    if (fd !== undefined) sys().close(fd);
   }
 }
 

@@ -18,7 +18,7 @@ import { bindMount, mountOverlay, syscallErrno, unmount } from './mounts.ts';
 import { hostsFile, resolvConf } from './network.ts';
 import type { SpecMount } from './spec.ts';
 import type { ProcessSpec, SandboxMount } from './types.ts';
-import { type ResolvedUser, resolveUser } from './user.ts';
+import { type ResolvedUser, resolveGroups, resolveUser } from './user.ts';
 import { fillVolumes } from './volumes.ts';
 
 /** A root that is mounted and ready for the runtime. */
@@ -76,7 +76,9 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
     upperStubs.push(...base.stubs.map((stub) => ({ ...stub, path: join(spec.rootfs.upper, stub.path) })));
 
     for (const point of LASTING_POINTS) makeDirs(root, locate(root, point), { uid: 0, gid: 0 });
-    const user = resolveUser(root, spec.user);
+    const own = resolveUser(root, spec.user);
+    const groups = resolveGroups(root, spec.container?.extras?.groups ?? []);
+    const user = { ...own, additionalGids: [...new Set([...own.additionalGids, ...groups])] };
     const cwd = makeCwd(root, spec.cwd, user);
     stubs = targets
       .filter(

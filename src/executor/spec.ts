@@ -204,25 +204,23 @@ function changed(
 }
 
 /** @see runtime-spec config-linux.md §Control groups */
-function limits(
-  { memoryBytes, memorySwapBytes, cpus, cpuset, pids }: ContainerLimits,
-  { limitsSwap }: SpecMachine,
-): Record<string, unknown> {
+function limits(asked: ContainerLimits, { limitsSwap }: SpecMachine): Record<string, unknown> {
+  const { memoryBytes, memorySwapBytes, cpus, pids } = asked;
   // As in Docker: a limit that swap goes round would be none.
   const swap = memorySwapBytes ?? (limitsSwap && memoryBytes !== undefined ? 2 * memoryBytes : undefined);
-  const memory = {
-    ...(memoryBytes === undefined ? {} : { limit: memoryBytes }),
-    ...(swap === undefined ? {} : { swap }),
-  };
-  const cpu = {
-    ...(cpus === undefined ? {} : { quota: Math.round(cpus * CPU_PERIOD_US), period: CPU_PERIOD_US }),
-    ...(cpuset === undefined ? {} : { cpus: cpuset }),
-  };
+  const memory = given({ limit: memoryBytes, reservation: asked.memoryReservationBytes, swap });
+  const period = cpus === undefined ? asked.cpuPeriodUs : CPU_PERIOD_US;
+  const quota = cpus === undefined ? asked.cpuQuotaUs : Math.round(cpus * CPU_PERIOD_US);
+  const cpu = given({ shares: asked.cpuShares, quota, period, cpus: asked.cpuset, mems: asked.memoryNodes });
   return {
     ...(Object.keys(memory).length === 0 ? {} : { memory }),
     ...(Object.keys(cpu).length === 0 ? {} : { cpu }),
     ...(pids === undefined ? {} : { pids: { limit: pids } }),
   };
+}
+
+function given(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }
 
 function rlimits(ulimits: ProcessSpec['ulimits']): { type: string; soft: unknown; hard: unknown }[] {
@@ -248,7 +246,8 @@ function rawJson(text: string): unknown {
 function namespaces(process: ProcessSpec, machine: SpecMachine): { type: string; path?: string }[] {
   const path = process.container?.networkNamespace;
   return [
-    ...['pid', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
+    ...(process.container?.extras?.hostPid === true ? [] : [{ type: 'pid' }]),
+    ...['ipc', 'uts', 'mount'].map((type) => ({ type })),
     ...(hasOwnNetwork(process) ? [{ type: 'network', ...(path === undefined ? {} : { path }) }] : []),
     ...(machine.cgroupV2 ? [{ type: 'cgroup' }] : []),
   ];

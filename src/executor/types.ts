@@ -87,15 +87,27 @@ export interface ContainerExtras {
   readonly noNewPrivileges?: boolean;
   /** No filter of system calls. */
   readonly seccompUnconfined?: boolean;
+  /** Further groups of its user: names of the root, or numbers. */
+  readonly groups?: readonly string[];
+  /** It sees the processes of the host. */
+  readonly hostPid?: boolean;
 }
 
 /** Limits of a container's cgroup. */
 export interface ContainerLimits {
   readonly memoryBytes?: number;
+  /** Kept for it when memory is scarce. */
+  readonly memoryReservationBytes?: number;
   /** Memory and swap together; -1: any. Default: twice the memory, where the kernel counts swap. */
   readonly memorySwapBytes?: number;
   /** Cores that it may run on: `0-2,4`. */
   readonly cpuset?: string;
+  /** Memory nodes, in the same form. */
+  readonly memoryNodes?: string;
+  /** Weight; 1024 is the usual one. */
+  readonly cpuShares?: number;
+  readonly cpuQuotaUs?: number;
+  readonly cpuPeriodUs?: number;
   /** Of one core; 1.5 is one and a half. */
   readonly cpus?: number;
   readonly pids?: number;
@@ -222,6 +234,8 @@ export interface ContainerNetwork {
   readonly namespacePath: string | undefined;
   /** Of the container, where it has one of its own. */
   readonly address?: string;
+  /** By which the container reaches this machine, where it can. */
+  readonly gateway?: string;
   /** Text of `/etc/resolv.conf`. */
   readonly resolvConf: string;
   /** With the host ports that were really taken. */

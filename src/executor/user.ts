@@ -42,6 +42,18 @@ export function resolveUser(rootDir: string, user: string): ResolvedUser {
   }
 }
 
+/** Numbers of groups of a root directory by their names or numbers. @throws RUN_USER_UNKNOWN */
+export function resolveGroups(rootDir: string, names: readonly string[]): number[] {
+  if (names.length === 0) return [];
+  const { rootFd, close } = openRoot(rootDir);
+  try {
+    const groups = parseGroup(readInRoot(rootFd, 'etc/group') ?? '');
+    return names.map((name) => lookUpGroup(name, name, groups));
+  } finally {
+    close();
+  }
+}
+
 /** `resolveUser` over a function that gives a file's text in the root, or undefined where there is none. */
 export function lookUpUser(user: string, read: (path: string) => string | undefined): ResolvedUser {
   const cut = user.indexOf(':');

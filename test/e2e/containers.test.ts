@@ -21,7 +21,7 @@ const why = whyNoNormalUser();
 const DOCKERFILE = `FROM scratch
 COPY busybox /bin/busybox
 RUN ["/bin/busybox", "mkdir", "-p", "/data/sub", "/etc"]
-RUN ["/bin/busybox", "sh", "-c", "busybox --install -s /bin && echo seed >/data/f && chown -R 33:34 /data && echo app:x:1000:1001::/home/app:/bin/sh >/etc/passwd"]
+RUN ["/bin/busybox", "sh", "-c", "busybox --install -s /bin && echo seed >/data/f && chown -R 33:34 /data && echo app:x:1000:1001::/home/app:/bin/sh >/etc/passwd; echo staff:x:50: >/etc/group"]
 ENV FROM_IMAGE=yes
 CMD ["sh"]
 `;
@@ -448,6 +448,27 @@ describe.skipIf(process.getuid?.() !== 0)('terminals and runtimes', () => {
     expect(await run('run', '--cidfile', 'id', 'base')).toMatchObject({ code: 2 });
     rmSync(idFile);
     await run('rm', 'few');
+  });
+
+  it('run gives a container the groups, devices, init and limits that it was asked for', async () => {
+    writeFileSync(join(shared.dir, 'labels'), '# none\na=1\n');
+    const flags = [
+      ...['--group-add', '77', '--group-add', 'staff', '--device', '/dev/null:/dev/other', '--init'],
+      ...['--domainname', 'example.org', '--label-file', 'labels', '--name', 'more', '-u', 'app'],
+      ...['--cpu-shares', '512', '--cpu-period', '50000', '--cpu-quota', '25000', '--cpuset-mems', '0'],
+      ...['--memory-reservation', '32m', '--expose', '80', '-P', '--add-host', 'box:host-gateway'],
+    ];
+    const script =
+      'id -G; stat -c %t,%T /dev/other; cat /proc/sys/kernel/domainname /proc/1/comm; grep -c "[.].*box" /etc/hosts; cd /sys/fs/cgroup; cat cpu/cpu.shares cpu/cpu.cfs_quota_us memory/memory.soft_limit_in_bytes';
+    const { stdout, stderr } = await run('run', ...flags, 'base', 'sh', '-c', script);
+    if (stderr.includes('[LIMIT_UNAVAILABLE]') || stderr.includes('[NETWORK_UNAVAILABLE]')) return;
+    expect(stdout).toMatch(/^1001 50 77\n1,3\nexample.org\n(docker-init|catatonit)\n1\n/);
+    if (existsSync('/sys/fs/cgroup/memory')) expect(stdout).toMatch(/\n512\n25000\n33554432\n$/);
+    const [shown] = JSON.parse((await run('ps', '-a', '--format', 'json')).stdout) as { labels: unknown }[];
+    expect(shown).toMatchObject({ labels: { a: '1' }, ports: [{ containerPort: 80 }] });
+    await run('rm', 'more');
+    const seen = await run('run', '--rm', '--pid', 'host', 'base', 'cat', `/proc/${process.pid}/comm`);
+    expect(seen.stdout).not.toBe('');
   });
 
   it.each(['crun', 'runsc'])(

@@ -42,7 +42,7 @@ export async function createContainer(
   const name = request.name ?? newContainerName();
   const root = engine.root.dir;
   const dir = createRecord(root, { id, name });
-  const { args: _, entrypoint: __, publishAll: ___, ...rest } = request;
+  const { args: _, entrypoint: __, publishAll: ___, expose: ____, ...rest } = request;
   try {
     const { upper, work } = CONTAINER_FILES;
     makeUpper(join(dir, upper), lower);

@@ -4,7 +4,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createOutputBatcher } from '../../executor/output.ts';
 import { startFailure } from '../../executor/runtime.ts';
-import { resolveUser } from '../../executor/user.ts';
+import { resolveGroups, resolveUser } from '../../executor/user.ts';
 import { readText } from '../../util/read-text.ts';
 import { reachOf, runtimeCommand } from './control.ts';
 import type { LogStream } from './log-file.ts';
@@ -111,7 +111,8 @@ function processOf(
   if (request.user === undefined) return { ...settings, env: [...terminal, ...own.env, ...request.env] };
   // Through the thread that has the root mounted: the processes of some runtimes do not show it.
   const root = join(reach.mountNamespace.replace(/\/ns\/mnt$/, '/root'), reach.bundle, 'rootfs');
-  const { uid, gid, additionalGids, home } = resolveUser(root, request.user);
+  const { uid, gid, additionalGids: ownGids, home } = resolveUser(root, request.user);
+  const additionalGids = [...ownGids, ...resolveGroups(root, plan.extras?.groups ?? [])];
   const { bounding } = own.capabilities;
   const started = uid === 0 ? bounding : [];
   const hasHome = plan.env.some((entry) => entry.startsWith('HOME='));

@@ -5,6 +5,7 @@ import { CAPABILITY_NAMES } from '../../executor/machine.ts';
 import type { PublishedPort } from '../../executor/types.ts';
 import { runtimeConfig } from '../../image/runtime-config.ts';
 import type { ImageConfig } from '../../image/types.ts';
+import { INIT_TARGET } from './init.ts';
 import { parseSignal } from './signals.ts';
 import type { MountRequest, RunRequest } from './types.ts';
 
@@ -48,7 +49,7 @@ export function planProcess(image: ImageConfig, request: RunRequest, hostname: s
   parseSignal(stopSignal);
   checkCapabilities([...request.addCapabilities, ...request.dropCapabilities]);
   return {
-    args,
+    args: request.init === undefined ? args : [INIT_TARGET, '--', ...args],
     // As in Docker: an image that sets one of them keeps its own.
     env: [`HOSTNAME=${hostname}`, ...(request.tty ? ['TERM=xterm'] : []), ...process.env, ...request.env],
     cwd: join('/', request.cwd ?? process.cwd),
@@ -59,14 +60,21 @@ export function planProcess(image: ImageConfig, request: RunRequest, hostname: s
         .filter((target) => !taken.has(target))
         .map((target): MountRequest => ({ type: 'volume', target, readonly: false })),
       ...request.mounts,
+      ...(request.init === undefined ? [] : [initMount(request.init)]),
     ],
     ports: [
       ...request.ports,
-      ...(request.publishAll ? exposedPorts(config.ExposedPorts, request.ports) : []),
+      ...(request.publishAll
+        ? exposedPorts([...Object.keys(config.ExposedPorts ?? {}), ...(request.expose ?? [])], request.ports)
+        : []),
     ],
     stopSignal,
     stopTimeoutSec: request.stopTimeoutSec ?? DEFAULT_STOP_TIMEOUT_SEC,
   };
+}
+
+function initMount(source: string): MountRequest {
+  return { type: 'bind', source, target: INIT_TARGET, readonly: true, create: false };
 }
 
 /** A runtime passes over names that it does not know. */
@@ -85,11 +93,8 @@ function checkCapabilities(names: readonly string[]): void {
 }
 
 /** Each exposed port that is not published yet, on a free one of the host. */
-function exposedPorts(
-  exposed: Readonly<Record<string, unknown>> | undefined,
-  published: readonly PublishedPort[],
-): PublishedPort[] {
-  return Object.keys(exposed ?? {}).flatMap((text): PublishedPort[] => {
+function exposedPorts(exposed: readonly string[], published: readonly PublishedPort[]): PublishedPort[] {
+  return [...new Set(exposed)].flatMap((text): PublishedPort[] => {
     const [number = '', protocol = 'tcp'] = text.split('/');
     if (protocol !== 'tcp' && protocol !== 'udp') return [];
     const containerPort = Number(number);

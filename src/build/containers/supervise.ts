@@ -1,12 +1,13 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { openStore } from '../../cache/store-root.ts';
-import { isOcibuildError } from '../../errors/error.ts';
+import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
 import { createRuncExecutor, defaultStateDir } from '../../executor/runc.ts';
 import { findRuntime } from '../../executor/runtime.ts';
 import type {
   ContainerNetwork,
   ContainerSettings,
+  DeviceEdits,
   ExitStatus,
   ProcessSpec,
   RunningContainer,
@@ -14,6 +15,7 @@ import type {
 import { currentOwner, startTimeOf } from '../../util/owner.ts';
 import { inUserNamespace } from '../engine.ts';
 import { CONTAINER_FILES } from './create.ts';
+import { devicesOf } from './devices.ts';
 import { createLogWriter, type LogStream } from './log-file.ts';
 import { removeRecord, writeState } from './records.ts';
 import type { Container, ContainerReach, ContainerState } from './types.ts';
@@ -79,7 +81,9 @@ export async function supervise(
     options.onWarnings?.(network.warnings);
     const { mode, ports, address } = network;
     change({ network: mode, ports, ...(address === undefined ? {} : { address }) });
-    const status = await executor.run(specOf({ plan, dir }, { id: bundle.id, network, ...options }), {
+    const devices = plan.devices === undefined ? undefined : await devicesOf(plan.devices, { rootless });
+    const how = { ...options, id: bundle.id, network, ...(devices === undefined ? {} : { devices }) };
+    const status = await executor.run(specOf({ plan, dir }, how), {
       signal: options.signal,
       onOutput(stream, data) {
         log?.write(stream, data);
@@ -142,14 +146,17 @@ function specOf(
   how: Pick<SuperviseOptions, 'terminal' | 'stdin'> & {
     readonly id: string;
     readonly network: ContainerNetwork;
+    readonly devices?: DeviceEdits;
   },
 ): ProcessSpec {
-  const { lower, args, env, cwd, user, mounts, hostname, extraHosts, ulimits, shmSize } = plan;
-  const { network, id, terminal, stdin } = how;
+  const { lower, args, env, cwd, user, mounts, hostname, ulimits, shmSize } = plan;
+  const { network, id, terminal, stdin, devices } = how;
+  const extraHosts = plan.extraHosts.map((entry) => withGateway(entry, network));
   const { upper, work } = CONTAINER_FILES;
   return {
     ...{ id, args, env, cwd, user, mounts, hostname, extraHosts, ulimits },
     ...(shmSize === undefined ? {} : { shmSize }),
+    ...(devices === undefined ? {} : { devices }),
     rootfs: { lower, upper: join(dir, upper), work: join(dir, work) },
     network: network.mode === 'host' ? 'host' : 'none',
     security: plan.privileged ? 'insecure' : 'sandbox',
@@ -169,6 +176,17 @@ function specOf(
         : { resolvConf: withDns(network.resolvConf, plan.dns ?? []) }),
     },
   };
+}
+
+/** @throws NETWORK_UNAVAILABLE where the container cannot reach this machine */
+function withGateway(entry: string, { mode, gateway }: ContainerNetwork): string {
+  if (!/:host-gateway$/.test(entry)) return entry;
+  if (gateway !== undefined) return entry.replace(/host-gateway$/, gateway);
+  throw new OcibuildError(
+    'NETWORK_UNAVAILABLE',
+    `Cannot use --add-host "${entry}": the network "${mode}" does not lead to this machine`,
+    { hint: 'use --network host, or as root --network bridge' },
+  );
 }
 
 async function openNetwork(

@@ -38,6 +38,15 @@ export type MountRequest =
       readonly options: readonly string[];
     };
 
+/** A device that was asked for. */
+export interface DeviceRequest {
+  /** Path on the host, of a device or a directory of them, or the name of a CDI device. */
+  readonly source: string;
+  readonly target: string;
+  /** Letters of `rwm`. */
+  readonly access: string;
+}
+
 /** What `run` was asked for beside the image. */
 export interface RunRequest {
   /** Words after the image: they replace its Cmd. */
@@ -54,8 +63,14 @@ export interface RunRequest {
   readonly ports: readonly PublishedPort[];
   /** Publish every port that the image exposes. */
   readonly publishAll: boolean;
+  /** Ports that `publishAll` takes beside the image's own: `80/tcp`. */
+  readonly expose?: readonly string[];
   readonly network?: ContainerNetworkMode;
+  /** `host:ip`; the ip may be `host-gateway`. */
   readonly extraHosts: readonly string[];
+  readonly devices?: readonly DeviceRequest[];
+  /** Path of the program on the host that starts and reaps all others. */
+  readonly init?: string;
   readonly readonlyRoot: boolean;
   readonly privileged: boolean;
   readonly addCapabilities: readonly string[];
@@ -75,7 +90,8 @@ export interface RunRequest {
 }
 
 /** What a container is: written once, when it is made (`container.json`). */
-export interface ContainerPlan extends Omit<RunRequest, 'args' | 'entrypoint' | 'publishAll' | 'mounts'> {
+export interface ContainerPlan
+  extends Omit<RunRequest, 'args' | 'entrypoint' | 'publishAll' | 'expose' | 'mounts'> {
   readonly version: 1;
   /** Twelve hex digits. */
   readonly id: string;

@@ -65,13 +65,14 @@ export function parseAddHost(text: string, gateway?: string): string {
   const host = match?.[1];
   const given = match?.[2]?.replace(/^\[(.*)\]$/, '$1');
   const address = given === 'host-gateway' ? (gateway ?? given) : given;
-  if (address === 'host-gateway') {
+  if (address === 'host-gateway' && gateway === undefined) {
     throw new OcibuildError(
       'USAGE_UNSUPPORTED',
       `Cannot use --add-host "${text}": containers have no host gateway in this version`,
       { hint: 'with --network host, localhost is the host' },
     );
   }
-  if (host !== undefined && address !== undefined && isIP(address) !== 0) return `${host}:${address}`;
+  if (host !== undefined && address !== undefined && (isIP(address) !== 0 || address === gateway))
+    return `${host}:${address}`;
   throw new OcibuildError('USAGE_INVALID', `Cannot use --add-host "${text}": expected HOST:IP`);
 }

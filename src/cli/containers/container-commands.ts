@@ -16,7 +16,8 @@ import type { ParsedArgs } from '../flags/types.ts';
 import { storeOf } from '../store-of.ts';
 import { table } from '../table.ts';
 import type { CliContext } from '../types.ts';
-import { readEnv, readNumber } from './container-options.ts';
+import { readEnv } from './container-options.ts';
+import { readNumber } from './limit-flags.ts';
 import { openOutput } from './output.ts';
 import { orExitCode } from './run-command.ts';
 

@@ -1,18 +1,23 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
+import { findInit } from '../../build/containers/init.ts';
 import type { RunRequest } from '../../build/containers/types.ts';
 import { parsePublishedPorts } from '../../build/published-ports.ts';
 import { OcibuildError } from '../../errors/error.ts';
-import type { ContainerLimits, ContainerNetworkMode } from '../../executor/types.ts';
+import type { ContainerNetworkMode } from '../../executor/types.ts';
 import { parseAddHost, parseSize, parseUlimit } from '../build/run-flags.ts';
 import { oneOf } from '../flags/one-of.ts';
 import { flagReader, splitAt } from '../flags/parse-args.ts';
 import type { ParsedArgs } from '../flags/types.ts';
 import type { CliContext } from '../types.ts';
+import { parseDevice, parseExpose } from './device-flags.ts';
+import { readLimits, readNumber } from './limit-flags.ts';
 import { parseMount, parseTmpfs, parseVolume } from './mount-flags.ts';
 
 const NETWORKS = ['bridge', 'pasta', 'slirp4netns', 'host', 'none'] as const;
+/** Becomes an address when there is a network. */
+const HOST_GATEWAY = 'host-gateway';
 const CONTAINER_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 
 type Where = Pick<CliContext, 'env' | 'cwd'>;
@@ -46,8 +51,11 @@ export function readRunRequest(parsed: ParsedArgs, args: readonly string[], wher
     ],
     ports,
     publishAll,
+    ...some('expose', list('expose').flatMap(parseExpose)),
+    ...some('devices', list('device').map(parseDevice)),
+    ...(bool('init') ? { init: findInit(where.env.PATH ?? '') } : {}),
     ...(network === undefined ? {} : { network }),
-    extraHosts: list('add-host').map((entry) => parseAddHost(entry)),
+    extraHosts: list('add-host').map((entry) => parseAddHost(entry, HOST_GATEWAY)),
     readonlyRoot: bool('read-only'),
     privileged: bool('privileged'),
     addCapabilities: list('cap-add').map(capability),
@@ -57,7 +65,7 @@ export function readRunRequest(parsed: ParsedArgs, args: readonly string[], wher
     ulimits: list('ulimit').map(parseUlimit),
     ...(shmSize === undefined ? {} : { shmSize: parseSize('--shm-size', shmSize) }),
     labels: Object.fromEntries(
-      [...list('label'), ...list('annotation')].map((label) => [
+      [...labelLines(parsed, where), ...list('label'), ...list('annotation')].map((label) => [
         splitAt(label, '=')[0],
         splitAt(label, '=')[1] ?? '',
       ]),
@@ -72,12 +80,16 @@ export function readRunRequest(parsed: ParsedArgs, args: readonly string[], wher
   };
 }
 
+function labelLines(parsed: ParsedArgs, { cwd }: Where): string[] {
+  return flagReader(parsed)
+    .list('label-file')
+    .flatMap((file) => readLines('--label-file', resolve(cwd, file)));
+}
+
 /** Values of `-e` and of the files, in the order in which Docker takes them: files first. @throws USAGE_INVALID */
 export function readEnv(parsed: ParsedArgs, { env, cwd }: Where): string[] {
   const { list } = flagReader(parsed);
-  const lines = list('env-file').flatMap((file) =>
-    readLines(resolve(cwd, file)).filter((line) => line !== '' && !line.startsWith('#')),
-  );
+  const lines = list('env-file').flatMap((file) => readLines('--env-file', resolve(cwd, file)));
   return [...lines, ...list('env')].flatMap((entry) => {
     const [key, value] = splitAt(entry, '=');
     if (key === '')
@@ -87,21 +99,16 @@ export function readEnv(parsed: ParsedArgs, { env, cwd }: Where): string[] {
   });
 }
 
-function readLines(path: string): string[] {
+/** Without empty lines and comments. */
+function readLines(flag: string, path: string): string[] {
   try {
     return readFileSync(path, 'utf8')
       .split('\n')
-      .map((line) => line.trimStart().replace(/\r$/, ''));
+      .map((line) => line.trimStart().replace(/\r$/, ''))
+      .filter((line) => line !== '' && !line.startsWith('#'));
   } catch (cause) {
-    throw new OcibuildError('USAGE_INVALID', `Cannot read --env-file "${path}"`, { cause });
+    throw new OcibuildError('USAGE_INVALID', `Cannot read ${flag} "${path}"`, { cause });
   }
-}
-
-/** Seconds and the like: zero or more. @throws USAGE_INVALID */
-export function readNumber(flag: string, text: string): number {
-  const number = Number(text);
-  if (text !== '' && Number.isFinite(number) && number >= 0) return number;
-  throw new OcibuildError('USAGE_INVALID', `Cannot use ${flag} "${text}": expected a number`);
 }
 
 function readNetwork(text: string | undefined): ContainerNetworkMode | undefined {
@@ -125,30 +132,6 @@ function capability(text: string): string {
   return name === 'ALL' || name.startsWith('CAP_') ? name : `CAP_${name}`;
 }
 
-function readLimits(parsed: ParsedArgs): ContainerLimits {
-  const { text } = flagReader(parsed);
-  const [memory, cpus, pids] = [text('memory'), text('cpus'), text('pids-limit')];
-  const [swap, cpuset] = [text('memory-swap'), text('cpuset-cpus')];
-  if (cpuset !== undefined && !/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(cpuset))
-    throw new OcibuildError('USAGE_INVALID', `Cannot use --cpuset-cpus "${cpuset}": expected cores as 0-2,4`);
-  const isLimit = (value: string | undefined): value is string =>
-    value !== undefined && value !== '0' && value !== '-1';
-  if (isLimit(memory) && isLimit(swap) && parseSize('--memory-swap', swap) < parseSize('--memory', memory)) {
-    throw new OcibuildError('USAGE_INVALID', `Cannot use --memory-swap "${swap}": it is less than --memory`, {
-      hint: 'it is the sum of memory and swap',
-    });
-  }
-  return {
-    ...(isLimit(memory) ? { memoryBytes: parseSize('--memory', memory) } : {}),
-    ...(swap === undefined || swap === '0'
-      ? {}
-      : { memorySwapBytes: swap === '-1' ? -1 : parseSize('--memory-swap', swap) }),
-    ...(cpuset === undefined ? {} : { cpuset }),
-    ...(isLimit(cpus) ? { cpus: readNumber('--cpus', cpus) } : {}),
-    ...(isLimit(pids) ? { pids: readNumber('--pids-limit', pids) } : {}),
-  };
-}
-
 /** Names of security modules that are not used here change nothing, as where Docker finds none. */
 const IDLE_SECURITY = /^(?:label|apparmor)[=:]/;
 
@@ -170,6 +153,8 @@ function readExtras(parsed: ParsedArgs): Pick<RunRequest, 'extras' | 'dns'> {
     if (value !== undefined && name !== '') return [name, value];
     throw new OcibuildError('USAGE_INVALID', `Cannot use --sysctl "${entry}": expected NAME=VALUE`);
   });
+  const domain = text('domainname');
+  if (domain !== undefined) sysctls.push(['kernel.domainname', domain]);
   const score = text('oom-score-adj');
   if (score !== undefined && !(Number.isInteger(Number(score)) && Math.abs(Number(score)) <= 1000))
     throw new OcibuildError('USAGE_INVALID', `Cannot use --oom-score-adj "${score}": expected -1000 to 1000`);
@@ -178,6 +163,8 @@ function readExtras(parsed: ParsedArgs): Pick<RunRequest, 'extras' | 'dns'> {
     ...(score === undefined ? {} : { oomScoreAdj: Number(score) }),
     ...(security.some((option) => noNewPrivileges.test(option)) ? { noNewPrivileges: true } : {}),
     ...(security.some((option) => unconfined.test(option)) ? { seccompUnconfined: true } : {}),
+    ...some('groups', list('group-add')),
+    ...(readPid(text('pid')) === 'host' ? { hostPid: true } : {}),
   };
   const joined = (word: string, values: readonly string[]): string[] =>
     values.length === 0 ? [] : [`${word} ${values.join(' ')}`];
@@ -189,6 +176,10 @@ function readExtras(parsed: ParsedArgs): Pick<RunRequest, 'extras' | 'dns'> {
   return { ...(Object.keys(extras).length === 0 ? {} : { extras }), ...(dns.length === 0 ? {} : { dns }) };
 }
 
+function readPid(text = ''): string {
+  return text === '' ? 'private' : oneOf('--pid', text, ['host', 'private']);
+}
+
 function nameserver(address: string): string {
   if (isIP(address) !== 0) return `nameserver ${address}`;
   throw new OcibuildError('USAGE_INVALID', `Cannot use --dns "${address}": expected an IP address`);
@@ -196,4 +187,8 @@ function nameserver(address: string): string {
 
 function optional<K extends string>(key: K, value: string | undefined): { readonly [P in K]?: string } {
   return value === undefined ? {} : ({ [key]: value } as { readonly [P in K]: string });
+}
+
+function some<K extends string, T>(key: K, values: readonly T[]): { readonly [P in K]?: readonly T[] } {
+  return values.length === 0 ? {} : ({ [key]: values } as { readonly [P in K]: readonly T[] });
 }

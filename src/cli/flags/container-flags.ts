@@ -1,3 +1,4 @@
+import { REFUSED_RUN_FLAGS } from './refused-run-flags.ts';
 import type { Flag } from './types.ts';
 
 const ENV: readonly Flag[] = [
@@ -10,42 +11,6 @@ const INTERACTIVE: readonly Flag[] = [
 ];
 const USER: Flag = { name: 'user', short: 'u', kind: 'string', value: 'U[:G]', help: 'user and group' };
 
-/** Of `docker run`; why there are none here. */
-const REFUSED_RUN_FLAGS: readonly Flag[] = [
-  ...['health-cmd', 'health-interval', 'health-retries', 'health-timeout', 'health-start-period'].map(
-    (name): Flag => ({
-      name,
-      kind: 'string',
-      refused: 'no health checks are run: nobody would look at them',
-    }),
-  ),
-  ...['link', 'network-alias', 'ip', 'ip6', 'mac-address'].map(
-    (name): Flag => ({
-      name,
-      kind: 'list',
-      refused: 'containers have no network of their own making; publish ports',
-    }),
-  ),
-  ...['pid', 'ipc', 'uts', 'userns', 'cgroupns'].map(
-    (name): Flag => ({
-      ...{ name, kind: 'string' },
-      refused: 'a container has namespaces of its own',
-      accepts: ['private', ''],
-    }),
-  ),
-  ...['log-driver', 'log-opt'].map(
-    (name): Flag => ({ name, kind: 'list', refused: 'logs are files of the store: ocibuild logs' }),
-  ),
-  { name: 'volumes-from', kind: 'list', refused: 'name the volumes: -v NAME:DST in both containers' },
-  { name: 'device', kind: 'list', refused: 'single devices cannot be given; --privileged has all of them' },
-  { name: 'gpus', kind: 'string', refused: 'single devices cannot be given; --privileged has all of them' },
-  {
-    name: 'detach-keys',
-    kind: 'string',
-    refused: 'who leaves a container ends it; start it with -d, then exec -it',
-  },
-];
-
 export const RUN_FLAGS: readonly Flag[] = [
   { name: 'detach', short: 'd', kind: 'bool', help: 'leave it running, print its id' },
   ...INTERACTIVE,
@@ -56,7 +21,7 @@ export const RUN_FLAGS: readonly Flag[] = [
   { name: 'mount', kind: 'list', value: 'SPEC', help: 'type=bind|volume|tmpfs,src=…,dst=…,ro' },
   { name: 'tmpfs', rare: true, kind: 'list', value: 'DST[:OPTS]', help: 'directory in memory; :size=64m' },
   { name: 'publish', short: 'p', kind: 'list', value: '[H:]C', help: 'port of the host for one of it' },
-  { name: 'publish-all', short: 'P', kind: 'bool', help: 'publish every exposed port' },
+  { name: 'publish-all', rare: true, short: 'P', kind: 'bool', help: 'publish every exposed port' },
   {
     name: 'network',
     kind: 'string',
@@ -65,13 +30,13 @@ export const RUN_FLAGS: readonly Flag[] = [
     help: 'bridge, pasta, slirp4netns, host or none',
   },
   { name: 'net', kind: 'string' },
-  { name: 'add-host', kind: 'list', value: 'HOST:IP', help: 'entry of its /etc/hosts' },
+  { name: 'add-host', rare: true, kind: 'list', value: 'HOST:IP', help: 'entry of its /etc/hosts' },
   { name: 'hostname', short: 'h', kind: 'string', value: 'NAME', help: 'its host name' },
   { name: 'workdir', short: 'w', kind: 'string', value: 'DIR', help: 'working directory' },
   USER,
   { name: 'entrypoint', kind: 'string', value: 'CMD', help: "in place of the image's; empty: none" },
   { name: 'label', short: 'l', kind: 'list', value: 'K=V', help: 'label' },
-  { name: 'read-only', kind: 'bool', help: 'its root cannot be written to' },
+  { name: 'read-only', rare: true, kind: 'bool', help: 'its root cannot be written to' },
   { name: 'privileged', kind: 'bool', help: 'all capabilities and devices' },
   { name: 'cap-add', rare: true, kind: 'list', value: 'CAP', help: 'one capability more, or ALL' },
   { name: 'cap-drop', rare: true, kind: 'list', value: 'CAP', help: 'one less, or ALL' },
@@ -139,21 +104,36 @@ export const RUN_FLAGS: readonly Flag[] = [
   },
   { name: 'annotation', rare: true, kind: 'list', value: 'K=V', help: 'same as --label' },
   { name: 'cidfile', rare: true, kind: 'string', value: 'FILE', help: 'write its id to FILE' },
+  {
+    name: 'memory-reservation',
+    rare: true,
+    kind: 'string',
+    value: 'SIZE',
+    help: 'memory that it keeps when others want it',
+  },
+  {
+    name: 'cpu-shares',
+    rare: true,
+    short: 'c',
+    kind: 'string',
+    value: 'N',
+    help: 'its weight where cores are scarce (1024)',
+  },
+  { name: 'cpu-period', rare: true, kind: 'string', value: 'US', help: 'period of --cpu-quota (100000)' },
+  { name: 'cpu-quota', rare: true, kind: 'string', value: 'US', help: 'time of cores in each period' },
+  { name: 'cpuset-mems', rare: true, kind: 'string', value: 'LIST', help: 'memory nodes that it may use' },
+  { name: 'device', rare: true, kind: 'list', value: 'SRC[:DST]', help: 'device of the host, or a CDI name' },
+  { name: 'group-add', rare: true, kind: 'list', value: 'GROUP', help: 'one more group of its user' },
+  { name: 'expose', rare: true, kind: 'list', value: 'PORT', help: 'port that -P publishes too' },
+  { name: 'label-file', rare: true, kind: 'list', value: 'FILE', help: 'labels, one a line' },
+  { name: 'domainname', rare: true, kind: 'string', value: 'NAME', help: 'its NIS domain' },
+  { name: 'pid', rare: true, kind: 'string', value: 'host', help: 'see the processes of the host' },
+  { name: 'init', rare: true, kind: 'bool', help: 'start it below an init program of the host' },
   // No health check is run in any case.
   { name: 'no-healthcheck', kind: 'bool' },
+  // No image is signed for Docker Content Trust here.
+  { name: 'disable-content-trust', kind: 'bool' },
   ...REFUSED_RUN_FLAGS,
-  {
-    name: 'restart',
-    kind: 'string',
-    refused: 'nobody is there to start it again: there is no daemon',
-    accepts: ['no'],
-  },
-  {
-    name: 'init',
-    kind: 'bool',
-    refused: 'there is no init to put into it; install one in the image',
-    accepts: ['false'],
-  },
 ];
 
 export const PS_FLAGS: readonly Flag[] = [

@@ -105,7 +105,7 @@ export async function buildLogsCommand(parsed: ParsedArgs, context: CliContext):
     );
   }
   const tail = text('tail');
-  const { readNumber } = await import('../containers/container-options.ts');
+  const { readNumber } = await import('../containers/limit-flags.ts');
   const { showBuildLogs } = await import('../../build/history/show-logs.ts');
   const { openOutput } = await import('../containers/output.ts');
   const { write, gone } = openOutput(context);

@@ -28,7 +28,7 @@ export interface CniAttachment {
 
 /** Result of the last plugin; what we do not read is kept for DEL. */
 export interface CniResult {
-  readonly ips?: readonly { readonly address: string }[];
+  readonly ips?: readonly { readonly address: string; readonly gateway?: string }[];
   /** Those without a sandbox are on the host. */
   readonly interfaces?: readonly { readonly name: string; readonly sandbox?: string }[];
   readonly [key: string]: unknown;

@@ -84,9 +84,12 @@ describe('readRunRequest()', () => {
     expect(() => read([flag, value, 'image'])).toThrow(usage);
   });
 
-  it.each(['--restart=always', '--init'])('readRunRequest() says why when %s is given', (flag) => {
-    expect(() => read([flag, 'image'])).toThrow(expect.objectContaining({ code: 'USAGE_UNSUPPORTED' }));
-  });
+  it.each(['--restart=always', '--link=x', '--sig-proxy=false', '--blkio-weight=10', '-a=stdout'])(
+    'readRunRequest() says why when %s is given',
+    (flag) => {
+      expect(() => read([flag, 'image'])).toThrow(expect.objectContaining({ code: 'USAGE_UNSUPPORTED' }));
+    },
+  );
 
   it('readRunRequest() reads what few containers ask for', () => {
     const request = read([
@@ -118,12 +121,64 @@ describe('readRunRequest()', () => {
   it.each([
     [['-m', '2m', '--memory-swap', '1m']],
     [['--cpuset-cpus', 'all']],
+    [['--cpuset-mems', 'x']],
+    [['--cpu-shares', '1.5']],
+    [['--cpus', '1', '--cpu-quota', '5000']],
+    [['-m', '1m', '--memory-reservation', '2m']],
+    [['--expose', '0']],
+    [['--expose', '90-80']],
+    [['--device', 'dev/fuse']],
+    [['--device', '/dev/fuse:/x:q']],
+    [['--pid', 'container:x']],
+    [['--label-file', '/nowhere']],
     [['--oom-score-adj', '1001']],
     [['--security-opt', 'systempaths=unconfined']],
     [['--sysctl', 'a.b']],
     [['--dns', 'localhost']],
   ])('readRunRequest() refuses %j', (flags) => {
     expect(() => read([...flags, 'bb'])).toThrow(usage);
+  });
+
+  it('readRunRequest() knows devices, ports to expose, groups and weights', () => {
+    const request = read([
+      ...[
+        '--device',
+        '/dev/a',
+        '--device',
+        '/dev/a:/dev/b',
+        '--device',
+        '/dev/a:r',
+        '--device',
+        '/dev/a:/dev/c:rw',
+      ],
+      ...['--device', 'vendor.com/gpu=all', '--expose', '80', '--expose', '90-91/udp', '--group-add', 'g'],
+      ...['--pid', 'host', '--domainname', 'd', '-c', '512', '--cpu-period', '1000', '--cpu-quota', '500'],
+      ...[
+        '--cpuset-mems',
+        '0',
+        '-m',
+        '2m',
+        '--memory-reservation',
+        '1m',
+        '--add-host',
+        'h:host-gateway',
+        'bb',
+      ],
+    ]);
+    expect(request.devices).toEqual([
+      { source: '/dev/a', target: '/dev/a', access: 'rwm' },
+      { source: '/dev/a', target: '/dev/b', access: 'rwm' },
+      { source: '/dev/a', target: '/dev/a', access: 'r' },
+      { source: '/dev/a', target: '/dev/c', access: 'rw' },
+      { source: 'vendor.com/gpu=all', target: 'vendor.com/gpu=all', access: 'rwm' },
+    ]);
+    expect(request.expose).toEqual(['80/tcp', '90/udp', '91/udp']);
+    expect(request.extraHosts).toEqual(['h:host-gateway']);
+    expect(request.extras).toEqual({ groups: ['g'], hostPid: true, sysctls: { 'kernel.domainname': 'd' } });
+    expect(request.limits).toEqual({
+      ...{ memoryBytes: 2 << 20, memoryReservationBytes: 1 << 20, memoryNodes: '0' },
+      ...{ cpuShares: 512, cpuPeriodUs: 1000, cpuQuotaUs: 500 },
+    });
   });
 
   it('readRunRequest() sets no limit when its value means none', () => {

@@ -19,27 +19,30 @@ describe('parseOomRecords()', () => {
 
 describe('oomEnd()', () => {
   it('is undefined when nothing was counted, or the log has the kills of others only', () => {
-    expect(oomEnd({ ...ASKED, kills: 0 }, [])).toBeUndefined();
-    expect(oomEnd(ASKED, [inGroup('/ci/job/ocibuild/step-10', '/ci')])).toBeUndefined();
+    expect(oomEnd({ ...ASKED, kills: 0 }, () => [])).toBeUndefined();
+    expect(oomEnd(ASKED, () => [inGroup('/ci/job/ocibuild/step-10', '/ci')])).toBeUndefined();
   });
 
   it('takes what was counted for its own when the log cannot be read or lacks some', () => {
-    expect(oomEnd(ASKED, [])).toMatchObject({ oomKilled: true });
-    expect(oomEnd({ ...ASKED, kills: 2 }, [inGroup('/other')])).toMatchObject({ oomKilled: true });
+    expect(oomEnd(ASKED, () => [])).toMatchObject({ oomKilled: true });
+    expect(oomEnd({ ...ASKED, kills: 2 }, () => [inGroup('/other')])).toMatchObject({ oomKilled: true });
   });
 
   it('finds a step by its cgroup, or in ours where it has none', () => {
-    expect(oomEnd(ASKED, [inGroup('/ci/job/ocibuild/step-1'), inGroup('/other')])).toEqual({
+    expect(oomEnd(ASKED, () => [inGroup('/ci/job/ocibuild/step-1'), inGroup('/other')])).toEqual({
       oomKilled: true,
     });
-    expect(oomEnd(ASKED, [inGroup('/ci/job')])).toEqual({ oomKilled: true });
+    expect(oomEnd(ASKED, () => [inGroup('/ci/job')])).toEqual({ oomKilled: true });
   });
 
   it('names the limit of the container when that is what was reached', () => {
     const own = { ...ASKED, ownLimit: 100 };
     const group = '/ci/job/ocibuild/step-1';
-    expect(oomEnd(own, [inGroup(group, group)])).toEqual({ oomKilled: true, memoryLimit: { bytes: 100 } });
-    expect(oomEnd(own, [])).toEqual({ oomKilled: true, memoryLimit: { bytes: 100 } });
-    expect(oomEnd(own, [inGroup(group)])).toEqual({ oomKilled: true });
+    expect(oomEnd(own, () => [inGroup(group, group)])).toEqual({
+      oomKilled: true,
+      memoryLimit: { bytes: 100 },
+    });
+    expect(oomEnd(own, () => [])).toEqual({ oomKilled: true, memoryLimit: { bytes: 100 } });
+    expect(oomEnd(own, () => [inGroup(group)])).toEqual({ oomKilled: true });
   });
 });
