@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
@@ -246,5 +246,31 @@ export { d } from './d.ts';\nimport {\n  e,\n  f,\n} from './e.ts';\nconst g = a
       readFileSync(join(SRC, module.path), 'utf8').split('\n').length - 1,
     ]);
     expect(long.filter(([, lines]) => Number(lines) > 400)).toEqual([]);
+  });
+
+  it('ARCHITECTURE.md names files and folders that exist', () => {
+    const page = readFileSync(join(SRC, '../ARCHITECTURE.md'), 'utf8');
+    const names = [...page.matchAll(/`([\w./-]+)`/g)].map(([, name = '']) => name);
+    const files = names.filter((name) => /\.tsx?$/.test(name));
+    const folders = names.filter((name) => /^\w+\/[\w/-]+$/.test(name) && name.split('/', 1)[0] !== 'blobs');
+    expect(files.length).toBeGreaterThan(20);
+    const known = every.map(({ path }) => path);
+    const isFile = (name: string): boolean =>
+      name.includes('/')
+        ? known.includes(name) || existsSync(join(SRC, '..', name))
+        : known.some((path) => path === name || path.endsWith(`/${name}`));
+    const lost = [
+      ...files.filter((name) => !isFile(name)),
+      ...folders.filter((name) => name !== 'tmp/x' && !known.some((path) => path.startsWith(`${name}/`))),
+    ];
+    expect(lost).toEqual([]);
+  });
+
+  it('ARCHITECTURE.md has a row for each folder, on its level', () => {
+    const page = readFileSync(join(SRC, '../ARCHITECTURE.md'), 'utf8');
+    const rows = [...page.matchAll(/^\| (\d) \| ([^|]+) \|/gm)].flatMap(([, level, folders = '']) =>
+      [...folders.matchAll(/`(\w+)`/g)].map(([, folder = '']) => [folder, Number(level)]),
+    );
+    expect(Object.fromEntries(rows)).toEqual(LEVELS);
   });
 });
