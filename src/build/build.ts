@@ -7,7 +7,7 @@ import { superviseBuild } from './start-build.ts';
 
 /**
  * A running build: await it for the result, iterate it for the events. Events are kept from the start until the
- * first iterator takes them.
+ * first iterator takes them; of output and progress no more than the first 16 MiB while nobody iterates.
  */
 export interface Build extends Promise<BuildResult>, AsyncIterable<ProgressEvent> {
   /** The same as a plain promise. */

@@ -3,6 +3,11 @@ import { normaliseOptions } from './normalise.ts';
 import type { BuildOptions } from './options.ts';
 import { type BuildRun, type RunOptions, runBuild } from './run-build.ts';
 
+/** What is kept of logs and progress for who iterates later; nobody may, and a step may print gigabytes. */
+const KEPT_BYTES = 16 * 1024 * 1024;
+/** About what an event takes beside its data. */
+const EVENT_BYTES = 256;
+
 /** A build that runs, in whatever process. */
 export interface StartedBuild<T> {
   readonly run: Promise<T>;
@@ -15,7 +20,7 @@ export function startBuild(options: BuildOptions): StartedBuild<BuildRun> {
   return superviseBuild(options, async (how) => runBuild(normaliseOptions(options), how));
 }
 
-/** Keeps events until they are taken, and joins what can stop a build. */
+/** Keeps events until they are taken, of logs and progress the first 16 MiB while nobody takes them, and joins what can stop a build. */
 export function superviseBuild<T>(
   options: Pick<BuildOptions, 'signal' | 'onEvent'>,
   start: (how: RunOptions) => Promise<T>,
@@ -24,11 +29,20 @@ export function superviseBuild<T>(
   const signal =
     options.signal === undefined ? cancelled.signal : AbortSignal.any([options.signal, cancelled.signal]);
   let queue: ProgressEvent[] | undefined = options.onEvent === undefined ? [] : undefined;
+  let keptBytes = 0;
+  let readers = 0;
   let wake: (() => void) | undefined;
   let ended = false;
+  const mayKeep = (event: ProgressEvent): boolean => {
+    if (readers > 0 || (event.kind !== 'log' && event.kind !== 'status')) return true;
+    const bytes = EVENT_BYTES + (event.kind === 'log' ? event.data.length : 0);
+    if (keptBytes + bytes > KEPT_BYTES) return false;
+    keptBytes += bytes;
+    return true;
+  };
   const emit = (event: ProgressEvent): void => {
     options.onEvent?.(event);
-    queue?.push(event);
+    if (queue !== undefined && mayKeep(event)) queue.push(event);
     wake?.();
   };
   const run = start({ emit, signal });
@@ -40,14 +54,20 @@ export function superviseBuild<T>(
 
   async function* events(): AsyncGenerator<ProgressEvent> {
     queue ??= [];
-    for (;;) {
-      const taken: readonly ProgressEvent[] = queue.splice(0);
-      yield* taken;
-      if (taken.length > 0) continue;
-      if (ended) return;
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
+    readers++;
+    try {
+      for (;;) {
+        const taken: readonly ProgressEvent[] = queue.splice(0);
+        keptBytes = 0;
+        yield* taken;
+        if (taken.length > 0) continue;
+        if (ended) return;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      readers--;
     }
   }
   return { run, events, cancel: (reason) => cancelled.abort(reason) };

@@ -31,7 +31,7 @@ export interface LockFilePlace {
 export const DOCKERFILES: readonly string[] = ['Dockerfile', 'dockerfile', 'Containerfile'];
 
 const CONTEXT_HINT =
-  'the last word of the command is the directory to build from, for example `ocibuild -t app .`';
+  'the context is the directory to build from, on the command line its last word: `ocibuild -t app .`';
 
 /** Reads the Dockerfile and the ignore file of the main context.
  * @throws CONTEXT_NOT_FOUND, DOCKERFILE_NOT_FOUND */
@@ -57,10 +57,7 @@ export function readDefinition(options: NormalOptions): DefinitionFiles {
 
 /** The ignore file of a named context. @throws CONTEXT_NOT_FOUND, DOCKERFILE_NOT_FOUND */
 export function readIgnoreFile(dir: string): { readonly ignoreFile?: SourceFile } {
-  checkContext(
-    dir,
-    'what --build-context names is a directory, a URL, docker-image://REF or oci-layout://DIR',
-  );
+  checkContext(dir, 'a named context is a directory, a URL, docker-image://REF or oci-layout://DIR');
   const path = join(dir, '.dockerignore');
   const file = readText(path, path);
   return file === undefined ? {} : { ignoreFile: file };
