@@ -21,7 +21,7 @@ import type { LeftBundle, StoreRoot } from './types.ts';
 const PRIVATE = ['snapshots', 'trees', 'mounts', 'run', 'tmp', 'trash'] as const;
 /** What may stand in a directory that has no `oci-layout` yet: another process is making the store right now. */
 const OURS =
-  /^(blobs|builds|failed|containers|gc|leases|volumes|git|snapshots|trees|mounts|run|tmp|trash|index\.json|cache\.db.*|lost\+found)$/;
+  /^(oci-layout|blobs|builds|failed|containers|gc|leases|volumes|git|snapshots|trees|mounts|run|tmp|trash|index\.json|cache\.db.*|lost\+found)$/;
 const LAYOUT_VERSION = '1.0.0';
 
 /**
