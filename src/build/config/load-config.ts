@@ -69,10 +69,10 @@ async function runCode(path: string): Promise<Read> {
   const hooks = registerHooks({
     resolve(specifier, context, next) {
       if (specifier === PACKAGE_KEY) return { url: OWN_MODULE, shortCircuit: true };
-      const resolved = next(specifier, context);
+      const resolved = withFormat(next(specifier, context));
       if (isOurs(context.parentURL)) return resolved;
       modules.add(resolved.url);
-      return withFormat(resolved);
+      return resolved;
     },
   });
   const variables = watchVariables();
