@@ -88,7 +88,11 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
       .flatMap((target) => makeStub(root, locate(root, target.path), target.kind));
     return { user, cwd, mounts: [...files, ...stepMounts], configDir, release };
   } catch (error) {
-    release();
+    try {
+      release();
+    } catch {
+      // Why the step cannot start counts more than a directory that stays until the store is opened again.
+    }
     throw error;
   }
 }

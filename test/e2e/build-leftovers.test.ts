@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -14,12 +14,13 @@ interface Place {
 }
 
 function leftIn({ store, temp }: Place, before: readonly string[]): string[] {
-  const parts = ['run', 'tmp', 'trash'].flatMap((folder) =>
-    readdirSync(join(store, folder)).map((name) => `${folder}/${name}`),
-  );
+  // What is refused before anything is done makes no store.
+  const parts = ['run', 'tmp', 'trash']
+    .filter((folder) => existsSync(join(store, folder)))
+    .flatMap((folder) => readdirSync(join(store, folder)).map((name) => `${folder}/${name}`));
   // Test files beside this one make directories of their own in /tmp, under other names.
   const strange = readdirSync(tmpdir()).filter(
-    (name) => !before.includes(name) && !/^ocibuild-[a-z]+-/.test(name),
+    (name) => !before.includes(name) && !/^ocibuild-[a-z0-9]+-/.test(name),
   );
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   return [
