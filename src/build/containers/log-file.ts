@@ -14,6 +14,8 @@ export interface LogRecord {
 }
 
 const NEWLINE = 10;
+/** `P` */
+const PART = 80;
 const BLOCK_BYTES = 64 * 1024;
 
 /**
@@ -27,24 +29,34 @@ export function createLogWriter(file: string): {
   const fd = openSync(file, 'a', 0o600);
   return {
     write(stream, data) {
-      const time = new Date().toISOString();
-      const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-      const parts: Buffer[] = [];
-      for (let start = 0; start < bytes.length; ) {
-        const at = bytes.indexOf(NEWLINE, start);
-        const end = at < 0 ? bytes.length : at;
-        parts.push(
-          Buffer.from(`${time} ${stream} ${at < 0 ? 'P' : 'F'} `),
-          bytes.subarray(start, end),
-          Buffer.of(NEWLINE),
-        );
-        start = end + 1;
-      }
-      const all = Buffer.concat(parts);
+      const all = toRecords(data, `${new Date().toISOString()} ${stream} `);
       for (let done = 0; done < all.length; ) done += writeSync(fd, all, done);
     },
     close: () => closeSync(fd),
   };
+}
+
+/** Byte by byte: a call for each line took 1.1 µs, two minutes of a core for 200 MB of `yes`. */
+function toRecords(data: Uint8Array, head: string): Uint8Array {
+  const whole = Buffer.from(`${head}F `);
+  let lines = 1;
+  for (let i = 0; i < data.length; i++) if (data[i] === NEWLINE) lines++;
+  // Room for a break after a last line without one.
+  const out = Buffer.allocUnsafe(data.length + lines * whole.length + 1);
+  const last = data.lastIndexOf(NEWLINE);
+  let at = 0;
+  let starts = true;
+  for (let i = 0; i < data.length; i++) {
+    if (starts) {
+      for (let k = 0; k < whole.length; k++) out[at++] = whole[k] as number;
+      if (i > last) out[at - 2] = PART;
+    }
+    const byte = data[i] as number;
+    out[at++] = byte;
+    starts = byte === NEWLINE;
+  }
+  if (!starts) out[at++] = NEWLINE;
+  return out.subarray(0, at);
 }
 
 /** Reads a log file from a place on; what is not a whole record yet is left for the next call. */
