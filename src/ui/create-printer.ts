@@ -20,6 +20,8 @@ export interface PrinterOptions {
   readonly brief?: boolean;
   /** The header of `tty` while it goes on and when all went well. @default Building, Built */
   readonly words?: { readonly running: string; readonly done: string };
+  /** Where a file that an error names lies, as GitHub knows it. @default the name as it is */
+  readonly pathOf?: (name: string) => string;
   /** Where BuildKit's variables about progress are read. @default {} */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
@@ -55,7 +57,11 @@ export async function createPrinter(mode: ProgressMode, options: PrinterOptions)
         import('./grouped.ts'),
         import('./group-styles.ts'),
       ]);
-      const style = { grouped: styles.plainGroups, github: styles.githubGroups, gitlab: styles.gitlabGroups };
+      const style = {
+        grouped: styles.plainGroups,
+        github: () => styles.githubGroups(options.pathOf),
+        gitlab: styles.gitlabGroups,
+      };
       return createGroupedPrinter(deps, style[mode](), title);
     }
     case 'tty': {

@@ -17,13 +17,13 @@ export function plainGroups(): GroupStyle {
  * between a token that nobody can guess.
  * @see https://docs.github.com/actions/reference/workflow-commands-for-github-actions
  */
-export function githubGroups(): GroupStyle {
+export function githubGroups(pathOf: (name: string) => string = (name) => name): GroupStyle {
   const token = randomBytes(16).toString('hex');
   return {
     open: (step) => `::group::${escapeData(title(step))}\n::stop-commands::${token}\n`,
     close: () => `::${token}::\n::endgroup::\n`,
     warning: (text) => `::warning::${escapeData(text)}\n`,
-    failure: (text, source) => `::error${place(source)}::${escapeData(text)}\n`,
+    failure: (text, source) => `::error${place(source, pathOf)}::${escapeData(text)}\n`,
   };
 }
 
@@ -43,10 +43,10 @@ function title({ index, name, again }: GroupHeader): string {
   return `#${index} ${name}${again ? ' (goes on)' : ''}`;
 }
 
-function place(source: SourceRef | undefined): string {
+function place(source: SourceRef | undefined, pathOf: (name: string) => string): string {
   const line = source?.ranges[0]?.start.line;
   if (source === undefined || line === undefined) return '';
-  return ` file=${escapeProperty(source.file.name)},line=${line}`;
+  return ` file=${escapeProperty(pathOf(source.file.name))},line=${line}`;
 }
 
 function escapeData(text: string): string {

@@ -27,7 +27,7 @@ export async function buildMany(builds: readonly CommandBuild[], context: CliCon
   const { enterNamespaceIfNeeded } = await import('../../build/user-namespace.ts');
   for (const { request } of named) await enterNamespaceIfNeeded({ ...request.options, env, cwd }, 'look');
 
-  const printer = await openPrinter(first.request, context, stderr);
+  const printer = await openPrinter({ progress: first.request.progress }, context, stderr);
   const stop = new AbortController();
   const { startBuild } = await import('../../build/start-build.ts');
   const build = async ({ name, request }: Named): Promise<BuildResult> => {

@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs';
+import { relative, resolve } from 'node:path';
 import type { PrinterOptions } from '../../ui/create-printer.ts';
 import type { Printer, PrinterStream, ProgressMode } from '../../ui/types.ts';
 import type { CliContext } from '../types.ts';
@@ -5,8 +7,10 @@ import type { BuildRequest } from './build-options.ts';
 
 /** Where the progress of a build is shown. */
 export async function openPrinter(
-  request: Pick<BuildRequest, 'progress'> & Pick<PrinterOptions, 'brief'>,
-  { env, stderr }: CliContext,
+  request: Pick<BuildRequest, 'progress'> &
+    Partial<Pick<BuildRequest, 'options'>> &
+    Pick<PrinterOptions, 'brief'>,
+  { env, stderr, cwd }: CliContext,
   stream: PrinterStream,
 ): Promise<Printer> {
   const [{ createPrinter }, { capabilitiesOf }, { VERSION }] = await Promise.all([
@@ -28,5 +32,16 @@ export async function openPrinter(
     env,
     title: `building with ocibuild ${VERSION}`,
     brief: request.brief === true,
+    pathOf: pathFromWorkspace(request.options?.context, { env, cwd }),
   });
+}
+
+/** A Dockerfile is named from its context; GitHub looks for it in the repository. */
+function pathFromWorkspace(
+  context: unknown,
+  { env, cwd }: Pick<CliContext, 'env' | 'cwd'>,
+): (name: string) => string {
+  const dir = typeof context === 'string' ? resolve(cwd, context) : '';
+  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory() !== true) return (name) => name;
+  return (name) => relative(resolve(cwd, env.GITHUB_WORKSPACE ?? ''), resolve(dir, name));
 }

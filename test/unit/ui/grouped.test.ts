@@ -101,6 +101,13 @@ describe('githubGroups()', () => {
   });
 });
 
+it('githubGroups() names the file from the repository', () => {
+  const file = { name: 'Dockerfile', text: 'RUN false' };
+  const ranges = [{ start: { line: 3, column: 1 }, end: { line: 3, column: 9 } }];
+  const { failure } = githubGroups((name) => `app/${name}`);
+  expect(failure('it failed', { file, ranges })).toBe('::error file=app/Dockerfile,line=3::it failed\n');
+});
+
 describe('gitlabGroups()', () => {
   it('gitlab opens and closes a section when a step is shown', async () => {
     const text = await play([a.vertex('RUN x'), a.cached(0)], gitlabGroups());
