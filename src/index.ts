@@ -28,6 +28,7 @@ export type {
   SecretSource,
   SshSource,
 } from './build/options.ts';
+export type { SourcePolicy, SourceRule, SourceSelector } from './build/policy/types.ts';
 export {
   type DiskUsageOptions,
   diskUsage,

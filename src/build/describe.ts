@@ -20,6 +20,8 @@ import { createRemoteSources } from './inputs/remote-sources.ts';
 import { createInternalSteps } from './internal-steps.ts';
 import { type NormalOptions, normaliseOptions } from './normalise.ts';
 import type { BuildOptions } from './options.ts';
+import { checkDefinition, policedRemotes } from './policy/policed-sources.ts';
+import { readSourceRules, type SourceRules } from './policy/source-rules.ts';
 
 /** What the lint rules found in a Dockerfile, and what would stop a build of it. */
 export interface CheckResult {
@@ -134,7 +136,9 @@ async function describe<T>(
   const signal = given.signal ?? new AbortController().signal;
   const emit: EventSink = given.onEvent ?? (() => undefined);
   const steps = createInternalSteps(emit, Date.now);
-  await using store = lazyStore(options, signal);
+  const rules = readSourceRules(options);
+  checkDefinition(rules, options);
+  await using store = lazyStore(options, rules, signal);
   let main: MainContext;
   if (isLocalDefinition(options)) {
     const files = await steps.run('[internal] load build definition from Dockerfile', () =>
@@ -143,7 +147,7 @@ async function describe<T>(
     main = { files, source: undefined, contextDir: options.contextDir };
   } else {
     const engine = await store.engine();
-    using remote = createRemoteSources(engine, options, { emit });
+    using remote = policedRemotes(createRemoteSources(engine, options, { emit }), rules);
     main = await loadMainContext({ options, engine, remote, steps, signal });
   }
   const images = {
@@ -160,7 +164,7 @@ async function describe<T>(
 }
 
 /** The store is read where it is there, and not made or written for a look at a Dockerfile. */
-function lazyStore(options: NormalOptions, signal: AbortSignal) {
+function lazyStore(options: NormalOptions, rules: SourceRules | undefined, signal: AbortSignal) {
   let opening: Promise<Engine> | undefined;
   const engine = (): Promise<Engine> => {
     opening ??= openEngine({
@@ -187,7 +191,7 @@ function lazyStore(options: NormalOptions, signal: AbortSignal) {
         hasLayer: known?.layers.available ?? (() => false),
         registry,
       },
-      { pull: options.pull, contexts: options.buildContexts ?? {}, cwd: options.cwd, signal },
+      { pull: options.pull, contexts: options.buildContexts ?? {}, cwd: options.cwd, signal, rules },
     );
   };
   return {

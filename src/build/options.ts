@@ -2,6 +2,7 @@ import type { OcibuildError } from '../errors/error.ts';
 import type { Compression, Descriptor, Digest, ImageConfig, Platform } from '../image/types.ts';
 import type { EventSink } from '../solver/types.ts';
 import type { CacheFrom, CacheTo } from './cache/types.ts';
+import type { SourcePolicy } from './policy/types.ts';
 import type { GcOptions } from './prune/types.ts';
 
 /** What to do with the result. */
@@ -206,6 +207,9 @@ export interface BuildOptions {
   readonly pull?: 'missing' | 'always' | 'newer' | 'never';
   /** Hold images, downloads and git refs to `Dockerfile.lock`, which `lock()` writes. @default false */
   readonly locked?: boolean;
+  /** Which images, URLs, repositories and directories may be used, and what stands in for them: BuildKit's source
+   * policy, or the path of its JSON. */
+  readonly sourcePolicy?: string | SourcePolicy;
   /** Caches of other machines to look in, after the store. One that cannot be read is a warning. */
   readonly cacheFrom?: readonly CacheFrom[];
   /** Where to write what the steps made, for other machines. */

@@ -37,6 +37,7 @@ export function rememberBuild(
       ...rowsOf(trace.files.looked),
       ...rowsOf(layoutFiles(options, trace)),
       ...rowsOf(config.files),
+      ...rowsOf(policyFiles(options)),
       ...trace.local.scans().flatMap((scan) => [...scan.statRows()]),
     ],
     texts: {},
@@ -89,6 +90,10 @@ function isRepeatable(options: NormalOptions): boolean {
 /** Layouts that base images may have come from change with their index. */
 function layoutFiles({ buildContexts = {} }: NormalOptions, { layoutDirs }: BuildTrace): string[] {
   return Object.keys(buildContexts).length === 0 ? [] : layoutDirs.map((dir) => join(dir, 'index.json'));
+}
+
+function policyFiles({ sourcePolicy, cwd }: NormalOptions): string[] {
+  return typeof sourcePolicy === 'string' ? [resolve(cwd, sourcePolicy)] : [];
 }
 
 /** Rows of files, and of all that they link to; mode 0 stands for nothing there. */

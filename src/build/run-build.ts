@@ -28,6 +28,8 @@ import { carriesAttestations } from './outputs/attest-options.ts';
 import type { Attester } from './outputs/attester.ts';
 import type { BuildRecord } from './outputs/build-facts.ts';
 import { checkWritable } from './outputs/writable-places.ts';
+import { checkDefinition, checkSources, policedRemotes, policedSource } from './policy/policed-sources.ts';
+import { readSourceRules } from './policy/source-rules.ts';
 import { startGcIfDue } from './prune/auto-gc.ts';
 import type { Held } from './session/types.ts';
 import { contextDirsOf, type SolveContext, solveAndExport } from './solve-build.ts';
@@ -104,6 +106,8 @@ async function runRecorded(
   }: RunOptions & { readonly recorder: Recorder; readonly startedMs: number },
 ): Promise<BuildRun> {
   await checkNamed(given, signal);
+  const rules = readSourceRules(given);
+  checkDefinition(rules, given);
   const steps = createInternalSteps(emit, Date.now);
   // Before the store is made: a wrong directory leaves no trace.
   const early = isLocalDefinition(given)
@@ -134,7 +138,7 @@ async function runRecorded(
   sweepKeptSteps(engine);
   shared = await openShared(given, { engine, steps, emit, signal });
   await using _shared = shared;
-  using remote = createRemoteSources(engine, given, { emit, memory: held?.remotes });
+  using remote = policedRemotes(createRemoteSources(engine, given, { emit, memory: held?.remotes }), rules);
   const main =
     early === undefined
       ? await loadMainContext({ options: given, engine, remote, steps, signal })
@@ -148,7 +152,7 @@ async function runRecorded(
       registry: engine.registry,
     },
     {
-      ...{ pull: given.pull, contexts: given.buildContexts ?? {}, cwd: given.cwd, signal },
+      ...{ pull: given.pull, contexts: given.buildContexts ?? {}, cwd: given.cwd, signal, rules },
       ...(locked === undefined ? {} : { locked }),
     },
   );
@@ -164,13 +168,25 @@ async function runRecorded(
   const baseLayers = createBaseLayers({ images, layers: engine.layers, fetches, fetchSteps });
   baseLayers.know(graph.definition);
   emitWarnings(graph.warnings, main.files.dockerfile, emit);
+  checkSources(rules, graph.definition);
+  // What the lock file has are names as the rules have them.
+  const files = locked === undefined ? remote.files : lockedFiles(locked, remote.files);
   const context: SolveContext = {
     ...{ options, engine, emit, steps, baseLayers, shared, signal, recorder },
     ...(held === undefined ? {} : { memory: held.contexts }),
     recover: createRecovery(engine.layers, shared),
-    remote: locked === undefined ? remote : { ...remote, files: lockedFiles(locked, remote.files) },
+    remote: { ...remote, files: (source) => files(policedSource(rules, source)) },
     nowMs: startedMs,
-    attester: await attesterOf(options, engine, { options, main, images, remote, locked, startedMs, signal }),
+    attester: await attesterOf(options, engine, {
+      options,
+      main,
+      images,
+      remote,
+      rules,
+      locked,
+      startedMs,
+      signal,
+    }),
   };
   warnOfDocker(options, emit);
   const { targets, local, counts } = await solveAndExport(context, graph);

@@ -28,6 +28,7 @@ const CODES = {
   PLATFORM_INVALID: 'usage',
   LOCK_NOT_FOUND: 'usage',
   LOCK_INVALID: 'usage',
+  SOURCE_POLICY_INVALID: 'usage',
   ENTITLEMENT_MISSING: 'usage',
   // the build
   CHECK_FAILED: 'build',
@@ -53,6 +54,7 @@ const CODES = {
   IMAGE_NOT_FOUND: 'build',
   IMAGE_PLATFORM_MISSING: 'build',
   LOCK_OUTDATED: 'build',
+  SOURCE_DENIED: 'build',
   IMAGE_INVALID: 'build',
   LAYER_INVALID: 'build',
   LAYER_UNAVAILABLE: 'build',

@@ -5,6 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { OcibuildError } from '../../errors/error.ts';
 import type { Position } from '../../errors/source.ts';
 import { errnoOf } from '../../util/atomic-fs.ts';
+import { readJsonFault } from '../../util/json-fault.ts';
 import type { FileTrace } from '../fast-path.ts';
 import { configError, positionAt } from './config-error.ts';
 import { findConfig, PACKAGE_KEY } from './find-config.ts';
@@ -36,24 +37,12 @@ function readJson(path: string): Read {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    const message = (cause as Error).message;
-    const offset = offsetOf(message, text);
+    const { why, offset } = readJsonFault(cause as Error, text);
     const at = offset === undefined ? undefined : positionAt(text, offset);
-    const why = message.replace(/ (?:in JSON )?at position .*$/s, '').replace(/, (?:\.\.\.)?"[\s\S]*$/, '');
     throw configError(why, { path, text, ...(at === undefined ? {} : { at }) }, { cause });
   }
   if (basename(path) === 'package.json') value = (value as Record<string, unknown>)[PACKAGE_KEY];
   return { raw: { path, text, value }, trace: { files: [], env: {}, isWhole: true } };
-}
-
-/** Where JSON is at fault: Node names the place, or shows ten characters on either side of it. */
-function offsetOf(message: string, text: string): number | undefined {
-  const told = /at position (\d+)/.exec(message)?.[1];
-  if (told !== undefined) return Number(told);
-  const [, before, shown = '', after] =
-    /, (\.\.\.)?"([\s\S]*)"(\.\.\.)? is not valid JSON$/.exec(message) ?? [];
-  if (before !== undefined) return text.indexOf(shown) + 10;
-  return after === undefined ? undefined : Math.max(0, shown.length - 10);
 }
 
 /** What a module may ask for that is not the same the next time, and leaves no trace in a file or a variable. */

@@ -91,17 +91,21 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     platform: Platform,
     signal: AbortSignal,
   ): Promise<ResolvedImage> {
-    let wanted = allowed.image(name);
-    for (;;) {
+    const tried = new Set<string>();
+    for (let wanted = allowed.image(name); !tried.has(wanted); ) {
+      tried.add(wanted);
       const image = await fromName(wanted, platform, signal);
       const reference = withDefaultTag(parseReference(wanted));
       if (reference.digest !== undefined) return image;
       const shown = normalName(reference);
       const digest = lockable.get(shown)?.digest ?? image.manifest;
       const found = allowed.resolved(shown, digest);
-      if (found === `${shown}@${digest}`) return image;
+      // A rule for every tag gives the name without the digest again.
+      if (found === `${shown}@${digest}` || found === shown) return image;
       wanted = found;
     }
+    const message = `Cannot use the image "${name}": the source policy converts it again and again`;
+    throw new OcibuildError('SOURCE_POLICY_INVALID', message);
   }
 
   async function fromLayout(

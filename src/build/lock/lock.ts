@@ -12,6 +12,8 @@ import { createInternalSteps } from '../internal-steps.ts';
 import { isNormalUser } from '../namespace/is-normal-user.ts';
 import { type NormalOptions, normaliseOptions } from '../normalise.ts';
 import type { BuildOptions } from '../options.ts';
+import { checkSources, policedRemotes, policedSource } from '../policy/policed-sources.ts';
+import { readSourceRules, type SourceRules } from '../policy/source-rules.ts';
 import {
   diffLocks,
   EMPTY_LOCK,
@@ -123,23 +125,25 @@ async function resolveAll(
     ...{ root: options.root, env: options.env, signal },
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
   });
-  using remote = createRemoteSources(engine, options, { emit });
+  const rules = readSourceRules(options);
+  using remote = policedRemotes(createRemoteSources(engine, options, { emit }), rules);
   const images = createImageSources(
     {
       ...{ content: engine.content, index: engine.index },
       ...{ hasLayer: engine.layers.available, registry: engine.registry },
     },
-    { pull: options.pull, contexts: options.buildContexts ?? {}, cwd: options.cwd, signal },
+    { pull: options.pull, contexts: options.buildContexts ?? {}, cwd: options.cwd, signal, rules },
   );
   const steps = createInternalSteps(emit, Date.now);
   const main = { files, source: undefined };
   const context = createFrontendContext(main, { options, images, steps, signal });
   const graph = await graphOfAll(options, context);
+  checkSources(rules, graph.definition);
   const lockable = [...images.lockable()].filter(([name]) => imageEntry(name) !== undefined);
   return {
     lock: {
       images: Object.fromEntries(lockable.map(([name, { digest }]) => [name, digest])),
-      ...(await resolveRemotes(graph, { remote, steps, signal })),
+      ...(await resolveRemotes(graph, { remote, rules, steps, signal })),
     },
     fromStore: lockable.flatMap(([name, { instead }]) => (instead === undefined ? [] : [name])).sort(),
   };
@@ -163,14 +167,19 @@ async function graphOfAll(
 
 async function resolveRemotes(
   { definition }: BuildGraph,
-  about: { remote: RemoteSources; steps: ReturnType<typeof createInternalSteps>; signal: AbortSignal },
+  about: {
+    remote: RemoteSources;
+    rules: SourceRules | undefined;
+    steps: ReturnType<typeof createInternalSteps>;
+    signal: AbortSignal;
+  },
 ): Promise<Pick<Lock, 'urls' | 'git'>> {
-  const { remote, steps, signal } = about;
+  const { remote, rules, steps, signal } = about;
   const urls: Record<string, Lock['urls'][string]> = {};
   const git: Record<string, string> = {};
   for (const { op } of definition.vertices.values()) {
-    if (op.kind !== 'source') continue;
-    const { source } = op;
+    if (op.kind !== 'source' || op.source.type === 'image' || op.source.type === 'local') continue;
+    const source = policedSource(rules, op.source);
     if (source.type === 'http') {
       const entry = urlEntry(source);
       if (entry === undefined || urls[entry] !== undefined) continue;

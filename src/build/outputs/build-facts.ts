@@ -16,6 +16,7 @@ import type { RemoteSources } from '../inputs/remote-sources.ts';
 import { readVcs } from '../inputs/vcs.ts';
 import { type HeldLock, lockedSource } from '../lock/locked.ts';
 import type { NormalOptions } from '../normalise.ts';
+import type { SourceRules } from '../policy/source-rules.ts';
 import { VERSION } from '../version.ts';
 
 /** What a build knows about itself. */
@@ -24,6 +25,7 @@ export interface BuildRecord {
   readonly main: MainContext;
   readonly images: Pick<ImageSources, 'lockable'>;
   readonly remote: Pick<RemoteSources, 'downloads' | 'git'>;
+  readonly rules?: SourceRules | undefined;
   readonly locked: HeldLock | undefined;
   /** Milliseconds since the epoch. */
   readonly startedMs: number;
@@ -125,9 +127,10 @@ async function dependenciesOf(
 }
 
 async function remoteDependency(
-  { remote, locked, signal }: BuildRecord,
-  given: HttpSource | GitSource,
+  { remote, rules, locked, signal }: BuildRecord,
+  named: HttpSource | GitSource,
 ): Promise<Dependency> {
+  const given = rules === undefined ? named : rules.remote(named);
   const source = locked === undefined ? given : (lockedSource(locked, given) as typeof given);
   if (source.type === 'http') {
     const digest = source.checksum ?? (await remote.downloads.fetch(source, signal)).digest;

@@ -106,6 +106,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     ...(file === undefined || file === '-' ? {} : { dockerfile: file }),
     ...given('platform', filled('platform').join(',')),
     ...given('root', text('root') ?? env.OCIBUILD_ROOT),
+    ...given('sourcePolicy', env.EXPERIMENTAL_BUILDKIT_SOURCE_POLICY),
     ...given('runtime', text('runtime') ?? env.OCIBUILD_RUNTIME),
     ...(text('shm-size') === undefined ? {} : { shmSize: parseSize('--shm-size', text('shm-size') ?? '') }),
     ...(text('jobs') === undefined ? {} : { jobs: readJobs(text('jobs') ?? '') }),

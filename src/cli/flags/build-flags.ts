@@ -176,7 +176,11 @@ export const BUILD_FLAGS: readonly Flag[] = [
   { name: 'rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
   { name: 'force-rm', kind: 'bool', refused: 'containers of steps are always removed', accepts: ['true'] },
   { name: 'isolation', kind: 'string', refused: 'there is one kind of isolation', accepts: ['default'] },
-  { name: 'policy', kind: 'list', refused: 'this version evaluates no source policies' },
+  {
+    name: 'policy',
+    kind: 'list',
+    refused: 'Rego is not evaluated; EXPERIMENTAL_BUILDKIT_SOURCE_POLICY names a source policy',
+  },
   {
     name: 'builder',
     kind: 'string',
