@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { OcibuildError } from '../../errors/error.ts';
 import type { Definition } from '../../llb/definition.ts';
+import { parseStepName } from '../../llb/step-name.ts';
 import { runInFailed, shellOf } from '../../solver/ops/failed-exec.ts';
 import type { FailedExec, StepDeps } from '../../solver/ops/types.ts';
 import type { EventSink } from '../../solver/types.ts';
@@ -75,9 +76,13 @@ export function warnOfUnknownSteps(
   emit: EventSink,
 ): void {
   const names = [...meta.values()].map(({ name }) => name);
+  const hasStages = names.some((name) => parseStepName(name).stage !== undefined);
+  const instead = hasStages
+    ? ''
+    : ': one stage has no name, so use a number, the beginning of an instruction or *';
   for (const { step } of exportOnFailure) {
     if (names.some((name) => isStep(name, step))) continue;
-    const message = `--export-on-failure "${step}" names none of the steps of this build`;
+    const message = `--export-on-failure "${step}" names none of the steps of this build${instead}`;
     emit({ kind: 'warning', time: Date.now(), message });
   }
 }
