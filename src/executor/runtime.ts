@@ -73,8 +73,10 @@ export function startFailure(log: string, args: readonly string[]): OcibuildErro
   const command = args[0] ?? '';
   const refused =
     /executable file .*not found|no such file or directory|permission denied|is a directory|exec format error|operation not permitted/i;
-  if (/chdir|cwd/.test(reason) && refused.test(reason)) {
-    return new OcibuildError('RUN_CWD_INVALID', `Cannot enter the working directory: ${reason}`, { details });
+  if (/chdir|cwd/.test(reason) && (refused.test(reason) || /not a directory/i.test(reason))) {
+    const [, path, why] = /chdir to cwd \(("[^"]*")\) set in config\.json failed: (.*)/.exec(reason) ?? [];
+    const what = path === undefined ? `: ${reason}` : ` ${path}: ${why}`;
+    return new OcibuildError('RUN_CWD_INVALID', `Cannot enter the working directory${what}`, { details });
   }
   if (/\bexec(utable)?\b/.test(reason) && refused.test(reason)) {
     return new OcibuildError('RUN_START_FAILED', `Cannot start "${command}": ${reason}`, {

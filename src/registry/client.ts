@@ -158,7 +158,7 @@ export function createClient(options: ResolverOptions): RegistryClient {
       const { status } = response;
       if ((status >= 200 && status < 300) || call.accepts?.includes(status)) return await use(response);
       const { origin } = await credentials.find(scope, call.signal);
-      throw await responseError(response, { action, used: origin });
+      throw await responseError(response, { action, used: origin, registry: scope.registry });
     };
     try {
       if (call.once !== true) return await withRetry(once, { signal: call.signal, delayMs });
@@ -167,7 +167,7 @@ export function createClient(options: ResolverOptions): RegistryClient {
       if (call.once === true && (error instanceof RetriableFailure || isPassing(error))) throw error;
       if (error instanceof AuthRefused) {
         const { origin } = await credentials.find(scope, call.signal);
-        throw authError({ action, used: origin }, error.message);
+        throw authError({ action, used: origin, registry: scope.registry }, error.message);
       }
       throw connectionError(error, action);
     }

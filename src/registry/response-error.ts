@@ -15,6 +15,8 @@ export interface Attempted {
   readonly action: string;
   /** Which credentials were used, or where none were found. */
   readonly used?: string;
+  /** For whom one would log in. */
+  readonly registry?: string;
 }
 
 /** Reads a body whole; `what` is for the message. @throws REGISTRY_RESPONSE_INVALID when it is longer than `maxBytes`. */
@@ -36,7 +38,7 @@ export async function readBody(
 /** The error for an answer that is no success; reads the body for the registry's own words. */
 export async function responseError(
   response: HttpResponse,
-  { action, used }: Attempted,
+  { action, used, registry }: Attempted,
 ): Promise<OcibuildError> {
   const { status, url } = response;
   const told = await errorText(response);
@@ -47,7 +49,7 @@ export async function responseError(
     case 403:
       return new OcibuildError('REGISTRY_AUTH_FAILED', `${message}${shownUse(used)}`, {
         ...facts,
-        hint: LOGIN_HINT,
+        hint: loginHint(registry),
       });
     case 404:
       return new OcibuildError('REGISTRY_NOT_FOUND', message, {
@@ -93,13 +95,16 @@ function hintOf(code: string): string | undefined {
 }
 
 /** The error for a registry that wants a password. */
-export function authError({ action, used }: Attempted, why: string): OcibuildError {
+export function authError({ action, used, registry }: Attempted, why: string): OcibuildError {
   return new OcibuildError('REGISTRY_AUTH_FAILED', `Cannot ${action}: ${why}${shownUse(used)}`, {
-    hint: LOGIN_HINT,
+    hint: loginHint(registry),
   });
 }
 
-const LOGIN_HINT = 'check the name; for a private image log in first with `ocibuild login`';
+function loginHint(registry: string | undefined): string {
+  const command = registry === undefined ? 'ocibuild login' : `ocibuild login ${registry}`;
+  return `check the name; for a private image log in first with \`${command}\``;
+}
 
 function shownUse(used: string | undefined): string {
   return used === undefined ? '' : ` (${used})`;

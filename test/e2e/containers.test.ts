@@ -228,7 +228,7 @@ describe.each(ACTORS)('containers of $who', ({ who, create, reason }) => {
     async () => {
       const id = (await text('run', '-d', '--name', 'one', '-l', 'a=b', 'base', 'sh', '-c', SERVICE)).trim();
       expect(await list()).toMatchObject([{ id, name: 'one', status: 'running', labels: { a: 'b' } }]);
-      const [inside, asUser, missing, taken, running] = await Promise.all([
+      const [inside, asUser, missing, nowhere, taken, running] = await Promise.all([
         run(['exec', 'one', 'sh', '-c', 'cat; exit 6']),
         text(
           'exec',
@@ -244,12 +244,17 @@ describe.each(ACTORS)('containers of $who', ({ who, create, reason }) => {
           'id -u; echo $B $HOME; pwd',
         ),
         run(['exec', 'one', 'nothing']),
+        run(['exec', '-w', '/nowhere', 'one', 'pwd']),
         run(['run', '-d', '--name', 'one', 'base']),
         run(['rm', 'one']),
       ]);
       expect(inside).toEqual({ code: 6, stdout: '', stderr: '' });
       expect(asUser).toBe('1000\nc /home/app\n/data\n');
       expect(missing).toMatchObject({ code: 127, stdout: '' });
+      expect(nowhere).toMatchObject({
+        code: 127,
+        stderr: expect.stringContaining('"/nowhere": no such file'),
+      });
       expect(taken).toMatchObject({
         code: 1,
         stderr: expect.stringContaining('error[CONTAINER_NAME_TAKEN]'),

@@ -24,9 +24,11 @@ export async function imageToRun(
   options: RunImageOptions,
 ): Promise<ImageDetails> {
   const { pull = 'missing', platform } = options;
-  const stored = pull === 'always' ? undefined : fromStore(engine, name, platform);
+  const found = pull === 'always' ? undefined : fromStore(engine, name, platform);
+  const [stored, lacks] = found instanceof OcibuildError ? [undefined, found] : [found, undefined];
   if (stored !== undefined && pull !== 'newer') return stored;
   if (pull === 'never') {
+    if (lacks !== undefined) throw lacks;
     throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find the image "${name}" in the store`, {
       hint: `ocibuild pull ${name}`,
     });
@@ -43,8 +45,12 @@ export async function imageToRun(
   } catch (error) {
     // What is here is better than nothing, when only the look for a newer one fails.
     const isAway = isOcibuildError(error) && error.code === 'REGISTRY_UNREACHABLE';
-    if (stored === undefined || !isAway) throw error;
-    return stored;
+    if (stored !== undefined && isAway) return stored;
+    if (lacks === undefined || !isOcibuildError(error) || error.category !== 'registry') throw error;
+    const { code, message, details } = error;
+    const has = (lacks.details.platforms as readonly string[]).join(', ');
+    const hint = `the store has "${name}" for ${has} only`;
+    throw new OcibuildError(code, message, { cause: error, details, hint });
   }
 }
 
@@ -53,15 +59,19 @@ export function builtImage(engine: Engine, name: string, top: Descriptor): Image
   return imageBelow(engine, { name, top }, undefined);
 }
 
-function fromStore(engine: Engine, name: string, platform: string | undefined): ImageDetails | undefined {
+/** The error where the image is here for other platforms, undefined where it is not here. */
+function fromStore(
+  engine: Engine,
+  name: string,
+  platform: string | undefined,
+): ImageDetails | OcibuildError | undefined {
   try {
     return findImage(engine, name, platform);
   } catch (error) {
     // An index of which only another platform was fetched has its documents missing.
-    const isMissing =
-      isOcibuildError(error) &&
-      ['IMAGE_NOT_FOUND', 'IMAGE_PLATFORM_MISSING', 'BLOB_NOT_FOUND'].includes(error.code);
-    if (isMissing) return undefined;
+    if (!isOcibuildError(error)) throw error;
+    if (error.code === 'IMAGE_PLATFORM_MISSING') return error;
+    if (['IMAGE_NOT_FOUND', 'BLOB_NOT_FOUND'].includes(error.code)) return undefined;
     throw error;
   }
 }

@@ -70,6 +70,7 @@ export function imageBelow(
     throw new OcibuildError(
       'IMAGE_PLATFORM_MISSING',
       `Cannot find the image "${name}" for ${formatPlatform(platform)}: it has ${has.join(', ') || 'no platform'}`,
+      { details: { platforms: has } },
     );
   }
   if (documentKind(top.mediaType) !== 'index') return image;

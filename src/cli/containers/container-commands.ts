@@ -16,7 +16,7 @@ import type { ParsedArgs } from '../flags/types.ts';
 import { storeOf } from '../store-of.ts';
 import { table } from '../table.ts';
 import type { CliContext } from '../types.ts';
-import { readEnv } from './container-options.ts';
+import { readEnv, readWorkdir } from './container-options.ts';
 import { readNumber } from './limit-flags.ts';
 import { openOutput } from './output.ts';
 import { orExitCode } from './run-command.ts';
@@ -104,7 +104,7 @@ export async function execCommand(args: readonly string[], context: CliContext):
   if (tty && (context.stdout.isTTY !== true || (interactive && context.stdin.isTTY !== true))) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot use -t: this is no terminal', { hint: 'leave -t out' });
   }
-  const [cwd, user] = [text('workdir'), text('user')];
+  const [cwd, user] = [readWorkdir(text('workdir')), text('user')];
   const root = await openContainers(parsed, context);
   const [{ findContainer }, { execInContainer }] = await Promise.all([
     import('../../build/containers/records.ts'),

@@ -116,8 +116,10 @@ function readNetwork(text: string | undefined): ContainerNetworkMode | undefined
   return oneOf('--network', text, NETWORKS);
 }
 
-function readWorkdir(text: string | undefined): string | undefined {
-  if (text === undefined || text.startsWith('/')) return text;
+/** As in Docker an empty one is the container's own. @throws USAGE_INVALID */
+export function readWorkdir(text: string | undefined): string | undefined {
+  if (text === undefined || text === '') return undefined;
+  if (text.startsWith('/')) return text;
   throw new OcibuildError('USAGE_INVALID', `Cannot use --workdir "${text}": expected an absolute path`);
 }
 

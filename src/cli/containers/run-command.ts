@@ -288,7 +288,8 @@ export async function orExitCode(
   try {
     return await run();
   } catch (error) {
-    if (!isOcibuildError(error) || error.code !== 'RUN_START_FAILED') throw error;
+    const isStart = isOcibuildError(error) && ['RUN_START_FAILED', 'RUN_CWD_INVALID'].includes(error.code);
+    if (!isStart) throw error;
     reportError(error, { write: (text) => stderr.write(text), signal, debug: false });
     return /not found|no such file/i.test(error.message) ? EXIT_NOT_FOUND : EXIT_CANNOT_START;
   }

@@ -61,6 +61,16 @@ describe('startFailure', () => {
   ])('startFailure() reads the log when it says: %s', (msg, code) => {
     expect(startFailure(log(msg), ['x'])).toMatchObject({ code, details: { runtimeMessage: msg } });
   });
+  it('startFailure() names a working directory that cannot be entered', () => {
+    const said = (why: string): string =>
+      `exec failed: unable to start container process: chdir to cwd ("/x") set in config.json failed: ${why}`;
+    for (const why of ['no such file or directory', 'not a directory']) {
+      expect(startFailure(log(said(why)), ['x'])).toMatchObject({
+        code: 'RUN_CWD_INVALID',
+        message: `Cannot enter the working directory "/x": ${why}`,
+      });
+    }
+  });
   it('startFailure() gives nothing when the log has no error', () => {
     expect(startFailure('', ['x'])).toBeUndefined();
     expect(

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { isPassing, RetriableFailure, retryAfterMs, withRetry } from '../../../src/http/retry.ts';
 import { isPlain, registryUrl } from '../../../src/registry/address.ts';
 import { parseChallenges } from '../../../src/registry/auth.ts';
+import { authError } from '../../../src/registry/response-error.ts';
 import { createSlots } from '../../../src/util/slots.ts';
 
 const { signal } = new AbortController();
@@ -139,5 +140,12 @@ describe('registryUrl()', () => {
 
   it('isPlain() refuses other hosts when nothing was said of them', () => {
     expect(isPlain(new URL('http://example.com'), [])).toBe(false);
+  });
+});
+
+describe('authError()', () => {
+  it('names the registry to log in to', () => {
+    const { hint } = authError({ action: 'pull "a/b"', registry: 'registry.example:5000' }, 'it is private');
+    expect(hint).toMatch(/`ocibuild login registry\.example:5000`$/);
   });
 });
