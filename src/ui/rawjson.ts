@@ -4,7 +4,8 @@ import { redactCredentials } from '../errors/redact.ts';
 import type { ProgressEvent } from '../solver/types.ts';
 import type { Printer, PrinterDeps } from './types.ts';
 
-type Finding = NonNullable<Extract<ProgressEvent, { kind: 'warning' }>['finding']>;
+type Warning = Extract<ProgressEvent, { kind: 'warning' }>;
+type Finding = NonNullable<Warning['finding']>;
 
 interface VertexState {
   digest: string;
@@ -84,17 +85,7 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
           ],
         };
       case 'warning':
-        return {
-          warnings: [
-            {
-              ...(event.vertex === undefined ? {} : { vertex: digestFor(event.vertex) }),
-              level: 1,
-              short: base64(safe(event.message)),
-              ...(event.url === undefined ? {} : { url: event.url }),
-              ...(event.finding === undefined ? {} : findingFields(event.finding, safe)),
-            },
-          ],
-        };
+        return { warnings: [warningJson(event, safe)] };
       case 'explain':
         return {
           explanations: [{ vertex: digestFor(event.vertex), changes: event.changes.map(safe), timestamp }],
@@ -107,6 +98,20 @@ export function createRawJsonPrinter(deps: Pick<PrinterDeps, 'write' | 'secrets'
       if (event.kind !== 'planned') deps.write(`${JSON.stringify(message(event))}\n`);
     },
     finish: async () => {},
+  };
+}
+
+/** A warning as BuildKit's status stream has it. */
+export function warningJson(
+  { vertex, message, url, finding }: Warning,
+  safe: (text: string) => string,
+): object {
+  return {
+    ...(vertex === undefined ? {} : { vertex: digestFor(vertex) }),
+    level: 1,
+    short: base64(safe(message)),
+    ...(url === undefined ? {} : { url }),
+    ...(finding === undefined ? {} : findingFields(finding, safe)),
   };
 }
 

@@ -35,17 +35,10 @@ async function expectClean(project: Project): Promise<void> {
 
 describe('ocibuild', () => {
   it('build keeps stdout for what was asked for when it logs', async () => {
-    const project = createProject({ Dockerfile: `${SHELL}RUN echo made\n` });
-    const first = await project.run([
-      'build',
-      '-t',
-      'app:v0',
-      '--metadata-file',
-      'm.json',
-      '--iidfile',
-      'iid',
-      '.',
-    ]);
+    const project = createProject({ Dockerfile: `${SHELL}RUN echo made\nMAINTAINER me\n` });
+    const files = ['--metadata-file', 'm.json', '--iidfile', 'iid'];
+    const env = { BUILDX_METADATA_WARNINGS: '1' };
+    const first = await project.run(['build', '-t', 'app:v0', ...files, '.'], { env });
     expect(first).toMatchObject({ code: 0, stdout: Buffer.of() });
     expect(first.stderr).toMatch(/#\d+ \[2\/2\] RUN echo made\n#\d+ \d+\.\d{3} made\n#\d+ DONE \d+\.\ds\n/);
     const quiet = await project.run(['-qt', 'app:v0', '.']);
@@ -56,6 +49,7 @@ describe('ocibuild', () => {
     expect(metadata).toMatchObject({
       'containerimage.digest': digest,
       'image.name': 'docker.io/library/app:v0',
+      'buildx.build.warnings': [{ level: 1, sourceInfo: { filename: 'Dockerfile' } }],
     });
     expect(readFileSync(join(project.dir, 'iid'), 'utf8')).toBe(metadata['containerimage.config.digest']);
     const images = await project.run(['images']);

@@ -9,7 +9,7 @@ import { GLOBAL_FLAGS } from '../flags/global-flags.ts';
 import { parseArgs } from '../flags/parse-args.ts';
 import { reportError } from '../report.ts';
 import type { CliContext } from '../types.ts';
-import type { BuildRequest } from './build-options.ts';
+import { type BuildRequest, isSet } from './build-options.ts';
 import { openPrinter } from './build-printer.ts';
 import { checkTerminal, noShellNote, openDebugShell } from './debug-shell.ts';
 import { digestLines, prepareResultFiles, writeResultFiles } from './result-files.ts';
@@ -93,7 +93,8 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     });
     const { result, trace } = await run;
     await printer.finish(result);
-    writeResultFiles(request, result, cwd);
+    const told = await toldWarnings(request, warnings.slice(request.warnings.length), env);
+    writeResultFiles({ ...request, told }, result, cwd);
     const digest = request.printsDigest ? digestLines(result) : '';
     stdout.write(digest);
     await remember(request, context, { result, trace, steps, warnings, stdout: digest });
@@ -113,6 +114,22 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     if (request.debugShell && !isTold) noShellNote(error, context);
     return code;
   }
+}
+
+/** What the metadata file says of warnings: nothing, unless it is asked to. */
+async function toldWarnings(
+  { metadataFile }: BuildRequest,
+  warnings: readonly ProgressEvent[],
+  env: CliContext['env'],
+): Promise<readonly object[]> {
+  if (metadataFile === undefined || !isSet(env.BUILDX_METADATA_WARNINGS)) return [];
+  const [{ warningJson }, { redactCredentials }] = await Promise.all([
+    import('../../ui/rawjson.ts'),
+    import('../../errors/redact.ts'),
+  ]);
+  return warnings.flatMap((event) =>
+    event.kind === 'warning' ? [warningJson(event, redactCredentials)] : [],
+  );
 }
 
 interface Seen {

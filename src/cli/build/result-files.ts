@@ -31,9 +31,15 @@ export function prepareResultFiles(
   if (iidFile !== undefined && isPlainFile(resolve(cwd, iidFile))) rmSync(resolve(cwd, iidFile));
 }
 
+/** Where the result goes, and what the metadata tells beside it. */
+export interface ResultFiles extends Pick<BuildRequest, 'iidFile' | 'metadataFile'> {
+  /** Warnings of the build, as BuildKit has them. */
+  readonly told?: readonly object[];
+}
+
 /** What `--iidfile` and `--metadata-file` ask for. @throws EXPORT_TARGET_INVALID */
 export function writeResultFiles(
-  { iidFile, metadataFile }: Pick<BuildRequest, 'iidFile' | 'metadataFile'>,
+  { iidFile, metadataFile, told = [] }: ResultFiles,
   result: BuildResult,
   cwd: string,
 ): void {
@@ -42,7 +48,11 @@ export function writeResultFiles(
   );
   if (iidFile !== undefined && ids.length > 0) writeWhole(resolve(cwd, iidFile), ids.join('\n'));
   if (metadataFile !== undefined) {
-    writeWhole(resolve(cwd, metadataFile), `${JSON.stringify(metadataOf(result), undefined, 2)}\n`);
+    const metadata = {
+      ...metadataOf(result),
+      ...(told.length === 0 ? {} : { 'buildx.build.warnings': told }),
+    };
+    writeWhole(resolve(cwd, metadataFile), `${JSON.stringify(metadata, undefined, 2)}\n`);
   }
 }
 
