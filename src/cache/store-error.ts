@@ -1,4 +1,5 @@
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
+import type { LayerId } from '../layer/layer-id.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
 
 /** A failed write in the store as one of our errors; what is neither a full nor a locked disk stays as it is. */
@@ -23,4 +24,16 @@ export function storeError(error: unknown, path: string): unknown {
     default:
       return error;
   }
+}
+
+/** A layer of which no form is left. */
+export function layerUnavailable(id: LayerId): OcibuildError {
+  return new OcibuildError(
+    'LAYER_UNAVAILABLE',
+    `Cannot use the layer "${id}": it is no longer in the store`,
+    {
+      details: { layer: id },
+      hint: 'build again with `--no-cache`, or pull the base image again with `--pull`',
+    },
+  );
 }

@@ -216,8 +216,6 @@ export interface BlobOptions {
   readonly mayBeRemote?: boolean;
   /** A blob that is there already will do, whatever its compression; the rest says how a new one is packed. */
   readonly asIs?: boolean;
-  /** Layers of earlier versions of the step, newest first: their gzip members are reused. */
-  readonly previous?: readonly LayerId[];
   readonly onProgress?: (bytes: number) => void;
 }
 
@@ -268,6 +266,8 @@ export interface NewFilesLayer {
   /** Which forms are made now; one at least. */
   readonly snapshot: boolean;
   readonly blob: BlobOptions | undefined;
+  /** Layers of earlier versions of the step, newest first: equal files and gzip members are taken from them. */
+  readonly previous?: readonly LayerId[];
 }
 
 /** Layers in their three forms; each form is made at most once, when it is asked for, by the cheapest way. */

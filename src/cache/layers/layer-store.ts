@@ -1,14 +1,13 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { OcibuildError } from '../../errors/error.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { fsPath } from '../../layer/path-bytes.ts';
 import { noteImplied } from '../../layer/tree/implied-directories.ts';
 import type { ChunkIndex, Tree } from '../../layer/types.ts';
 import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
 import type { Lease } from '../lease.ts';
-import { storeError } from '../store-error.ts';
+import { layerUnavailable, storeError } from '../store-error.ts';
 import type {
   BlobOptions,
   ContentStore,
@@ -19,6 +18,7 @@ import type {
   NewFilesLayer,
   StoreRoot,
 } from '../types.ts';
+import { earlierFiles } from './earlier-files.ts';
 import { createEstargzBlobs } from './estargz-blobs.ts';
 import { formKey, isBase, mayStayRemote, mustChange, type TarBlobOptions, tarForm } from './layer-blob.ts';
 import type { LayerBlobs } from './layer-blobs.ts';
@@ -51,6 +51,8 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   const trees = new Map<LayerId, Promise<Tree>>();
   const flights = new Map<string, Promise<unknown>>();
   const mounted = new Set<LayerId>();
+  /** Earlier versions of layers made here: a blob may be asked for when the step is long over. */
+  const earlier = new Map<LayerId, readonly LayerId[]>();
   /** Blobs of layers by how they were asked for: a row knows one blob, and not its level. */
   const packings = new Map<string, LayerBlob>();
   const snapshotPath = (name: string): string => join(root.snapshotsDir, name, 'fs');
@@ -102,7 +104,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       (source, expected, either) => readTree(source, { ...expected, signal: either }),
       signal,
     );
-    if (read === undefined) throw unavailable(id);
+    if (read === undefined) throw layerUnavailable(id);
     const { tree } = read;
     saveTree(id, tree);
     rows.put(id, { hasTree: true });
@@ -133,7 +135,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
         (source, expected, either) => unpackLayer(source, { ...expected, ...how, signal: either }),
         signal,
       );
-      if (unpacked === undefined) throw unavailable(id);
+      if (unpacked === undefined) throw layerUnavailable(id);
       noteImplied(dest, unpacked.tree);
       keepTree(id, unpacked.tree);
       return adopt(dir, id);
@@ -176,7 +178,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       ...(level === undefined ? {} : { level }),
       dest,
       content: contentOf,
-      previous: (options.previous ?? []).flatMap(previousBlob).slice(0, MAX_PREVIOUS),
+      previous: (earlier.get(id) ?? []).flatMap(previousBlob).slice(0, MAX_PREVIOUS),
       signal,
       ...(onProgress === undefined ? {} : { onProgress }),
     });
@@ -300,6 +302,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
 
     forgetTrees() {
       for (const id of trees.keys()) if (!isBase(id)) trees.delete(id);
+      earlier.clear();
     },
 
     async settled() {
@@ -312,6 +315,8 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     async addFiles(layer, signal) {
       const id: LayerId = `files-${createHash('sha256').update(JSON.stringify(layer.tree)).digest('hex')}`;
       use(id);
+      const previous = layer.previous ?? [];
+      earlier.set(id, previous);
       return once(`files ${id}`, async () => {
         const row = rows.get(id);
         if (layer.snapshot && (row === undefined || snapshotOf(row) === undefined)) {
@@ -319,7 +324,9 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
             const { writeTree } = await import('../../layer/tree/write-tree.ts');
             const target = join(dir, 'fs');
             mkdirSync(target, { mode: 0o755 });
-            const how = { content: layer.content, opaqueXattr, ignoreDevices, signal };
+            const tree = (each: LayerId): Promise<Tree> => store.tree(each, signal);
+            const same = await earlierFiles(previous, { use, rows, snapshotOf, tree });
+            const how = { content: layer.content, same, opaqueXattr, ignoreDevices, signal };
             await writeTree(target, layer.tree, how);
             keepTree(id, layer.tree);
             return adopt(dir, id);
@@ -372,17 +379,6 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
 
 interface PackContext extends TarBlobOptions {
   readonly signal: AbortSignal;
-}
-
-function unavailable(id: LayerId): OcibuildError {
-  return new OcibuildError(
-    'LAYER_UNAVAILABLE',
-    `Cannot use the layer "${id}": it is no longer in the store`,
-    {
-      details: { layer: id },
-      hint: 'build again with `--no-cache`, or pull the base image again with `--pull`',
-    },
-  );
 }
 
 /** Ids become file names. */

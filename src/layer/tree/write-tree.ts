@@ -21,6 +21,8 @@ import type { FileContent, Tree, TreeEntry } from '../types.ts';
 
 export interface WriteTreeOptions {
   readonly content: (entry: TreeEntry) => FileContent;
+  /** A file of another layer that is just what the entry asks for: it gets one more name, where it can. */
+  readonly same?: (entry: TreeEntry) => string | Buffer | undefined;
   /** How an opaque directory is marked: `trusted.overlay.opaque`, or `user.overlay.opaque` rootless. */
   readonly opaqueXattr: string;
   /** Leaves out device nodes, which user namespaces cannot make. @default false */
@@ -64,6 +66,7 @@ function writeEntry(dir: string, entry: TreeEntry, options: WriteTreeOptions): v
       if (entry.path !== '') mkdirSync(path);
       break;
     case 'file':
+      if (linkSame(path, options.same?.(entry))) return;
       copyFile(entry, path, options.content(entry));
       break;
     case 'symlink':
@@ -96,6 +99,17 @@ function writeEntry(dir: string, entry: TreeEntry, options: WriteTreeOptions): v
     }
   }
   setAttributes(path, entry);
+}
+
+/** False where it has no such file, or as many names as the file system allows. */
+function linkSame(path: string | Buffer, file: string | Buffer | undefined): boolean {
+  if (file === undefined) return false;
+  try {
+    linkSync(file, path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Owner before mode: chown clears the setuid bit. */

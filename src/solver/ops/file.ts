@@ -69,10 +69,11 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
       const total = tree.reduce((sum, entry) => sum + entry.size, 0);
       const options = blob && {
         ...blob,
-        previous: previous.flatMap((record) => record.layers),
         onProgress: (bytes: number) => status('layer', Math.min(bytes, total), total),
       };
-      return [await deps.layers.addFiles({ tree, content, snapshot, blob: options }, signal)];
+      const before = previous.flatMap((record) => record.layers);
+      const layer = { tree, content, snapshot, blob: options, previous: before };
+      return [await deps.layers.addFiles(layer, signal)];
     },
   };
 }

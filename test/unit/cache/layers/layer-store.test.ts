@@ -208,6 +208,36 @@ describe('createLayerStore().addFiles()', () => {
     expect(again.diffId).toBe(gzip.diffId);
   });
 
+  it('shares the files of an earlier version that are the same in every respect', async () => {
+    const { store } = await setUp();
+    const first = filesLayer('one', { snapshot: true });
+    const extra = (mode: number) => [
+      ...first.tree,
+      entryOf('g', 'file', { ...first.tree[0], path: 'g', mode }),
+    ];
+    const before = await store.addFiles({ ...first, tree: extra(0o644) }, signal);
+    first.read.length = 0;
+    const after = await store.addFiles({ ...first, tree: extra(0o600), previous: [before] }, signal);
+    const [old, now] = await Promise.all([before, after].map((id) => store.snapshot(id, signal)));
+    const inode = (dir: string | undefined, name: string): number => statSync(join(dir ?? '', name)).ino;
+    expect(inode(now, 'f')).toBe(inode(old, 'f'));
+    expect(inode(now, 'g')).not.toBe(inode(old, 'g'));
+    expect([old, now].map((dir) => statSync(join(dir ?? '', 'g')).mode & 0o777)).toEqual([0o644, 0o600]);
+    expect(first.read).toEqual(['g']);
+  });
+
+  it('packs from the snapshot with the members of an earlier version when the blob is asked for later', async () => {
+    const { store } = await setUp();
+    const before = await store.addFiles(filesLayer('one', { blob: GZIP }), signal);
+    const layer = filesLayer('two', { snapshot: true, previous: [before] });
+    const id = await store.addFiles(layer, signal);
+    const other = await setUp();
+    const alone = await other.store.addFiles(filesLayer('two', { blob: GZIP }), signal);
+    expect((await store.blob(id, GZIP, signal)).descriptor).toEqual(
+      (await other.store.blob(alone, GZIP, signal)).descriptor,
+    );
+  });
+
   it('leaves nothing behind when a file has changed', async () => {
     const { store, leftovers } = await setUp();
     for (const forms of [{ snapshot: true }, { blob: GZIP }]) {
