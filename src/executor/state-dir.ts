@@ -1,10 +1,14 @@
 import { closeSync, fstatSync, mkdirSync, openSync, rmdirSync, statSync } from 'node:fs';
 import { loadKoffi, type NativeCall } from '../layer/sys.ts';
+import { errnoOf } from '../util/atomic-fs.ts';
 
 /** @see flock(2) */
 const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
+
+/** Others come and go; where no directory can be made at all, that is said. */
+const MAX_TRIES = 100;
 
 /**
  * Makes the directory where the runtime keeps its state, and takes it away with the last process that works in it. Each
@@ -14,9 +18,8 @@ const LOCK_NB = 4;
  */
 export function holdStateDir(dir: string): () => void {
   const flock: NativeCall = loadKoffi().load(null).func('flock', 'int', ['int', 'int']);
-  for (;;) {
-    mkdirSync(dir, { recursive: true, mode: 0o711 });
-    const fd = openIfThere(dir);
+  for (let tries = 1; ; tries++) {
+    const fd = openNew(dir, tries === MAX_TRIES);
     if (fd === undefined) continue;
     // File systems without locks keep the directory.
     const isLocked = flock(fd, LOCK_SH) === 0;
@@ -32,11 +35,13 @@ export function holdStateDir(dir: string): () => void {
   }
 }
 
-function openIfThere(dir: string): number | undefined {
+/** Undefined where the last user has taken it away meanwhile: between two calls, or inside of Node's mkdir. */
+function openNew(dir: string, last: boolean): number | undefined {
   try {
+    mkdirSync(dir, { recursive: true, mode: 0o711 });
     return openSync(dir, 'r');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (!last && errnoOf(error) === 'ENOENT') return undefined;
     throw error;
   }
 }
