@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRandom, createText, writeTree } from './data.ts';
@@ -141,4 +142,42 @@ export const WORKLOADS: readonly Workload[] = [
         writeTree(join(context, `part-${step}`), { files: 50, totalBytes: 1e6, seed: 70 + step });
     },
   },
+  {
+    id: 'W8',
+    title: 'COPY of 20,000 files, 200 MB, and a RUN on them, one file changed, to an OCI archive',
+    mode: 'warm',
+    archive: true,
+    prepare: (context) => prepareSource(context, ['COPY src /src', 'RUN find /src -type f | wc -l > /count']),
+    touch: saveOne,
+  },
+  {
+    id: 'W9',
+    title: 'RUN with a bind mount of 20,000 files, 200 MB, one file changed',
+    mode: 'warm',
+    archive: false,
+    prepare: (context) =>
+      prepareSource(context, [
+        'RUN --mount=type=bind,source=src,target=/src find /src -type f | wc -l > /count',
+      ]),
+    touch: saveOne,
+  },
+  {
+    id: 'W10',
+    title: 'COPY of 300 MB that do not shrink, and a RUN, to an OCI archive',
+    mode: 'cold',
+    archive: true,
+    prepare(context) {
+      writeDockerfile(context, ['COPY media.bin /', 'RUN wc -c /media.bin > /size']);
+      writeFileSync(join(context, 'media.bin'), randomBytes(300e6));
+    },
+  },
 ];
+
+function prepareSource(context: string, lines: readonly string[]): void {
+  writeDockerfile(context, lines);
+  writeTree(join(context, 'src'), { files: 20_000, totalBytes: 200e6, seed: 8 });
+}
+
+function saveOne(context: string, run: number): void {
+  appendFileSync(join(context, 'src/pkg-50/lib-0/file-10000.js'), `// change ${run}\n`);
+}
