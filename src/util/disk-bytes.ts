@@ -6,26 +6,22 @@ const BLOCK = 512;
 const BATCH = 4000;
 
 /**
- * Bytes that a file or a tree takes on the disk, directories included; a file with several names in it counts once.
- * What cannot be read, or goes meanwhile, counts as nothing.
+ * Bytes that a file or a tree takes on the disk, directories included. Of a file with several names each counts its share,
+ * for snapshots have files in common: what all of them take together is right. What cannot be read, or goes meanwhile,
+ * counts as nothing.
  */
 export async function diskBytes(path: string): Promise<number> {
-  const seen = new Set<string>();
   const stack = [path];
   let bytes = 0;
   for (let count = 1; ; count++) {
     const next = stack.pop();
-    if (next === undefined) return bytes;
+    if (next === undefined) return Math.round(bytes);
     if (count % BATCH === 0) await turn();
     try {
       const stat = lstatSync(next);
-      if (stat.isDirectory()) for (const name of readdirSync(next)) stack.push(`${next}/${name}`);
-      else if (stat.nlink > 1) {
-        const inode = `${stat.dev} ${stat.ino}`;
-        if (seen.has(inode)) continue;
-        seen.add(inode);
-      }
-      bytes += stat.blocks * BLOCK;
+      const isDirectory = stat.isDirectory();
+      if (isDirectory) for (const name of readdirSync(next)) stack.push(`${next}/${name}`);
+      bytes += (stat.blocks * BLOCK) / (isDirectory ? 1 : stat.nlink);
     } catch {
       // Gone, or not ours to read.
     }
