@@ -1,5 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cgroupDirs, killCgroups, removeCgroups } from './cgroup.ts';
@@ -10,8 +12,8 @@ export interface Reaper {
   watch(id: string): void;
   /** The runtime process of a container that `watch` was told of. */
   started(id: string, pid: number): void;
-  /** Lets it go; it only acts on containers whose bundle is still there. */
-  end(): void;
+  /** Ends it, or leaves it to its work where a bundle is still there. */
+  end(): Promise<void>;
 }
 
 export interface ReaperOptions {
@@ -68,10 +70,20 @@ export function startReaper(options: ReaperOptions): Reaper {
   child.unref();
   const handle = child.stdin as unknown as { unref?: () => void };
   handle.unref?.();
+  const gone = new Promise<void>((done) => child.once('exit', () => done()));
+  const watched = new Set<string>();
   return {
-    watch: (id) => void child.stdin.write(`${id}:\n`),
+    watch(id) {
+      watched.add(id);
+      child.stdin.write(`${id}:\n`);
+    },
     started: (id, pid) => void child.stdin.write(`${id}:${pid}\n`),
-    end: () => void child.stdin.end(),
+    async end() {
+      if ([...watched].some((id) => existsSync(join(options.runDir, id)))) return void child.stdin.end();
+      // With nothing to do it need not outlive us, not even for the moment that a shell takes to end.
+      child.ref();
+      if (child.kill('SIGKILL')) await gone;
+    },
   };
 }
 

@@ -145,7 +145,7 @@ export function createRuncExecutor(options: ExecutorOptions): RuncExecutor {
     last.worker.ref();
     post({ kind: 'close' });
     await ended;
-    last.reaper?.end();
+    await last.reaper?.end();
   };
 
   return {

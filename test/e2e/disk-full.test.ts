@@ -1,10 +1,19 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Descriptor } from '../../src/image/types.ts';
 import { startCountingProxy } from '../support/counting-proxy.ts';
 import { makeLayout } from '../support/layout.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
@@ -13,12 +22,16 @@ import { type CliResult, createProject, mountTmpfs } from './cli-support.ts';
 const dir = mkdtempSync(join(tmpdir(), 'ocibuild-e2e-full-'));
 const MB = 1_000_000;
 let registry: TestRegistry;
+let small = '';
+let large = '';
 
 beforeAll(async () => {
   registry = await startRegistry();
-  // No compression makes them smaller. The first is here long before the other has filled the disk.
+  // No compression makes them smaller.
   const layers = [{ one: randomBytes(1000) }, { two: randomBytes(5 * MB) }];
-  await makeLayout(join(dir, 'layout'), 'v1', { layers });
+  const { digest } = await makeLayout(join(dir, 'layout'), 'v1', { layers });
+  const manifest = JSON.parse(readFileSync(blobIn(join(dir, 'layout'), digest), 'utf8'));
+  [small, large] = manifest.layers.map((layer: Descriptor) => layer.digest);
   await registry.push(join(dir, 'layout'), 'v1', 'team/app:v1');
 });
 
@@ -26,6 +39,8 @@ afterAll(async () => {
   await registry?.[Symbol.asyncDispose]();
   rmSync(dir, { recursive: true, force: true });
 });
+
+const blobIn = (layout: string, digest: string): string => join(layout, 'blobs', digest.replace(':', '/'));
 
 const grow = (disk: string): Buffer => execFileSync('mount', ['-o', 'remount,size=40m', disk]);
 
@@ -41,6 +56,8 @@ describe('on a full disk', () => {
     const project = createProject({});
     const disk = mountTmpfs('size=4m');
     const options = { store: join(disk, 'store') };
+    // Else the large one may have filled the disk before the small one is there.
+    proxy.hold(new RegExp(large), () => existsSync(blobIn(options.store, small)));
     expectFull(await project.run(['pull', '-q', `${proxy.host}/team/app:v1`], options));
     expect(readdirSync(join(disk, 'store/tmp'))).toEqual([]);
     grow(disk);

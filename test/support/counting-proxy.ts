@@ -1,5 +1,6 @@
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** A registry behind a server that notes what is asked, and that can be stopped or made to lie. */
 export interface CountingProxy extends AsyncDisposable {
@@ -13,6 +14,8 @@ export interface CountingProxy extends AsyncDisposable {
   takeBytes(): number;
   /** Changes bytes of answers whose path matches; undefined: no more. */
   corrupt(path: RegExp | undefined): void;
+  /** Answers what matches only once `until` holds. */
+  hold(path: RegExp, until: () => boolean): void;
   /** Ends the server: its port refuses connections. */
   stop(): Promise<void>;
   /** Listens again on the same port. */
@@ -23,12 +26,14 @@ export async function startCountingProxy(target: string): Promise<CountingProxy>
   const [hostname = '', targetPort] = target.split(':');
   const seen: string[] = [];
   let lie: RegExp | undefined;
+  let held: { path: RegExp; until: () => boolean } | undefined;
   let port = 0;
   let bytes = 0;
   const server = createServer((incoming, outgoing) => {
     const { method = 'GET', url: path = '/', headers } = incoming;
     if (path !== '/v2/') seen.push(`${method} ${path.replace(/^\/v2\//, '')}`);
-    const forwarded = request({ hostname, port: targetPort, method, path, headers }, (answer) => {
+    const forwarded = request({ hostname, port: targetPort, method, path, headers }, async (answer) => {
+      while (held?.path.test(path) && !held.until() && !outgoing.destroyed) await sleep(10);
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.on('data', (data: Buffer) => {
         bytes += data.length;
@@ -64,6 +69,9 @@ export async function startCountingProxy(target: string): Promise<CountingProxy>
     },
     corrupt(path) {
       lie = path;
+    },
+    hold(path, until) {
+      held = { path, until };
     },
     stop,
     start: listen,
