@@ -30,6 +30,8 @@ const config: ViteUserConfig = defineConfig({
   test: {
     // A good part of the e2e time is spent waiting for runc and disk, so two cores carry three files at a time.
     maxWorkers: 3,
+    // What is waited for may take its time on a busy machine.
+    expect: { poll: { timeout: 20_000 } },
     sequence: { sequencer: LongestFirst },
     projects: [
       {

@@ -133,7 +133,7 @@ describe.skipIf(why !== undefined)(`networks of containers${why === undefined ? 
     const socket = createSocket('udp4');
     try {
       socket.send('ping', port, address);
-      const [answer] = (await once(socket, 'message', { signal: AbortSignal.timeout(3000) })) as [Buffer];
+      const [answer] = (await once(socket, 'message', { signal: AbortSignal.timeout(20_000) })) as [Buffer];
       return answer.toString();
     } finally {
       socket.close();
@@ -231,7 +231,7 @@ describe.skipIf(why !== undefined)(`networks of containers${why === undefined ? 
         readdirSync('/proc').some((pid) => /^\d+$/.test(pid) && commandLine(pid).includes(`${id}.pid`));
       expect(alive()).toBe(true);
       running.process.kill('SIGKILL');
-      for (let tries = 0; alive() && tries < 100; tries++) await sleep(20);
+      for (let tries = 0; alive() && tries < 1000; tries++) await sleep(20);
       expect(alive()).toBe(false);
     }
   });

@@ -167,7 +167,7 @@ describe.each(ACTORS)('containers of $who', ({ who, create, reason }) => {
   afterEach(async () => {
     if (reason !== undefined) return;
     for (const { id } of await list()) await run(['rm', '-f', id]);
-    await expect.poll(leftovers, { timeout: 5000 }).toEqual([]);
+    await expect.poll(leftovers, { timeout: 20_000 }).toEqual([]);
   });
 
   afterAll(() => {
@@ -336,7 +336,7 @@ describe.each(ACTORS)('containers of $who', ({ who, create, reason }) => {
       const state = existsSync(`/proc/${pid}/stat`) ? readFileSync(`/proc/${pid}/stat`, 'utf8') : ') Z';
       return !/\) [ZX]/.test(state);
     };
-    await expect.poll(() => before.filter(isThere), { timeout: 5000 }).toEqual([]);
+    await expect.poll(() => before.filter(isThere), { timeout: 20_000 }).toEqual([]);
     expect((await list()).find(({ name }) => name === 'gone')).toMatchObject({ status: 'stopped' });
     // The next that has the power to removes what --rm was to remove.
     await text('run', '--rm', '--network', 'none', 'base', 'true');

@@ -100,7 +100,7 @@ describe('--debug-shell', () => {
     await ended;
     project.write({ Dockerfile: 'FROM scratch\nCOPY busybox /\n' });
     expect((await project.run(['.'])).code).toBe(0);
-    await expect.poll(() => project.leftovers(), { timeout: 5000 }).toEqual([]);
+    await expect.poll(() => project.leftovers(), { timeout: 20_000 }).toEqual([]);
     expect(readdirSync(join(project.store, 'failed'))).toEqual([]);
   });
 
@@ -215,7 +215,7 @@ describe('builds and their logs', () => {
           await build();
           return readdirSync(join(project.store, 'builds')).length - before;
         },
-        { timeout: 8000 },
+        { timeout: 20_000 },
       )
       .toBe(0);
   });

@@ -1,11 +1,12 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { build } from '../../src/build/build.ts';
 import { type LockOptions, lock } from '../../src/build/lock/lock.ts';
 import type { BuildOptions } from '../../src/build/options.ts';
@@ -69,7 +70,7 @@ beforeAll(async () => {
     `--base-path=${join(top, 'git')}`,
   ]);
   git = `git://127.0.0.1:${port}/repo`;
-  await sleep(300);
+  await vi.waitFor(() => promisify(execFile)('git', ['ls-remote', git]), { timeout: 20_000 });
 });
 
 afterAll(async () => {

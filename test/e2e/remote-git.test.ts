@@ -255,7 +255,7 @@ async function startSshServer(dir: string): Promise<number> {
     stdio: 'ignore',
   });
   onTestFinished(() => void server.kill());
-  for (let tries = 0; tries < 50; tries++) {
+  for (let tries = 0; tries < 400; tries++) {
     await sleep(50);
     if (isListening(port)) return port;
   }

@@ -99,7 +99,7 @@ RUN ls -ln /mine && touch /x && chown 65535:65534 /x && chmod 6755 /mine && id -
     expect(flat).toMatchObject({ code: 0, stderr: '' });
     const listed = await run(['tar', '--numeric-owner', '-tvf', 'app.tar', 'mine', 'x']);
     expect(listed.stdout).toMatch(/-rwsr-sr-x 33\/34 .* mine\n-rw-r--r-- 65535\/65534 .* x\n/);
-    await expect.poll(leftovers, { timeout: 5000 }).toEqual([]);
+    await expect.poll(leftovers, { timeout: 20_000 }).toEqual([]);
   });
 
   it('build gives the layers that root gets when no step runs', async () => {
@@ -158,7 +158,7 @@ WORKDIR /w
     await expect.poll(() => processesOf(user.uid).join('\n'), { timeout: 20_000 }).toContain('sleep 1000');
     child.kill('SIGINT');
     expect(await ended).toMatchObject({ code: 130 });
-    await expect.poll(leftovers, { timeout: 5000 }).toEqual([]);
+    await expect.poll(leftovers, { timeout: 20_000 }).toEqual([]);
   });
 
   it('build leaves nothing after the next one when it was killed', async () => {
@@ -168,11 +168,11 @@ WORKDIR /w
     await expect.poll(() => processesOf(user.uid).join('\n'), { timeout: 20_000 }).toContain('sleep 1000');
     child.kill('SIGKILL');
     await ended;
-    await expect.poll(() => processesOf(user.uid), { timeout: 5000 }).toEqual([]);
+    await expect.poll(() => processesOf(user.uid), { timeout: 20_000 }).toEqual([]);
     // A command outside of any namespace may find the files of other ids, which it cannot delete.
     expect(await run(cli('images'))).toMatchObject({ code: 0, stderr: '' });
     expect(await run(cli('-qf', 'next.Dockerfile', '.'))).toMatchObject({ code: 0, stderr: '' });
-    await expect.poll(leftovers, { timeout: 5000 }).toEqual([]);
+    await expect.poll(leftovers, { timeout: 20_000 }).toEqual([]);
   });
 
   it('build runs the trigger of its base image when the Dockerfile itself runs nothing', async () => {
@@ -222,7 +222,7 @@ WORKDIR /w
     const { code, stderr } = await run(without(tool, ...cli('.')));
     expect(stderr).toMatch(sentence);
     expect(code).toBe(3);
-    await expect.poll(() => processesOf(user.uid), { timeout: 5000 }).toEqual([]);
+    await expect.poll(() => processesOf(user.uid), { timeout: 20_000 }).toEqual([]);
   });
 
   it('prune deletes what belongs to the ids of the namespace', async () => {
@@ -260,7 +260,7 @@ WORKDIR /w
     expect(code).toBe(0);
     expect(readFileSync(join(context, 'copied.txt'), 'utf8')).toBe('report\n');
     expect(statSync(join(context, 'copied.txt')).uid).toBe(user.uid);
-    await expect.poll(leftovers, { timeout: 5000 }).toEqual([]);
+    await expect.poll(leftovers, { timeout: 20_000 }).toEqual([]);
   });
 
   it('the library leaves nothing when its program is killed in a step', async () => {
@@ -274,7 +274,7 @@ WORKDIR /w
     await expect.poll(() => processesOf(user.uid).join('\n'), { timeout: 20_000 }).toContain('sleep 1000');
     child.kill('SIGKILL');
     await ended;
-    await expect.poll(leftovers, { timeout: 5000 }).toEqual([]);
+    await expect.poll(leftovers, { timeout: 20_000 }).toEqual([]);
   });
 
   it('build() needs a namespace only where a step runs', async () => {

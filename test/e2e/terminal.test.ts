@@ -75,7 +75,7 @@ describe('ocibuild build on a terminal', () => {
     run.type('\u001a');
     await run.seen(/^(?:\^Z)?$/);
     expect(run.screen.cursor().isVisible).toBe(true);
-    for (let i = 0; i < 100 && stateOf(pid) !== 'T'; i++) await delay(20);
+    for (let i = 0; i < 1000 && stateOf(pid) !== 'T'; i++) await delay(20);
     expect(stateOf(pid)).toBe('T');
     process.kill(pid, 'SIGCONT');
     await run.seen(/│ begun/);

@@ -123,7 +123,7 @@ describe('docs/tutorial.md', () => {
   async function plain({ script, expected }: Block, isFailing: boolean): Promise<void> {
     // A server, or the image of what was just saved, needs a moment.
     const isAnswer = script.startsWith('curl');
-    for (let left = isAnswer ? 80 : 0; ; left--) {
+    for (let left = isAnswer ? 300 : 0; ; left--) {
       const { code, output } = await shell(script);
       const missing = expected.filter((line) => !patternOf(line).test(output));
       const isRight = (code === 0) !== isFailing && missing.length === 0;
@@ -145,7 +145,7 @@ describe('docs/tutorial.md', () => {
     child.stderr?.on('data', (data: Buffer) => {
       output += data.toString();
     });
-    for (let i = 0; i < 100 && !/waiting for changes/.test(output); i++) await sleep(50);
+    for (let i = 0; i < 600 && !/waiting for changes/.test(output); i++) await sleep(50);
     expect(output).toMatch(/waiting for changes/);
   }
 

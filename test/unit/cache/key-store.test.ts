@@ -110,7 +110,7 @@ describe('lock', () => {
     const put = 'INSERT INTO locks VALUES(?, ?, ?, ?, 0)';
     // The number is in use again, by a process that started at another time.
     db.run(put, digestOf('a'), pid, `${startTime}9`, 'old');
-    await using _lock = await keys.lock(digestOf('a'), AbortSignal.timeout(2000));
+    await using _lock = await keys.lock(digestOf('a'), AbortSignal.timeout(20_000));
     expect(db.get('SELECT start_time FROM locks')).toEqual({ start_time: startTime });
   });
 

@@ -37,7 +37,7 @@ describe('openTransferPrinter()', () => {
     const { screen, printer } = await start({ NO_COLOR: '1' });
     printer.event(eventFor('a', 500_000));
     printer.event(eventFor('b', 2_000_000, 'exists'));
-    for (let i = 0; i < 40 && !(await screen.visible()).includes('Pushing'); i++) await delay(50);
+    for (let i = 0; i < 400 && !(await screen.visible()).includes('Pushing'); i++) await delay(50);
     expect(await screen.visible()).toMatch(
       /^\[\+\] Pushing .*\n▸ registry\/app:v1 .*\n.* 2\.50MB \/ 4\.00MB\n {4}a{12} +━━━━─+ {2}500\.00kB \/ 2\.00MB$/,
     );

@@ -57,7 +57,7 @@ async function setUp(...importers: readonly CacheImporter[]) {
   const rows = createLayerRows(db);
   const available = (id: string): boolean => id === 'empty' || rows.get(id)?.origin !== undefined;
   const keys = createKeyStore(db, { layerAvailable: available });
-  const imported = importCaches(importers, { steps, emit, signal: AbortSignal.timeout(5000) });
+  const imported = importCaches(importers, { steps, emit, signal: AbortSignal.timeout(20_000) });
   const shared = createSharedKeys({ keys, rows, layers: { available }, imported });
   const warnings = (): string[] =>
     events.flatMap((event) => (event.kind === 'warning' ? [event.message] : []));

@@ -53,7 +53,7 @@ function addBuild(
 const text = async (root: string, id: string, step?: string, tail?: number): Promise<string> => {
   const shown: Uint8Array[] = [];
   await showBuildLogs(root, id, {
-    ...{ follow: false, signal: AbortSignal.timeout(5000), write: (data) => void shown.push(data) },
+    ...{ follow: false, signal: AbortSignal.timeout(20_000), write: (data) => void shown.push(data) },
     ...(step === undefined ? {} : { step }),
     ...(tail === undefined ? {} : { tail }),
   });
@@ -197,7 +197,10 @@ it('showBuildLogs() follows whole logs to the end, in whole lines, from the tail
       write: (data) => void seen.push(Buffer.from(data).toString()),
     });
   const following = follow();
-  await vi.waitFor(() => expect(seen.join('')).toBe(`#1 [1/2] RUN a\n${long}`), { interval: 5 });
+  await vi.waitFor(() => expect(seen.join('')).toBe(`#1 [1/2] RUN a\n${long}`), {
+    interval: 5,
+    timeout: 15_000,
+  });
   recorder.event({ kind: 'vertex', time: 5000, vertex: 'b', name: '[2/2] RUN b' });
   recorder.event({ kind: 'started', time: 5000, vertex: 'b' });
   print(' a line', 'a');
