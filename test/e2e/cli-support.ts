@@ -49,7 +49,8 @@ export interface RunOptions {
 /** A context with busybox as /bin/sh of `FROM scratch` images, and an empty store; gone with the test. */
 export function createProject(files: Readonly<Record<string, string>>): Project {
   const top = mkdtempSync(join(tmpdir(), 'ocibuild-cli-'));
-  onTestFinished(() => rmSync(top, { recursive: true, force: true }));
+  // A child may still empty the trash or collect garbage: hence the tries.
+  onTestFinished(() => rmSync(top, { recursive: true, force: true, maxRetries: 20 }));
   const [dir, store] = [join(top, 'context'), join(top, 'store')];
   mkdirSync(dir);
   copyFileSync(execFileSync('which', ['busybox'], { encoding: 'utf8' }).trim(), join(dir, 'busybox'));
@@ -114,7 +115,8 @@ export function mountTmpfs(options: string): string {
   const dir = mkdtempSync(join(tmpdir(), 'ocibuild-tmpfs-'));
   execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'ocibuild-test', dir]);
   onTestFinished(() => {
-    execFileSync('umount', [dir]);
+    // A child that empties the trash may still be in it.
+    execFileSync('umount', ['--lazy', dir]);
     rmSync(dir, { recursive: true });
   });
   return dir;
