@@ -22,7 +22,7 @@ export function githubGroups(pathOf: (name: string) => string = (name) => name):
   return {
     open: (step) => `::group::${escapeData(title(step))}\n::stop-commands::${token}\n`,
     close: () => `::${token}::\n::endgroup::\n`,
-    warning: (text) => `::warning::${escapeData(text)}\n`,
+    warning: (text, source) => `::warning${place(source, pathOf)}::${escapeData(text)}\n`,
     failure: (text, source) => `::error${place(source, pathOf)}::${escapeData(text)}\n`,
   };
 }

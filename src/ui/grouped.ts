@@ -1,8 +1,11 @@
-import { isOcibuildError } from '../errors/error.ts';
+import { isOcibuildError, MultiError, type OcibuildError } from '../errors/error.ts';
 import type { SourceRef } from '../errors/source.ts';
+import type { ProgressEvent } from '../solver/types.ts';
 import { safeText, warningText } from './format.ts';
 import { type LinedStep, linesOf, newLinedStep } from './step-lines.ts';
 import type { Printer, PrinterDeps } from './types.ts';
+
+type Warning = Extract<ProgressEvent, { kind: 'warning' }>;
 
 /** Output of steps that wait for their turn; beyond that the longest is shown in parts. */
 const MAX_WAITING_CHARS = 4 << 20;
@@ -12,8 +15,8 @@ export interface GroupStyle {
   /** First line or lines of a step's block; `again`: a block of it was shown before. */
   open(step: GroupHeader): string;
   close(step: GroupHeader): string;
-  warning(text: string): string;
-  /** After the block of a step that failed. */
+  warning(text: string, source?: SourceRef): string;
+  /** After the block of a step that failed, or at the end. */
   failure(text: string, source: SourceRef | undefined): string;
 }
 
@@ -31,7 +34,12 @@ interface Step extends LinedStep {
   blocks: number;
   waiting: string[];
   chars: number;
-  failure?: { readonly text: string; readonly source: SourceRef | undefined };
+  failure?: Failure;
+}
+
+interface Failure {
+  readonly text: string;
+  readonly source: SourceRef | undefined;
 }
 
 /**
@@ -44,6 +52,8 @@ export function createGroupedPrinter(deps: PrinterDeps, style: GroupStyle, title
   /** Steps that have begun and are not shown to their end, in the order in which they began. */
   const queue: Step[] = [];
   const warnings: string[] = [];
+  /** Texts of failures that were shown. */
+  const told = new Set<string>();
   let begun = 0;
   let open: Step | undefined;
   deps.write(`#0 ${title}\n`);
@@ -55,14 +65,18 @@ export function createGroupedPrinter(deps: PrinterDeps, style: GroupStyle, title
     timeMs: deps.now(),
   });
 
+  const tell = ({ text, source }: Failure): string => {
+    told.add(text);
+    return style.failure(text, source);
+  };
+
   const leave = (): void => {
     if (open === undefined) return;
     const step = open;
     open = undefined;
     let text = step.closed ? '' : `#${step.index} ...\n`;
     text += style.close(header(step));
-    if (step.closed && step.failure !== undefined)
-      text += style.failure(step.failure.text, step.failure.source);
+    if (step.closed && step.failure !== undefined) text += tell(step.failure);
     deps.write(text);
   };
 
@@ -99,7 +113,7 @@ export function createGroupedPrinter(deps: PrinterDeps, style: GroupStyle, title
   return {
     event(event) {
       if (event.kind === 'warning') {
-        warnings.push(warningText(event, deps.secrets));
+        warnings.push(style.warning(warningText(event, deps.secrets), placeOf(event.finding)));
         return;
       }
       if (event.kind === 'planned') return;
@@ -115,18 +129,35 @@ export function createGroupedPrinter(deps: PrinterDeps, style: GroupStyle, title
       if (event.kind === 'vertex') return;
       if (step.index === 0) step.index = ++begun;
       if (event.kind === 'completed' && event.error !== undefined && step.failed) {
-        const { error } = event;
-        const source = isOcibuildError(error) ? error.source : undefined;
-        step.failure = { text: safeText(error.message, deps.secrets), source };
+        step.failure = failureOf(event.error, deps);
       }
       if (!queue.includes(step) && step.waiting.length > 0) queue.push(step);
       advance();
     },
-    async finish() {
+    async finish(_result, error) {
       leave();
       for (const step of [...queue]) show(step);
       leave();
-      deps.write(warnings.map((text) => style.warning(text)).join(''));
+      const more = faultsIn(error)
+        .map((fault) => failureOf(fault, deps))
+        .filter(({ text }) => !told.has(text));
+      deps.write([...warnings, ...more.map(tell)].join(''));
     },
   };
+}
+
+function failureOf(error: OcibuildError, { secrets }: PrinterDeps): Failure {
+  return { text: safeText(error.message, secrets), source: error.source };
+}
+
+/** What a build ended with, where that is a fault: of a text, of a source, of what was asked for. */
+function faultsIn(error: unknown): readonly OcibuildError[] {
+  if (!isOcibuildError(error) || error.category === 'cancelled') return [];
+  return error instanceof MultiError ? error.errors : [error];
+}
+
+function placeOf(finding: Warning['finding']): SourceRef | undefined {
+  if (finding === undefined) return undefined;
+  const at = { line: finding.range.start, column: 1 };
+  return { file: finding.file, ranges: [{ start: at, end: at }] };
 }

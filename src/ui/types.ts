@@ -4,8 +4,9 @@ import type { ProgressEvent } from '../solver/types.ts';
 export interface Printer {
   event(event: ProgressEvent): void;
   /** Shows what is held back and the last state, on a terminal with a summary of the result; nothing is written
-   * afterwards. */
-  finish(result?: ResultFacts): Promise<void>;
+   * afterwards.
+   * @param error why there is no result: told as its own only where a program looks for it, whoever calls shows it */
+  finish(result?: ResultFacts, error?: unknown): Promise<void>;
 }
 
 /** What a summary tells of a result; that of `build()` is one. */

@@ -100,7 +100,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     await remember(request, context, { result, trace, steps, warnings, stdout: digest });
     return 0;
   } catch (error) {
-    await printer.finish();
+    await printer.finish(undefined, error);
     // The first RUN that is seen may be a trigger of the base image.
     if (isOcibuildError(error) && error.code === 'ROOTLESS_UNAVAILABLE')
       await enterNamespaceIfNeeded({ ...request.options, env, cwd }, 'must');

@@ -53,7 +53,7 @@ export async function buildMany(builds: readonly CommandBuild[], context: CliCon
   const failure =
     failures.find(({ error }) => !isOcibuildError(error) || error.code !== 'CANCELLED') ?? failures[0];
   if (failure !== undefined) {
-    await printer.finish();
+    await printer.finish(undefined, failure.error);
     if (isOcibuildError(failure.error) && failure.error.code === 'ROOTLESS_UNAVAILABLE')
       await enterNamespaceIfNeeded({ env, cwd }, 'must');
     const { debug, progress } = first.request;

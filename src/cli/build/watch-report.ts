@@ -35,10 +35,10 @@ export async function createWatchReport(
   const say = (text: string): void => {
     if (!isSilent) write(`[watch] ${new Date().toTimeString().slice(0, 8)} ${text}\n`);
   };
-  const finish = async (result?: BuildResult): Promise<void> => {
+  const finish = async (cycle: WatchCycle | undefined): Promise<void> => {
     const finished = printer;
     printer = undefined;
-    await finished?.finish(result);
+    await finished?.finish(cycle?.result, cycle?.error);
   };
   return {
     say,
@@ -52,7 +52,7 @@ export async function createWatchReport(
       return printer.event;
     },
     async onEnd(cycle, onGood) {
-      await finish(cycle?.result);
+      await finish(cycle);
       if (cycle === undefined) return;
       const { error, result } = cycle;
       if (error !== undefined) {

@@ -180,8 +180,9 @@ async function build(contextDir: string, parsed: ParsedArgs, context: RunContext
     const { result } = await run;
     await printer.finish(result);
     return result;
-  } finally {
-    await printer.finish();
+  } catch (error) {
+    await printer.finish(undefined, error);
+    throw error;
   }
 }
 

@@ -1,14 +1,19 @@
 import { describe, expect, it } from 'vitest';
+import { MultiError, OcibuildError } from '../../../src/errors/error.ts';
 import type { ProgressEvent } from '../../../src/solver/types.ts';
 import { githubGroups, gitlabGroups, plainGroups } from '../../../src/ui/group-styles.ts';
 import { createGroupedPrinter, type GroupStyle } from '../../../src/ui/grouped.ts';
 import { eventsFor, fakeTerminal } from './fixture.ts';
 
-async function play(events: readonly ProgressEvent[], style: GroupStyle = plainGroups()): Promise<string> {
+async function play(
+  events: readonly ProgressEvent[],
+  style: GroupStyle = plainGroups(),
+  error?: unknown,
+): Promise<string> {
   const terminal = fakeTerminal(['hunter2']);
   const printer = createGroupedPrinter(terminal, style, 'building');
   for (const event of events) printer.event(event);
-  await printer.finish();
+  await printer.finish(undefined, error);
   return terminal.output().replace(/^#0 building\n/, '');
 }
 
@@ -98,6 +103,46 @@ describe('githubGroups()', () => {
     );
     expect(text).toMatch(/::endgroup::\n::error::Cannot log in with \S+ at all\n::warning::careful\n$/);
     expect(text).not.toContain('hunter2');
+  });
+});
+
+describe('createGroupedPrinter().finish()', () => {
+  const file = { name: 'Dockerfile', text: 'FROM scratch\nCOPI a /\nRUNN b\n' };
+  const fault = (message: string, line: number): OcibuildError => {
+    const at = { line, column: 1 };
+    return new OcibuildError('DOCKERFILE_INSTRUCTION_UNKNOWN', message, {
+      source: { file, ranges: [{ start: at, end: at }] },
+    });
+  };
+  const endOf = (events: readonly ProgressEvent[], error: unknown): Promise<string> =>
+    play(events, githubGroups(), error);
+
+  it('finish() annotates each fault when the build ends before a step failed', async () => {
+    const faults = new MultiError([
+      fault('Cannot understand "COPI"', 2),
+      fault('Cannot understand "RUNN"', 3),
+    ]);
+    expect(await endOf([], faults)).toBe(
+      '::error file=Dockerfile,line=2::Cannot understand "COPI"\n::error file=Dockerfile,line=3::Cannot understand "RUNN"\n',
+    );
+  });
+
+  it('finish() tells a failure once when its step has told it', async () => {
+    const text = await endOf(
+      [c.vertex('RUN x'), c.started(0), c.failed(5, 'it failed')],
+      fault('it failed', 1),
+    );
+    expect(text.match(/::error/g)).toHaveLength(1);
+  });
+
+  it('finish() tells nothing when the build was cancelled', async () => {
+    expect(await endOf([], new OcibuildError('CANCELLED', 'Cannot finish: interrupted by SIGINT'))).toBe('');
+  });
+
+  it('finish() names the line when a lint rule warns', async () => {
+    const finding = { file, range: { start: 2, end: 2 } };
+    const text = await endOf([{ kind: 'warning', time: 0, message: 'careful', finding }], undefined);
+    expect(text).toBe('::warning file=Dockerfile,line=2::careful\n');
   });
 });
 
