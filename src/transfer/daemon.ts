@@ -79,7 +79,8 @@ function connectionTo(address: string, env: Env): Daemon['connection'] {
       `Cannot reach the daemon at "${address}": expected unix://PATH or tcp://HOST:PORT`,
     );
   }
-  const { hostname: host } = url;
+  // Brackets are the URL's, not the address's.
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const isTls = url.protocol === 'https:' || Boolean(env.DOCKER_TLS_VERIFY);
   if (!isTls) return { host, port: url.port || 2375 };
   const dir = env.DOCKER_CERT_PATH || join(env.DOCKER_CONFIG || join(env.HOME ?? '/', '.docker'));

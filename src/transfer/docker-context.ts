@@ -5,13 +5,34 @@ import { OcibuildError } from '../errors/error.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
+interface Meta {
+  readonly Endpoints?: { readonly docker?: { readonly Host?: string } };
+}
+
+/**
+ * The environment that names the daemon of the context that the `docker` command would use: none where DOCKER_HOST says
+ * where it is, else that of DOCKER_CONTEXT, else what `docker context use` has set.
+ * @throws DAEMON_NOT_FOUND
+ */
+export function activeContextEnv(env: Env): Env {
+  if (env.DOCKER_HOST || env.CONTAINER_HOST) return env;
+  return contextEnv(env.DOCKER_CONTEXT || currentContext(env) || 'default', env);
+}
+
+function currentContext(env: Env): string | undefined {
+  const config = readJson(join(configDir(env), 'config.json')) as
+    | { readonly currentContext?: unknown }
+    | undefined;
+  return typeof config?.currentContext === 'string' ? config.currentContext : undefined;
+}
+
 /**
  * The environment that names the daemon of a Docker context, as `docker context` keeps them. `default` is none.
  * @throws DAEMON_NOT_FOUND
  */
 export function contextEnv(name: string, env: Env): Env {
   if (name === 'default') return env;
-  const config = env.DOCKER_CONFIG || join(env.HOME ?? '/', '.docker');
+  const config = configDir(env);
   const id = createHash('sha256').update(name).digest('hex');
   const host = hostIn(join(config, 'contexts/meta', id, 'meta.json'));
   if (host === undefined) {
@@ -20,19 +41,27 @@ export function contextEnv(name: string, env: Env): Env {
     });
   }
   const certificates = join(config, 'contexts/tls', id, 'docker');
+  const { DOCKER_TLS_VERIFY: _tls, DOCKER_CERT_PATH: _path, ...others } = env;
   return {
-    ...env,
+    ...others,
     DOCKER_HOST: host,
     ...(existsSync(certificates) ? { DOCKER_TLS_VERIFY: '1', DOCKER_CERT_PATH: certificates } : {}),
   };
 }
 
+function configDir(env: Env): string {
+  return env.DOCKER_CONFIG || join(env.HOME ?? '/', '.docker');
+}
+
 function hostIn(file: string): string | undefined {
+  const meta = readJson(file) as Meta | undefined;
+  return meta?.Endpoints?.docker?.Host || undefined;
+}
+
+/** Undefined where there is none. */
+function readJson(file: string): unknown {
   try {
-    const meta = JSON.parse(readFileSync(file, 'utf8')) as {
-      readonly Endpoints?: { readonly docker?: { readonly Host?: string } };
-    };
-    return meta.Endpoints?.docker?.Host || undefined;
+    return JSON.parse(readFileSync(file, 'utf8'));
   } catch {
     return undefined;
   }

@@ -4,6 +4,7 @@ import { redact } from '../../errors/redact.ts';
 import { findProgram } from '../../executor/find-program.ts';
 import { authFiles } from '../../registry/credentials.ts';
 import { findDaemon } from '../../transfer/daemon.ts';
+import { activeContextEnv } from '../../transfer/docker-context.ts';
 import { errnoOf } from '../../util/atomic-fs.ts';
 import type { Finding, Machine } from './types.ts';
 
@@ -80,15 +81,26 @@ const DAEMON_MS = 1000;
 /** A daemon that `--load` reaches. Not having one is no fault. */
 export async function probeDaemon({ env, signal }: Machine): Promise<Finding> {
   try {
-    const { address } = await findDaemon(env, AbortSignal.any([signal, AbortSignal.timeout(DAEMON_MS)]));
+    const { address } = await findDaemon(
+      activeContextEnv(env),
+      AbortSignal.any([signal, AbortSignal.timeout(DAEMON_MS)]),
+    );
     return { id: 'daemon', status: 'ok', message: `--load reaches ${redact(address)}` };
   } catch (error) {
     signal.throwIfAborted();
-    const isAsked = env.DOCKER_HOST || env.CONTAINER_HOST;
     const why = isOcibuildError(error) ? error.message : 'it does not answer';
-    if (!isAsked && !existsSync('/var/run/docker.sock'))
+    if (!namesDaemon(env) && !existsSync('/var/run/docker.sock'))
       return { id: 'daemon', status: 'ok', message: 'no Docker or Podman here: only --load would want one' };
     const message = `--load does not work: ${redact(why)}`;
     return { id: 'daemon', status: 'warn', message, fix: 'start it, or set DOCKER_HOST; builds need none' };
+  }
+}
+
+function namesDaemon(env: Machine['env']): boolean {
+  try {
+    const { DOCKER_HOST, CONTAINER_HOST } = activeContextEnv(env);
+    return Boolean(DOCKER_HOST || CONTAINER_HOST);
+  } catch {
+    return true;
   }
 }

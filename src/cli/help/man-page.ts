@@ -16,7 +16,7 @@ const VARIABLES: Readonly<Record<string, string>> = {
   SOURCE_DATE_EPOCH: 'seconds since 1970: the time of images and of new files in them',
   'HTTP_PROXY, HTTPS_PROXY, NO_PROXY': 'ways to registries; steps get them as well',
   'DOCKER_CONFIG, REGISTRY_AUTH_FILE': 'where credentials are',
-  'DOCKER_HOST, CONTAINER_HOST': 'the daemon of --load',
+  'DOCKER_HOST, CONTAINER_HOST, DOCKER_CONTEXT': 'the daemon of --load',
   NO_COLOR: 'not empty: no colours',
 };
 

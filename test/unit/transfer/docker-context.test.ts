@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { contextEnv } from '../../../src/transfer/docker-context.ts';
+import { activeContextEnv, contextEnv } from '../../../src/transfer/docker-context.ts';
 
 function configWith(name: string, host: string): string {
   const dir = mkdtempSync(join(tmpdir(), 'ocibuild-context-'));
@@ -36,5 +36,35 @@ describe('contextEnv()', () => {
   it('throws DAEMON_NOT_FOUND when there is no such context', () => {
     const env = { DOCKER_CONFIG: configWith('far', 'tcp://far:2376') };
     expect(() => contextEnv('near', env)).toThrow(expect.objectContaining({ code: 'DAEMON_NOT_FOUND' }));
+  });
+});
+
+describe('activeContextEnv()', () => {
+  const hostOf = (env: Readonly<Record<string, string | undefined>>) => activeContextEnv(env).DOCKER_HOST;
+
+  it('takes DOCKER_HOST, then DOCKER_CONTEXT, then the context in use, as docker does', () => {
+    const DOCKER_CONFIG = configWith('far', 'tcp://far:2375');
+    expect(hostOf({ DOCKER_CONFIG })).toBeUndefined();
+    expect(hostOf({ DOCKER_CONFIG, DOCKER_CONTEXT: 'far' })).toBe('tcp://far:2375');
+    expect(hostOf({ DOCKER_CONFIG, DOCKER_CONTEXT: 'far', DOCKER_HOST: 'unix:///near' })).toBe(
+      'unix:///near',
+    );
+    expect(hostOf({ DOCKER_CONFIG, DOCKER_CONTEXT: 'far', CONTAINER_HOST: 'unix:///near' })).toBeUndefined();
+    writeFileSync(join(DOCKER_CONFIG, 'config.json'), JSON.stringify({ currentContext: 'far' }));
+    expect(hostOf({ DOCKER_CONFIG })).toBe('tcp://far:2375');
+    expect(hostOf({ DOCKER_CONFIG, DOCKER_CONTEXT: 'default' })).toBeUndefined();
+    // A context has its own certificates, or none.
+    expect(activeContextEnv({ DOCKER_CONFIG, DOCKER_TLS_VERIFY: '1' })).toEqual({
+      DOCKER_CONFIG,
+      DOCKER_HOST: 'tcp://far:2375',
+    });
+  });
+
+  it('throws DAEMON_NOT_FOUND when the context in use is gone', () => {
+    const DOCKER_CONFIG = configWith('far', 'tcp://far:2375');
+    writeFileSync(join(DOCKER_CONFIG, 'config.json'), JSON.stringify({ currentContext: 'gone' }));
+    expect(() => activeContextEnv({ DOCKER_CONFIG })).toThrow(
+      expect.objectContaining({ code: 'DAEMON_NOT_FOUND' }),
+    );
   });
 });

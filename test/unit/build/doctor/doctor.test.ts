@@ -143,6 +143,11 @@ describe('probes of doctor', () => {
   it('probeDaemon() warns only where somebody asked for a daemon that does not answer', async () => {
     const env = { DOCKER_HOST: 'unix:///nowhere/docker.sock' };
     expect(await probeDaemon(machine({ env }))).toMatchObject({ status: 'warn' });
+    const context = { DOCKER_CONFIG: '/nowhere', DOCKER_CONTEXT: 'gone' };
+    expect(await probeDaemon(machine({ env: context }))).toMatchObject({
+      status: 'warn',
+      message: expect.stringContaining('Docker context "gone"'),
+    });
   });
 });
 
