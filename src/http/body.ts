@@ -1,7 +1,9 @@
 import type { HttpResponse } from './transport.ts';
 
+type TimedBody = Pick<HttpResponse, 'body' | 'timeoutMs'>;
+
 /** The chunks of a body; the clock runs only while we wait for the network, not while the consumer is busy. */
-export async function* timedBody({ body }: HttpResponse, timeoutMs: number): AsyncGenerator<Buffer> {
+export async function* timedBody({ body, timeoutMs }: TimedBody): AsyncGenerator<Buffer> {
   const chunks = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   for (;;) {
     const timer = setTimeout(() => {
@@ -20,15 +22,15 @@ export async function* timedBody({ body }: HttpResponse, timeoutMs: number): Asy
 
 /** A body as a whole. @param tooLong makes the error for one of more than `maxBytes` */
 export async function readBody(
-  { body }: Pick<HttpResponse, 'body'>,
+  response: TimedBody,
   { maxBytes, tooLong }: { readonly maxBytes: number; readonly tooLong: () => Error },
 ): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
+  for await (const chunk of timedBody(response)) {
     length += chunk.length;
     if (length > maxBytes) {
-      body.destroy();
+      response.body.destroy();
       throw tooLong();
     }
     chunks.push(chunk);

@@ -14,8 +14,6 @@ export interface ResumedBodyOptions {
   readonly signal: AbortSignal;
   /** Pause before an answer that broke is taken up again; it doubles up to eight times that. */
   readonly retryDelayMs: number;
-  /** How long to wait for the next bytes. */
-  readonly timeoutMs: number;
   /** The error for an answer that cannot be right. */
   invalid(why: string): Error;
   /** The error for a connection that failed for good. */
@@ -57,7 +55,7 @@ export async function openResumedBody(options: ResumedBodyOptions): Promise<Read
     for (let stalls = 0; ; ) {
       let skip = offset - startOf(response, options, offset);
       try {
-        for await (const chunk of timedBody(response, options.timeoutMs)) {
+        for await (const chunk of timedBody(response)) {
           const fresh = chunk.subarray(Math.min(skip, chunk.length));
           skip -= chunk.length - fresh.length;
           if (fresh.length === 0) continue;

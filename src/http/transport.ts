@@ -39,6 +39,8 @@ export interface HttpResponse {
   readonly body: IncomingMessage;
   /** Where it came from, after redirects. */
   readonly url: URL;
+  /** How long to wait for the next bytes of the body. */
+  readonly timeoutMs: number;
 }
 
 export interface TransportOptions {
@@ -48,7 +50,7 @@ export interface TransportOptions {
   readonly mayBePlain: (url: URL) => boolean;
   /** Code of the error for redirects that cannot be followed. */
   readonly errorCode: ErrorCode;
-  /** How long to wait for the first byte of an answer. */
+  /** How long to wait for the first byte of an answer, and for the next ones. */
   readonly timeoutMs: number;
 }
 
@@ -148,7 +150,7 @@ function exchange(request: HttpRequest, agent: Agent, timeoutMs: number): Promis
       clearTimeout(timer);
       // A connection that breaks before anybody reads must not become an uncaught error; readers still see it.
       body.on('error', () => {});
-      resolve({ status: body.statusCode ?? 0, headers: body.headers, body, url });
+      resolve({ status: body.statusCode ?? 0, headers: body.headers, body, url, timeoutMs });
     });
     if (!(content instanceof Readable)) {
       pending.end(content);

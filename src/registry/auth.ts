@@ -172,7 +172,7 @@ async function fetchToken(deps: AuthDeps, request: TokenRequest): Promise<Author
     response.body.destroy();
     throw new AuthRefused(`its token service "${url.host}" refused (HTTP ${response.status})`);
   }
-  const json = parseJson((await readBody(response.body, MAX_TOKEN_BYTES)).toString());
+  const json = parseJson((await readBody(response, MAX_TOKEN_BYTES)).toString());
   const text = [json.token, json.access_token].find((value) => typeof value === 'string' && value !== '');
   if (typeof text !== 'string' || !/^[\x21-\x7e]+$/.test(text)) {
     throw new AuthRefused(`its token service "${url.host}" gave no token`);

@@ -8,8 +8,6 @@ import { connectionError } from './response-error.ts';
 export interface BlobStreamDeps {
   readonly client: RegistryClient;
   readonly retryDelayMs: number;
-  /** How long to wait for the next bytes of a body. */
-  readonly timeoutMs: number;
 }
 
 export interface BlobStreamOptions {
@@ -42,7 +40,6 @@ export function openBlobStream(deps: BlobStreamDeps, options: BlobStreamOptions)
     offset,
     signal,
     retryDelayMs: deps.retryDelayMs,
-    timeoutMs: deps.timeoutMs,
     invalid: (why) => protocolError(ref, why),
     broken: (error) => connectionError(error, actionOf(ref)),
     onClose,

@@ -40,7 +40,7 @@ export interface RegistryClient {
   call<T>(call: RegistryCall, use: (response: HttpResponse) => Promise<T>): Promise<T>;
 }
 
-const DEFAULT_RETRY_DELAY_MS = 1000;
+export const DEFAULT_RETRY_DELAY_MS = 1000;
 const DEFAULT_TIMEOUT_MS = 60_000;
 
 export function createClient(options: ResolverOptions): RegistryClient {

@@ -103,8 +103,8 @@ async function readTag(client: RegistryClient, { ref, digest, signal }: Asked): 
   });
 }
 
-async function readIndex(ref: Reference, { body }: HttpResponse): Promise<Index> {
-  const bytes = await readBody(body, MAX_DOCUMENT_BYTES);
+async function readIndex(ref: Reference, response: HttpResponse): Promise<Index> {
+  const bytes = await readBody(response, MAX_DOCUMENT_BYTES);
   try {
     const document = parseDocument(bytes, MEDIA_TYPE.index);
     if (document.kind === 'index') return document.index;

@@ -6,7 +6,7 @@ import { familiarName, type Reference, withDefaultTag } from '../image/reference
 import { type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
 import { createSlots, type Slots } from '../util/slots.ts';
 import { openBlobStream } from './blob-stream.ts';
-import { createClient, protocolError, type RegistryClient } from './client.ts';
+import { createClient, DEFAULT_RETRY_DELAY_MS, protocolError, type RegistryClient } from './client.ts';
 import { createPusher } from './pusher.ts';
 import { listReferrers } from './referrers.ts';
 import { readBody } from './response-error.ts';
@@ -25,6 +25,7 @@ const ACCEPT = [
 /** A resolver. Keeps tokens, connections and the limit on parallel downloads. */
 export function createResolver(options: ResolverOptions): Resolver {
   const client = createClient(options);
+  const { retryDelayMs = DEFAULT_RETRY_DELAY_MS } = options;
   const slots = new Map<string, Slots>();
   const slotsOf = (registry: string): Slots => {
     const known = slots.get(registry) ?? createSlots(BLOBS_AT_ONCE);
@@ -34,9 +35,8 @@ export function createResolver(options: ResolverOptions): Resolver {
   return {
     resolve: (ref, resolveOptions) => resolve(client, withDefaultTag(ref), resolveOptions),
     referrers: (ref, digest, { signal }) => listReferrers(client, { ref, digest, signal }),
-    pusher: (ref) =>
-      createPusher({ client, ref, slots: slotsOf(ref.registry), retryDelayMs: options.retryDelayMs ?? 1000 }),
-    fetcher: (ref) => createFetcher(client, { ref, slots: slotsOf(ref.registry), options }),
+    pusher: (ref) => createPusher({ client, ref, slots: slotsOf(ref.registry), retryDelayMs }),
+    fetcher: (ref) => createFetcher(client, { ref, slots: slotsOf(ref.registry), retryDelayMs }),
   };
 }
 
@@ -124,26 +124,25 @@ function describe(ref: Reference, bytes: Buffer, contentType: string | undefined
   }
 }
 
-async function readDocument(ref: Reference, { body, headers }: HttpResponse): Promise<Buffer> {
-  const length = Number(headers['content-length'] ?? 0);
+async function readDocument(ref: Reference, response: HttpResponse): Promise<Buffer> {
+  const length = Number(response.headers['content-length'] ?? 0);
   if (length > MAX_DOCUMENT_BYTES) {
-    body.destroy();
+    response.body.destroy();
     throw protocolError(ref, `the manifest has ${length} B, at most ${MAX_DOCUMENT_BYTES} B are read`);
   }
-  return await readBody(body, MAX_DOCUMENT_BYTES, `a manifest or config of "${familiarName(ref)}"`);
+  return await readBody(response, MAX_DOCUMENT_BYTES, `a manifest or config of "${familiarName(ref)}"`);
 }
 
 function createFetcher(
   client: RegistryClient,
-  { ref, slots, options }: { ref: Reference; slots: Slots; options: ResolverOptions },
+  { ref, slots, retryDelayMs }: { ref: Reference; slots: Slots; retryDelayMs: number },
 ): Fetcher {
   return {
     fetchBytes: (descriptor, { signal }) => fetchBytes(client, { ref, descriptor, signal }),
     async fetchBlob(descriptor, { signal, offset = 0 }) {
       const release = await slots.take(signal);
-      const { retryDelayMs = 1000, timeoutMs = 60_000 } = options;
       return await openBlobStream(
-        { client, retryDelayMs, timeoutMs },
+        { client, retryDelayMs },
         { ref, descriptor, offset, signal, onClose: release },
       );
     },

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
 import { readBody as readWhole } from '../http/body.ts';
@@ -21,18 +20,15 @@ export interface Attempted {
 
 /** Reads a body whole; `what` is for the message. @throws REGISTRY_RESPONSE_INVALID when it is longer than `maxBytes`. */
 export async function readBody(
-  body: IncomingMessage,
+  response: HttpResponse,
   maxBytes: number,
   what = "the registry's answer",
 ): Promise<Buffer> {
-  return readWhole(
-    { body },
-    {
-      maxBytes,
-      tooLong: () =>
-        new OcibuildError('REGISTRY_RESPONSE_INVALID', `Cannot read ${what}: it has more than ${maxBytes} B`),
-    },
-  );
+  return readWhole(response, {
+    maxBytes,
+    tooLong: () =>
+      new OcibuildError('REGISTRY_RESPONSE_INVALID', `Cannot read ${what}: it has more than ${maxBytes} B`),
+  });
 }
 
 /** The error for an answer that is no success; reads the body for the registry's own words. */
@@ -111,15 +107,15 @@ function shownUse(used: string | undefined): string {
 }
 
 /** `CODE message` of an OCI error body; the text of a plain one. @see distribution-spec §Error Codes */
-async function errorText({ body, headers }: HttpResponse): Promise<string> {
+async function errorText(response: HttpResponse): Promise<string> {
   let text: string;
   try {
-    text = (await readBody(body, MAX_ERROR_BYTES)).toString();
+    text = (await readBody(response, MAX_ERROR_BYTES)).toString();
   } catch {
     return '';
   }
   const parsed = parseErrors(text);
-  const plain = (headers['content-type'] ?? '').startsWith('text/plain') ? text : '';
+  const plain = (response.headers['content-type'] ?? '').startsWith('text/plain') ? text : '';
   return quoteServer(parsed ?? plain);
 }
 

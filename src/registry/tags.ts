@@ -35,7 +35,7 @@ async function listTags(
     return await client.call(
       { ref, method: 'GET', path, accepts: [404], once: true, signal },
       async (response) => {
-        const bytes = await readBody(response.body, MAX_DOCUMENT_BYTES);
+        const bytes = await readBody(response, MAX_DOCUMENT_BYTES);
         if (response.status === 404) return [];
         const { tags } = JSON.parse(bytes.toString()) as { tags?: unknown };
         const isTag = (tag: unknown): tag is string =>

@@ -19,16 +19,13 @@ export interface CacheAttempt {
 const MAX_TEXT_BYTES = 64 * 1024;
 
 /** Reads a short answer whole. @throws CACHE_RESPONSE_INVALID when it is longer than `maxBytes` */
-export async function readText(
-  { body, url }: HttpResponse,
-  maxBytes: number = MAX_TEXT_BYTES,
-): Promise<string> {
+export async function readText(response: HttpResponse, maxBytes: number = MAX_TEXT_BYTES): Promise<string> {
   const tooLong = (): Error =>
     new OcibuildError(
       'CACHE_RESPONSE_INVALID',
-      `Cannot read the answer of "${url.host}": it is longer than ${maxBytes} B`,
+      `Cannot read the answer of "${response.url.host}": it is longer than ${maxBytes} B`,
     );
-  return (await readBody({ body }, { maxBytes, tooLong })).toString();
+  return (await readBody(response, { maxBytes, tooLong })).toString();
 }
 
 /** The error for an answer that is no success: with the service's own code and words, as XML (S3, Azure) or JSON

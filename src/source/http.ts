@@ -117,9 +117,9 @@ export function createDownloads(deps: DownloadsDeps): Downloads {
   ): Promise<AsyncIterable<Buffer>> {
     const size = Number(response.headers['content-length'] ?? Number.NaN);
     const validator = validatorOf(response);
-    if (validator === undefined || Number.isNaN(size)) return timedBody(response, timeoutMs);
+    if (validator === undefined || Number.isNaN(size)) return timedBody(response);
     return openResumedBody({
-      ...{ size, offset: 0, signal, timeoutMs },
+      ...{ size, offset: 0, signal },
       retryDelayMs: delayMs,
       async request(offset) {
         if (offset === 0) return response;

@@ -204,6 +204,23 @@ describe('resolve()', () => {
       { timeoutMs: 60 },
     ));
 
+  it('asks again when no bytes come for a while', () =>
+    scene(
+      async ({ server, resolver, ref }) => {
+        let stalled = false;
+        server.fault((_, response) => {
+          if (stalled) return false;
+          stalled = true;
+          response.writeHead(200, { 'content-type': MEDIA_TYPE.manifest, 'content-length': MANIFEST.length });
+          response.write(MANIFEST.subarray(0, 10));
+          return true;
+        });
+        const { bytes } = await resolver.resolve(ref, { signal });
+        expect(bytes.equals(MANIFEST)).toBe(true);
+      },
+      { timeoutMs: 100 },
+    ));
+
   it('is unreachable, with a hint, when the name has no address', async () => {
     const resolver = createResolver({ env: {}, retryDelayMs: 1 });
     await expect(
@@ -437,8 +454,9 @@ describe('fetchBlob()', () => {
   it('asks again when no bytes come for a while', () =>
     scene(
       async ({ server, resolver, ref, layer }) => {
-        server.fault((_, response, count) => {
-          if (count > 0) return false;
+        // A busy machine may ask more than once before an answer begins.
+        server.fault(({ headers }, response) => {
+          if (headers.range !== undefined) return false;
           response.writeHead(200, { 'content-length': DATA.length });
           response.write(DATA.subarray(0, 1000));
           return true;
@@ -446,7 +464,7 @@ describe('fetchBlob()', () => {
         expect(DATA.equals(await buffer(await resolver.fetcher(ref).fetchBlob(layer, { signal })))).toBe(
           true,
         );
-        expect(server.seen.map(({ headers }) => headers.range)).toEqual([undefined, 'bytes=1000-']);
+        expect(server.seen.map(({ headers }) => headers.range)).toContain('bytes=1000-');
       },
       { timeoutMs: 100 },
     ));

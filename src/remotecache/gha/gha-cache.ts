@@ -146,7 +146,7 @@ export function createGhaReader(
     };
     return openResumedBody({
       ...{ request, size, offset: 0, signal },
-      ...{ retryDelayMs: deps.retryDelayMs ?? 1000, timeoutMs: deps.timeoutMs ?? 60_000 },
+      retryDelayMs: deps.retryDelayMs ?? 1000,
       invalid: (why) => new OcibuildError('CACHE_RESPONSE_INVALID', `Cannot ${action}: ${why}`),
       broken: (error) => cacheConnectionError(error, action),
     });

@@ -132,7 +132,7 @@ function openClient(bucket: S3Bucket, options: S3CacheOptions, deps: S3CacheDeps
       : undefined;
   const found = createAwsCredentials({ env, transport, region: bucket.region, retryDelayMs });
   return createS3Client(bucket, {
-    ...{ transport, retryDelayMs, timeoutMs },
+    ...{ transport, retryDelayMs },
     credentials: fixed === undefined ? found : async () => fixed,
     maxTries: options.retryMaxAttempts ?? DEFAULT_TRIES,
   });

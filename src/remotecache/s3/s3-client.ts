@@ -22,7 +22,6 @@ export interface S3ClientDeps {
   readonly transport: Transport;
   readonly credentials: (signal: AbortSignal) => Promise<AwsCredentials>;
   readonly retryDelayMs: number;
-  readonly timeoutMs: number;
   readonly maxTries: number;
 }
 
@@ -99,7 +98,7 @@ export function createS3Client(bucket: S3Bucket, deps: S3ClientDeps): S3Client {
             async (response) => response,
           ),
         ...{ size, offset, signal },
-        ...{ retryDelayMs: deps.retryDelayMs, timeoutMs: deps.timeoutMs },
+        retryDelayMs: deps.retryDelayMs,
         invalid: (why) => new OcibuildError('CACHE_RESPONSE_INVALID', `${where}: ${why}`),
         broken: (error) => cacheConnectionError(error, `${action} of bucket "${bucket.name}"`),
       });

@@ -24,7 +24,7 @@ async function sent(bucket: S3Bucket, call: Pick<S3Call, 'key'> & Partial<S3Call
       secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
       from: 'test',
     }),
-    ...{ retryDelayMs: 1, timeoutMs: 1000, maxTries: 1 },
+    ...{ retryDelayMs: 1, maxTries: 1 },
   });
   await client.call({ method: 'GET', action: 'test', signal, ...call }, async () => undefined);
   return requests[0] as HttpRequest;
