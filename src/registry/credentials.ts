@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { OcibuildError } from '../errors/error.ts';
+import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { redact } from '../errors/redact.ts';
 
 /** A way to prove who we are to a registry. */
@@ -21,7 +21,7 @@ export interface FoundCredential {
 
 /** Finds credentials; asks files and helpers at most once for each repository. */
 export interface CredentialStore {
-  /** @throws REGISTRY_CONFIG_INVALID for a file that cannot be read as JSON */
+  /** @throws REGISTRY_CONFIG_INVALID for a file that cannot be read as JSON; CANCELLED */
   find(
     scope: { readonly registry: string; readonly repository: string },
     signal: AbortSignal,
@@ -83,6 +83,8 @@ async function findCredential(
     const helper = file.credHelpers[registry] ?? (file.credsStore || undefined);
     if (helper !== undefined) {
       const asked = await askHelper(helper, serverName(registry), { env, signal });
+      // A helper that was ended says nothing about the registry, and what is found is kept.
+      throwIfAborted(signal);
       const origin = `helper "docker-credential-${helper}" of ${path}`;
       if (typeof asked === 'object') return { credential: asked, origin };
       if (asked !== undefined) looked.push(`${origin} failed: ${asked}`);
