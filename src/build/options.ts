@@ -165,7 +165,7 @@ export interface RunInStep {
   readonly env?: readonly string[];
   /** Joins it to the terminal of this process. Without it there is no input, and `onOutput` gets what it prints. */
   readonly terminal?: boolean;
-  /** The program waits for a promise. */
+  /** The program waits for a promise; where this throws or rejects, it is killed, and `run` rejects with that error. */
   readonly onOutput?: (stream: 'stdout' | 'stderr', data: Uint8Array) => void | Promise<void>;
 }
 

@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { cancelledError, OcibuildError } from '../errors/error.ts';
 import { workerUrl } from '../util/worker-url.ts';
-import type { FromWorker, ToWorker, WireError, WorkerSetup } from './protocol.ts';
+import type { FromWorker, OutputPart, ToWorker, WireError, WorkerSetup } from './protocol.ts';
 import { type Reaper, startReaper } from './reaper.ts';
 import { findRuntime, type Runtime } from './runtime.ts';
 import type { Executor, ExecutorOptions, ExitStatus, ProcessSpec, RunOptions } from './types.ts';
@@ -16,6 +16,8 @@ export interface RuncExecutor extends Executor {
 
 interface Pending {
   readonly options: RunOptions;
+  /** Why its output cannot be taken any more; told once the container has stopped. */
+  refused?: { readonly error: unknown };
   readonly settle: (outcome: { status: ExitStatus } | { error: unknown }) => void;
 }
 
@@ -67,25 +69,31 @@ export function createRuncExecutor(options: ExecutorOptions): RuncExecutor {
       case 'running':
         run?.options.onRunning?.(message.container);
         break;
-      case 'output': {
-        let bytes = 0;
-        const waits: (void | Promise<void>)[] = [];
-        for (const { stream, data } of message.parts) {
-          bytes += data.length;
-          waits.push(run?.options.onOutput(stream, data));
-        }
-        const taken = (): void => post({ kind: 'taken', id: message.id, bytes });
-        if (waits.some((wait) => wait instanceof Promise)) void Promise.all(waits).then(taken);
-        else taken();
+      case 'output':
+        void takeOutput(message.id, message.parts);
         break;
-      }
       case 'exit':
-        run?.settle({ status: message.status });
+        run?.settle(run.refused ?? { status: message.status });
         break;
       case 'failure':
         run?.settle({ error: fromWire(message.error) });
         break;
     }
+  };
+
+  /** Output that its reader refuses ends the container. */
+  const takeOutput = async (id: string, parts: readonly OutputPart[]): Promise<void> => {
+    const run = pending.get(id);
+    try {
+      const waits = parts.map(({ stream, data }) => run?.options.onOutput(stream, data));
+      if (waits.some((wait) => wait instanceof Promise)) await Promise.all(waits);
+    } catch (error) {
+      const left = pending.get(id);
+      if (left !== undefined) left.refused ??= { error };
+      post({ kind: 'cancel', id });
+    }
+    const bytes = parts.reduce((sum, { data }) => sum + data.length, 0);
+    post({ kind: 'taken', id, bytes });
   };
 
   const post = (message: ToWorker): void => started?.worker.postMessage(message);

@@ -12,7 +12,8 @@ export interface Executor {
 
 export interface RunOptions {
   readonly signal: AbortSignal;
-  /** What comes after waits for a promise, the process too once much is held. */
+  /** What comes after waits for a promise, the process too once much is held. Where it throws or rejects, the process is
+   * killed, and `run` rejects with that error. */
   onOutput(stream: 'stdout' | 'stderr', data: Uint8Array): void | Promise<void>;
   /** The process runs; called at most once, and only for a spec with `container`. */
   onRunning?(running: RunningContainer): void;

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { build } from '../../src/build/build.ts';
 import { type CliResult, createProject, type Project, SHELL } from './cli-support.ts';
 
 /** busybox with all its names, and a shell without options. */
@@ -249,5 +250,32 @@ RUN date >/now
     ]);
     project.write({ Dockerfile: dockerfile.replace('date', 'date -u') });
     expect(await reasons('--build-arg', 'VERSION=2')).toEqual(['the instruction changed']);
+  });
+});
+
+describe('onFailedStep()', () => {
+  it('gets the error of its own reader back when that refuses output', async () => {
+    const project = createProject({ Dockerfile: `${BASE}RUN false\n` });
+    const mine = new TypeError('mine');
+    const told: unknown[] = [];
+    const job = build({
+      context: project.dir,
+      root: project.store,
+      async onFailedStep(step) {
+        for (const onOutput of [
+          () => Promise.reject(mine),
+          () => {
+            throw mine;
+          },
+        ]) {
+          const run = step.run(['/bin/sh', '-c', 'echo said; exec sleep 600'], { onOutput });
+          told.push(await run.catch((error: unknown) => error));
+        }
+      },
+    });
+    await expect(job.result).rejects.toMatchObject({ code: 'RUN_EXIT_NONZERO' });
+    expect(told).toEqual([mine, mine]);
+    expect(told[0]).toBe(mine);
+    await expect.poll(() => project.leftovers()).toEqual([]);
   });
 });
