@@ -1,4 +1,5 @@
 import type { ProgressEvent } from '../solver/types.ts';
+import { withCallerEvents } from './caller-events.ts';
 import { normaliseOptions } from './normalise.ts';
 import type { BuildOptions } from './options.ts';
 import { type BuildRun, type RunOptions, runBuild } from './run-build.ts';
@@ -40,12 +41,16 @@ export function superviseBuild<T>(
     keptBytes += bytes;
     return true;
   };
-  const emit = (event: ProgressEvent): void => {
-    options.onEvent?.(event);
-    if (queue !== undefined && mayKeep(event)) queue.push(event);
-    wake?.();
-  };
-  const run = start({ emit, signal });
+  const run = withCallerEvents({ signal, onEvent: options.onEvent }, (how) =>
+    start({
+      signal: how.signal,
+      emit(event) {
+        how.emit(event);
+        if (queue !== undefined && mayKeep(event)) queue.push(event);
+        wake?.();
+      },
+    }),
+  );
   const end = (): void => {
     ended = true;
     wake?.();

@@ -1,7 +1,9 @@
+import { withCallerEvents } from '../build/caller-events.ts';
 import { isNormalUser } from '../build/namespace/is-normal-user.ts';
 import { normaliseOptions } from '../build/normalise.ts';
 import type { BuildOptions } from '../build/options.ts';
 import { createBuildSession } from '../build/session/session.ts';
+import type { EventSink } from '../solver/types.ts';
 import type { WatchCycle } from './types.ts';
 import { watchBuilds } from './watch-builds.ts';
 
@@ -14,7 +16,7 @@ export interface Watch extends AsyncIterable<WatchCycle> {
  * Builds, and builds again when a file that the image depends on is saved. A build that is stale is given up; one that
  * fails leaves the last good image as it is.
  *
- * @throws OcibuildError from the loop: what stops the first build before it has read anything
+ * @throws from the loop: an OcibuildError that stops the first build before it has read anything, or what `onEvent` threw
  * @example
  * for await (const { result, error } of watch({ context: '.', tags: ['app:dev'] })) {
  *   console.log(result?.digest ?? error);
@@ -35,25 +37,26 @@ export function watch(options: BuildOptions): Watch {
     cycles.push(cycle);
     wake();
   };
-  const here = async (): Promise<void> => {
-    await using session = createBuildSession(options);
-    await watchBuilds(session, {
-      signal,
-      onBuild: async () => (event) => options.onEvent?.(event),
-      async onEnd(cycle) {
-        if (cycle !== undefined) onCycle(cycle);
-      },
-      onNotice: () => undefined,
-    });
-  };
-  const run = (async () => {
+  const start = async (how: { readonly signal: AbortSignal; readonly emit: EventSink }): Promise<void> => {
+    const here = async (): Promise<void> => {
+      await using session = createBuildSession(options);
+      await watchBuilds(session, {
+        signal: how.signal,
+        onBuild: async () => how.emit,
+        async onEnd(cycle) {
+          if (cycle !== undefined) onCycle(cycle);
+        },
+        onNotice: () => undefined,
+      });
+    };
     if (!isNormalUser()) return here();
     // Wrong options may be such that cannot be sent.
     normaliseOptions(options);
     const { insideOrHere } = await import('../build/namespace/as-user.ts');
     // What is watched may have a RUN later.
-    return insideOrHere('watch', { ...options, signal }, { here, onCycle });
-  })().finally(() => {
+    await insideOrHere('watch', { ...options, signal: how.signal, onEvent: how.emit }, { here, onCycle });
+  };
+  const run = withCallerEvents({ signal, onEvent: options.onEvent }, start).finally(() => {
     isOver = true;
     wake();
   });

@@ -124,13 +124,26 @@ await build({ context: '.', dockerfileText: BASE, tags: ['lib:base'] });
     },
   });
   const thrown = await failureOf(build(options));
+  const onEvent = (): void => {
+    throw mine;
+  };
+  const watched = await failureOf(
+    watch({ ...options, onEvent })
+      [Symbol.asyncIterator]()
+      .next(),
+  );
   const wrong = await failureOf(build({ context: '.', onProgres: () => undefined } as BuildOptions));
   const lost = build(optionsOf('RUN echo begun && sleep 2000'));
   for await (const event of lost) {
     if (event.kind === 'log') for (const pid of childrenOf(process.pid)) process.kill(pid, 'SIGKILL');
   }
   const error = await failureOf(lost);
-  seen.ended = [thrown === mine, wrong instanceof TypeError, isOcibuildError(error) && error.code];
+  seen.ended = [
+    thrown === mine,
+    watched === mine,
+    wrong instanceof TypeError,
+    isOcibuildError(error) && error.code,
+  ];
 }
 
 // A watch that sees a save.

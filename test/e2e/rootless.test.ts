@@ -250,7 +250,7 @@ WORKDIR /w
         ...{ code: 7, copied: [true, false] },
       },
       failed: { output: 'in /w b\n', code: 'RUN_EXIT_NONZERO', exitCode: 1, line: 3 },
-      ended: [true, true, 'PROCESS_LOST'],
+      ended: [true, true, true, 'PROCESS_LOST'],
       watched: [
         [1, true, false],
         [2, false, 'RUN_EXIT_NONZERO'],

@@ -1,6 +1,8 @@
 import { OcibuildError } from '../../errors/error.ts';
 import type { FrontendContext } from '../../frontend/types.ts';
+import type { EventSink } from '../../solver/types.ts';
 import { writeFileAtomic } from '../../util/atomic-fs.ts';
+import { withCallerEvents } from '../caller-events.ts';
 import { openEngine } from '../engine.ts';
 import { createFrontendContext } from '../frontend-context.ts';
 import { type BuildGraph, createBuildGraph } from '../graph.ts';
@@ -54,21 +56,27 @@ export interface LockResult {
  * @example
  * const { changes } = await lock({ context: '.' });
  */
-export async function lock(options: LockOptions): Promise<LockResult> {
-  if (!isNormalUser()) return lockHere(options);
-  const { insideWhereItRuns } = await import('../namespace/as-user.ts');
-  return insideWhereItRuns('lock', options, () => lockHere(options));
+export function lock(given: LockOptions): Promise<LockResult> {
+  return withCallerEvents(given, async ({ signal, emit }) => {
+    const options = { ...given, signal };
+    if (!isNormalUser()) return lockHere(options, emit);
+    const { insideWhereItRuns } = await import('../namespace/as-user.ts');
+    return insideWhereItRuns('lock', { ...options, onEvent: emit }, () => lockHere(options, emit));
+  });
 }
 
-async function lockHere(options: LockOptions): Promise<LockResult> {
-  const signal = options.signal ?? new AbortController().signal;
+async function lockHere(
+  options: LockOptions & { readonly signal: AbortSignal },
+  emit: EventSink,
+): Promise<LockResult> {
+  const { signal } = options;
   const normal = normaliseOptions({ ...options, pull: options.pull ?? 'newer' });
   if (!isLocalDefinition(normal)) throw notLockable('its Dockerfile is not a file of this machine');
   const files = readDefinition(normal);
   const place = placeOf(files);
   const text = place.read();
   const before = text === undefined ? EMPTY_LOCK : parseLock(text, place.name);
-  const found = await resolveAll(normal, files, { signal, emit: options.onEvent ?? (() => undefined) });
+  const found = await resolveAll(normal, files, { signal, emit });
   const changes = diffLocks(before, found.lock);
   if (options.check === true) {
     if (text === undefined) throw noLockFile(place);
@@ -119,7 +127,7 @@ function noLockFile({ path, name }: LockFilePlace): OcibuildError {
 async function resolveAll(
   options: NormalOptions,
   files: DefinitionFiles,
-  { signal, emit }: { signal: AbortSignal; emit: NonNullable<BuildOptions['onEvent']> },
+  { signal, emit }: { signal: AbortSignal; emit: EventSink },
 ): Promise<Pick<LockResult, 'lock' | 'fromStore'>> {
   await using engine = await openEngine({
     ...{ root: options.root, env: options.env, signal },

@@ -61,13 +61,11 @@ interface Task {
 async function runInside(child: ChildProcess, task: Task): Promise<unknown> {
   const { options } = task;
   const { signal } = options;
-  const failures: { readonly error: unknown }[] = [];
-  const fail = (error: unknown): void => {
-    failures.push({ error });
-    channel.tell('abort');
-  };
   const send = (message: Message): void => void child.send(message, () => undefined);
-  const channel: Channel = createChannel(send, hostHandlers(task, { fail, channel: () => channel }));
+  const channel: Channel = createChannel(
+    send,
+    hostHandlers(task, () => channel),
+  );
   child.on('message', (message) => channel.receive(message as Message));
   const exited = endOf(child, signal);
   void exited.then((why) => channel.end(why));
@@ -85,9 +83,6 @@ async function runInside(child: ChildProcess, task: Task): Promise<unknown> {
     options.stdout?.off('error', ignore);
     if (child.connected) child.disconnect();
     await exited;
-    const [failure] = failures;
-    // biome-ignore lint/correctness/noUnsafeFinally: what the caller's own function threw is why everything else ended
-    if (failure !== undefined) throw failure.error;
   }
 }
 
@@ -102,22 +97,13 @@ function startMessage({ name, options }: Task): StartMessage {
   };
 }
 
-function hostHandlers(
-  { options, onCycle }: Task,
-  { fail, channel }: { readonly fail: (error: unknown) => void; readonly channel: () => Channel },
-) {
+function hostHandlers({ options, onCycle }: Task, channel: () => Channel) {
   const { stdout, onEvent, onFailedStep } = options;
   const outputs = new Map<number, NonNullable<RunInStep['onOutput']>>();
   let lastRun = 0;
   let stdin: AsyncIterator<Uint8Array> | undefined;
   return {
-    event(event: EventMessage): void {
-      try {
-        onEvent?.(eventOf(event));
-      } catch (error) {
-        fail(error);
-      }
-    },
+    event: (event: EventMessage): void => onEvent?.(eventOf(event)),
     cycle({ error, ...cycle }: CycleMessage): void {
       onCycle?.({ ...cycle, ...(error === undefined ? {} : { error: errorFromData(error) }) });
     },

@@ -43,6 +43,18 @@ describe('watch()', () => {
     expect(await one.next()).toEqual({ done: true, value: undefined });
   });
 
+  it('ends, and throws from the loop, when onEvent throws', async () => {
+    const top = mkdtempSync(join(tmpdir(), 'ocibuild-watch-'));
+    onTestFinished(() => rmSync(top, { recursive: true, force: true }));
+    writeFileSync(join(top, 'Dockerfile'), 'FROM scratch\nLABEL a=b\n');
+    const mine = new RangeError('mine');
+    const onEvent = (): void => {
+      throw mine;
+    };
+    const cycles = watch({ context: top, root: join(top, 'store'), env: {}, onEvent });
+    await expect(cycles[Symbol.asyncIterator]().next()).rejects.toBe(mine);
+  });
+
   it('throws from the loop when nothing can be watched', async () => {
     const cycles = watch({ context: 'https://example.com/a.git', env: {} });
     await expect(cycles[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'USAGE_INVALID' });
