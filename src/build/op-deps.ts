@@ -68,8 +68,8 @@ export function createStepDeps(parts: StepParts): StepDeps {
       return hashTree(tree, source.content, { signal });
     },
     cacheMounts: parts.cacheMounts,
-    secret(id) {
-      const value = secrets.get(id);
+    secret(id, { required }) {
+      const value = secrets.get(id) ?? (required ? undefined : secrets.unset(id));
       if (value !== undefined) parts.onSecret(value);
       return value;
     },

@@ -11,6 +11,8 @@ export interface Secrets {
   /** The value; undefined where none of that id was given, or its variable is not set.
    * @throws SECRET_INVALID when it cannot be read or is larger than 500 KiB */
   get(id: string): Uint8Array | undefined;
+  /** What stands for a variable that is not set where nobody insists: an empty value, as in Docker. */
+  unset(id: string): Uint8Array | undefined;
 }
 
 export function createSecrets(
@@ -29,9 +31,12 @@ export function createSecrets(
         return readFile(id, resolve(cwd, source.path));
     }
   };
+  const sourceOf = (id: string): SecretSource | undefined =>
+    Object.hasOwn(sources, id) ? sources[id] : undefined;
   return {
+    unset: (id) => (sourceOf(id)?.type === 'env' ? new Uint8Array() : undefined),
     get(id) {
-      const source = Object.hasOwn(sources, id) ? sources[id] : undefined;
+      const source = sourceOf(id);
       const value = source === undefined ? undefined : read(id, source);
       if (value !== undefined) checkSize(id, value.length);
       return value;

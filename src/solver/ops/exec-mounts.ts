@@ -246,7 +246,7 @@ async function seedCache(mount: CacheMount, dir: string, context: MountContext):
 }
 
 function readSecret(mount: SecretMount, deps: StepDeps): Uint8Array | undefined {
-  const data = deps.secret(mount.id);
+  const data = deps.secret(mount.id, mount);
   if (data !== undefined || !mount.required) return data;
   throw new OcibuildError('SECRET_NOT_FOUND', `Cannot find the secret "${mount.id}"`, {
     details: { id: mount.id },

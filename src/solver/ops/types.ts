@@ -28,7 +28,7 @@ export interface OpDeps {
   readonly hashTree: (tree: Tree, source: PlanSource) => Promise<Tree>;
   readonly cacheMounts: CacheMounts;
   /** The value of a secret; undefined where it was not given. @throws SECRET_INVALID */
-  readonly secret: (id: string) => Uint8Array | undefined;
+  readonly secret: (id: string, about: { readonly required: boolean }) => Uint8Array | undefined;
   /** A socket that leads to an SSH agent, until it is disposed of; undefined where none was given.
    * @throws SSH_AGENT_NOT_FOUND, SSH_KEY_INVALID */
   readonly sshAgent: (

@@ -27,6 +27,15 @@ describe('createSecrets()', () => {
     expect(read({ type: 'value', value: Buffer.of(65) })).toBe('A');
   });
 
+  it('has an empty value for a variable that is not set, where nobody insists', () => {
+    const sources = { s: { type: 'env', name: 'V' }, f: { type: 'file', path: 'none' } } as const;
+    const secrets = createSecrets(sources, { env: {}, cwd: '/' });
+    expect(secrets.get('s')).toBeUndefined();
+    expect(secrets.unset('s')).toEqual(new Uint8Array());
+    expect(secrets.unset('f')).toBeUndefined();
+    expect(secrets.unset('other')).toBeUndefined();
+  });
+
   it('knows no other ids', () => {
     expect(createSecrets({}, { env: {}, cwd: '/' }).get('toString')).toBeUndefined();
   });
