@@ -5,6 +5,7 @@ import { OcibuildError } from '../errors/error.ts';
 import { readText } from '../util/read-text.ts';
 import { cgroupDirs, killCgroups, removeCgroups } from './cgroup.ts';
 import type { Emulation } from './emulation.ts';
+import { SYSTEM_FOLDERS } from './find-program.ts';
 import { hasCgroups, type Machine, specMachine } from './machine.ts';
 import { oomEnd, oomKills } from './oom.ts';
 import { createOutputBatcher, type OutputBatcher } from './output.ts';
@@ -78,7 +79,7 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
     terminal = spec.container?.terminal === 'own' ? openTerminal() : undefined;
     child = spawn(file, words, {
       cwd: bundle,
-      env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
+      env: { PATH: SYSTEM_FOLDERS.join(':') },
       // A process group of its own: Ctrl-C on the terminal reaches us, and we cancel in order. A terminal that the
       // runtime works on itself needs it in our group, to be told of a new size.
       detached: spec.container?.terminal !== 'inherit',

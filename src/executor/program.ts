@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path';
+import { DEFAULT_PATH } from '../image/runtime-config.ts';
 import { readHead } from './elf.ts';
 import { finalPath, locate } from './in-root.ts';
 import type { ProcessSpec } from './types.ts';
@@ -11,7 +12,6 @@ export interface Program {
   readonly head: Buffer;
 }
 
-const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** The kernel's own limit on scripts that name scripts (BINPRM_MAX_RECURSION). */
 const MAX_SCRIPTS = 5;
 

@@ -1,3 +1,4 @@
+import { DEFAULT_PATH } from '../image/runtime-config.ts';
 import type { SeccompProfile } from './seccomp.ts';
 import type { ContainerLimits, ContainerSettings, ProcessSpec } from './types.ts';
 import type { ResolvedUser } from './user.ts';
@@ -53,7 +54,6 @@ export interface SpecInput {
   readonly machine: SpecMachine;
 }
 
-const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEFAULT_SHM_BYTES = 64 * 1024 * 1024;
 const UMASK = 0o022;
 const CPU_PERIOD_US = 100_000;

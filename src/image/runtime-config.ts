@@ -21,7 +21,8 @@ export interface ImageRuntimeConfig {
   readonly volumes: readonly string[];
 }
 
-const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** What PATH is where nobody says so: Docker's own. */
+export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
  * Converts an image config by the image-spec's rules. Labels become annotations as they are and win over the
@@ -31,7 +32,7 @@ const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 export function runtimeConfig(image: ImageConfig, user: ResolvedUser): ImageRuntimeConfig {
   const config = image.config ?? {};
   const env = [...(config.Env ?? [])];
-  if (!env.some((entry) => entry.startsWith('PATH='))) env.push(DEFAULT_PATH);
+  if (!env.some((entry) => entry.startsWith('PATH='))) env.push(`PATH=${DEFAULT_PATH}`);
   const cwd = config.WorkingDir ?? '';
   return {
     process: {
