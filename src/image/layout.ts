@@ -52,9 +52,14 @@ export async function openLayout(dir: string): Promise<Layout> {
     readIndex: () => readIndex(dir),
     resolve: (query) => resolveIn(layout, query),
     readBlob: (descriptor, options) => readBlob(layout, descriptor, options ?? {}),
-    blobPath: (digest) => join(dir, 'blobs', ...digest.split(':')),
+    blobPath: (digest) => join(dir, blobName(digest)),
   };
   return layout;
+}
+
+/** Where a layout has the blob of a digest: `blobs/sha256/HEX`. @see image-spec image-layout.md §Blobs */
+export function blobName(digest: Digest): string {
+  return `blobs/${digest.replace(':', '/')}`;
 }
 
 /**

@@ -1,7 +1,13 @@
 import { Readable } from 'node:stream';
 import { OcibuildError } from '../errors/error.ts';
 import { digestBytes } from '../image/digest.ts';
-import { checkLayoutVersion, findTag, type LayoutQuery, parseLayoutIndex } from '../image/layout.ts';
+import {
+  blobName,
+  checkLayoutVersion,
+  findTag,
+  type LayoutQuery,
+  parseLayoutIndex,
+} from '../image/layout.ts';
 import { parseDocument } from '../image/manifest.ts';
 import type { Descriptor, Index } from '../image/types.ts';
 import { invalidArchive } from './archive-error.ts';
@@ -16,7 +22,7 @@ export type KnownBlobs = ReadonlyMap<string, ArchiveMember | Buffer>;
 /** An archive as the source of a transfer. */
 export function archiveSource(archive: ArchiveFile, known: KnownBlobs = new Map()): ContentSource {
   const find = ({ digest, size }: Descriptor): ArchiveMember | Buffer => {
-    const found = known.get(digest) ?? archive.find(`blobs/${digest.replace(':', '/')}`);
+    const found = known.get(digest) ?? archive.find(blobName(digest));
     if (found === undefined) {
       throw new OcibuildError('BLOB_NOT_FOUND', `Cannot find blob "${digest}" in "${archive.name}"`, {
         details: { digest },
@@ -81,7 +87,7 @@ export async function findInArchive(archive: ArchiveFile, query: LayoutQuery): P
   if (digest === undefined) return findTag(archive.name, manifests, query);
   const entry = manifests.find((candidate) => candidate.digest === digest);
   if (entry !== undefined) return entry;
-  const member = archive.find(`blobs/${digest.replace(':', '/')}`);
+  const member = archive.find(blobName(digest));
   if (member === undefined) {
     throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find image "${digest}" in "${archive.name}"`);
   }

@@ -1,5 +1,6 @@
 import { type Archive, writeArchive } from '../exporter/archive.ts';
 import { type ExportTarget, writeTarget } from '../exporter/target.ts';
+import { blobName } from '../image/layout.ts';
 import { encodeDocument } from '../image/manifest.ts';
 import { type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
 import { checkSavable, saveFiles } from './docker-save.ts';
@@ -72,8 +73,4 @@ async function fillArchive(
     },
   });
   return topBytes;
-}
-
-function blobName(digest: Digest): string {
-  return `blobs/${digest.replace(':', '/')}`;
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { OcibuildError } from '../errors/error.ts';
 import { digestBytes } from '../image/digest.ts';
+import { blobName } from '../image/layout.ts';
 import { documentKind, encodeDocument, parseConfig, parseDocument } from '../image/manifest.ts';
 import {
   familiarName,
@@ -165,10 +166,6 @@ async function findManifest(
     wanted !== undefined && fullName(annotations?.[ANNOTATION.containerdName] ?? '') === wanted;
   const named = manifests.filter(isNamed);
   return search([...named, ...manifests.filter((entry) => !named.includes(entry))], 1);
-}
-
-function blobName(digest: Digest): string {
-  return `blobs/${digest.replace(':', '/')}`;
 }
 
 /** Levels of indexes below index.json. */

@@ -1,4 +1,5 @@
 import { OcibuildError } from '../errors/error.ts';
+import { blobName } from '../image/layout.ts';
 import { documentKind, isImageConfig, parseDocument } from '../image/manifest.ts';
 import { parseReference } from '../image/reference.ts';
 import type { Descriptor } from '../image/types.ts';
@@ -31,9 +32,9 @@ export function saveFiles(
     );
   }
   const image: SavedImage = {
-    Config: blobPath(config),
+    Config: blobName(config.digest),
     RepoTags: names.length === 0 ? null : names,
-    Layers: layers.map(blobPath),
+    Layers: layers.map(({ digest }) => blobName(digest)),
   };
   const files: [string, Buffer][] = [['manifest.json', encode([image])]];
   const [topLayer] = layers.slice(-1);
@@ -61,10 +62,6 @@ function indexFault({ digest }: Descriptor): OcibuildError {
     `Cannot write the index "${digest}" as a Docker archive: that holds an image of one platform`,
     { hint: 'choose one with --platform, or write an OCI archive' },
   );
-}
-
-function blobPath({ digest }: Descriptor): string {
-  return `blobs/${digest.replace(':', '/')}`;
 }
 
 function encode(value: unknown): Buffer {

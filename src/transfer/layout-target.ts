@@ -5,6 +5,7 @@ import { isOcibuildError, throwIfAborted } from '../errors/error.ts';
 import { copyBlob } from '../exporter/copy-blob.ts';
 import { exportError, targetError } from '../exporter/export-error.ts';
 import { type ByteSink, fileSink } from '../exporter/target.ts';
+import { blobName } from '../image/layout.ts';
 import { writeLayoutIndex } from '../image/layout-index.ts';
 import type { Descriptor } from '../image/types.ts';
 import { makeDirs } from '../util/make-dirs.ts';
@@ -29,7 +30,7 @@ export function layoutTarget(dir: string, { entries, signal }: LayoutTargetOptio
     throwIfAborted(signal);
     const madeFrom = makeLayoutDir(dir);
     const put = async (descriptor: Descriptor, copy: (sink: ByteSink) => Promise<void>) => {
-      const path = join(dir, 'blobs', ...descriptor.digest.split(':'));
+      const path = join(dir, blobName(descriptor.digest));
       const isThere = existsSync(path);
       if (isThere && (await isIntact(path, descriptor, signal))) return 'exists';
       await copyInto(dir, path, copy, signal);
