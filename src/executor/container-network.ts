@@ -1,4 +1,5 @@
 import { isOcibuildError, OcibuildError, throwIfAborted } from '../errors/error.ts';
+import { once } from '../util/once.ts';
 import { currentOwner, isAlive, startTimeOf } from '../util/owner.ts';
 import { readText } from '../util/read-text.ts';
 import { attachToBridge, detachFromBridge, findBridge } from './net/bridge.ts';
@@ -137,7 +138,7 @@ async function openBridge(request: ContainerNetworkRequest): Promise<ContainerNe
       warnings: means.nat
         ? []
         : ['The container reaches this machine only: iptables is missing or does not work here'],
-      close: onceOnly(async () => {
+      close: once(async () => {
         try {
           await detachFromBridge(attachment, namespace.path);
           records.remove(id);
@@ -202,7 +203,7 @@ async function withHelper(
       namespacePath: namespace.path,
       ports: namespace.ports,
       warnings: [],
-      close: onceOnly(async () => {
+      close: once(async () => {
         await helper.close();
         await namespace.close();
         records.remove(id);
@@ -233,12 +234,4 @@ function withNameserver(address: string): string {
   const lines = resolvConf('host', readText).split('\n');
   const kept = lines.filter((line) => /^\s*(?:search|domain|options)\b/.test(line));
   return [`nameserver ${address}`, ...kept, ''].join('\n');
-}
-
-function onceOnly(work: () => Promise<void>): () => Promise<void> {
-  let running: Promise<void> | undefined;
-  return () => {
-    running ??= work();
-    return running;
-  };
 }

@@ -4,7 +4,6 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  readFileSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -12,6 +11,7 @@ import {
 import { dirname, join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { SYS, sys } from '../layer/sys.ts';
+import { readText } from '../util/read-text.ts';
 import { finalPath, locate, makeDirs, makeStub, removeStubs, type Stub, type StubKind } from './in-root.ts';
 import { withLowerFacts } from './lower-facts.ts';
 import { bindMount, mountOverlay, syscallErrno, unmount } from './mounts.ts';
@@ -147,19 +147,12 @@ function writeNetworkFiles(spec: ProcessSpec, bundle: string): SpecMount[] {
     chmodSync(path, 0o644);
     return path;
   };
-  const read = (path: string): string | undefined => {
-    try {
-      return readFileSync(path, 'utf8');
-    } catch {
-      return undefined;
-    }
-  };
   const { container } = spec;
   // A container may change its own files, as in Docker; what a step writes to them would be lost unseen.
   const options =
     container === undefined ? ['rbind', 'ro', 'nosuid', 'noexec', 'nodev'] : ['rbind', 'nosuid', 'nodev'];
   const address = container?.address === undefined ? [] : [`${spec.hostname}:${container.address}`];
-  const servers = container?.resolvConf ?? resolvConf(spec.network, read);
+  const servers = container?.resolvConf ?? resolvConf(spec.network, readText);
   const hosts = hostsFile(address.length === 0 ? spec.hostname : '', [...spec.extraHosts, ...address]);
   const mounts = [
     { destination: '/etc/resolv.conf', source: write('resolv.conf', servers) },

@@ -20,7 +20,7 @@ export interface LocalImportOptions {
   readonly digest?: string;
 }
 
-/** A cache in an OCI layout directory. @throws DIGEST_INVALID */
+/** A cache in an OCI layout directory. @throws REFERENCE_INVALID */
 export function createLocalImporter(
   { src, tag = DEFAULT_TAG, digest: text }: LocalImportOptions,
   { cwd }: { readonly cwd: string },

@@ -40,9 +40,8 @@ export function compareIngredients(before: readonly Ingredient[], after: readonl
   const inputs: number[] = [];
   let byOthers = false;
   for (const name of new Set([...fresh.keys(), ...old.keys()])) {
+    if (name === SCOPE || !differs(name, old, fresh)) continue;
     const [was, is] = [old.get(name), fresh.get(name)];
-    const isSame = was === is || (was !== undefined && is !== undefined && was === hiddenValue(is));
-    if (isSame || name === SCOPE) continue;
     if (OF_OTHERS.test(name)) {
       byOthers = true;
       const index = /^input (\d+)$/.exec(name)?.[1];

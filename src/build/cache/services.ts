@@ -1,5 +1,6 @@
 import type { createGhaReader } from '../../remotecache/gha/gha-cache.ts';
 import type { createS3Reader } from '../../remotecache/s3/s3-cache.ts';
+import { once } from '../../util/once.ts';
 import type { CacheFrom, CacheTo } from './types.ts';
 
 /** Services that keep blobs of shared caches; one for a build, so that connections and credentials are kept. */
@@ -16,13 +17,6 @@ export interface CacheServicesDeps {
 
 /** Modules are loaded when their service is asked for. */
 export function createCacheServices({ env, caches }: CacheServicesDeps): CacheServices {
-  const once = <T>(make: () => Promise<T>): (() => Promise<T>) => {
-    let made: Promise<T> | undefined;
-    return () => {
-      made ??= make();
-      return made;
-    };
-  };
   return {
     s3: once(async () => {
       const { createS3Reader: create } = await import('../../remotecache/s3/s3-cache.ts');

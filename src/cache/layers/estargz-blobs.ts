@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ANNOTATION, type Descriptor, type Digest } from '../../image/types.ts';
 import { writeFileAtomic } from '../../util/atomic-fs.ts';
+import { readJson } from '../../util/read-json.ts';
 import type { ContentStore, LayerBlob, StoreRoot } from '../types.ts';
 
 /** What a conversion gave, kept beside the trees. */
@@ -26,7 +26,7 @@ export function createEstargzBlobs(root: StoreRoot, content: ContentStore): Esta
     if (plain.descriptor.annotations?.[ANNOTATION.tocDigest] !== undefined) return plain;
     const codec = `${level ?? ''}-${process.versions.zlib}-${process.arch}-1`;
     const note = join(root.treesDir, `${from.replace(':', '-')}.estargz.json`);
-    const known = readNote(note);
+    const known = readJson<Made>(note);
     if (known !== undefined && known.from === from && known.codec === codec && isHere(known.descriptor)) {
       return blobOf(known);
     }
@@ -49,14 +49,5 @@ export function createEstargzBlobs(root: StoreRoot, content: ContentStore): Esta
 
   function blobOf({ descriptor, diffId }: Pick<Made, 'descriptor' | 'diffId'>): LayerBlob {
     return { descriptor, diffId, path: content.path(descriptor.digest) };
-  }
-}
-
-/** Undefined when the file is missing or damaged: what it says can be had again. */
-function readNote(file: string): Made | undefined {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Made;
-  } catch {
-    return undefined;
   }
 }

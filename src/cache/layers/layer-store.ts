@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { fsPath } from '../../layer/path-bytes.ts';
 import { noteImplied } from '../../layer/tree/implied-directories.ts';
 import type { ChunkIndex, Tree } from '../../layer/types.ts';
 import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
+import { readJson } from '../../util/read-json.ts';
 import type { Lease } from '../lease.ts';
 import { layerUnavailable, storeError } from '../store-error.ts';
 import type {
@@ -384,13 +385,4 @@ interface PackContext extends TarBlobOptions {
 /** Ids become file names. */
 function fileName(id: LayerId): string {
   return id.replace(':', '-');
-}
-
-/** Undefined when the file is missing or damaged: what it says can be had again. */
-function readJson<T>(file: string): T | undefined {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')) as T;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,7 +1,8 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../util/atomic-fs.ts';
 import { isAlive, type Owner } from '../../util/owner.ts';
+import { readJson } from '../../util/read-json.ts';
 import type { CniAttachment, CniResult } from './cni.ts';
 
 /** What a network has outside of its process; a file for each, as long as the network is there. */
@@ -32,13 +33,8 @@ export function networkRecords(dir: string): NetworkRecords {
     remove: (id) => rmSync(file(id), { force: true }),
     stale() {
       return names(dir).flatMap((name): NetworkRecord[] => {
-        const path = join(dir, name);
-        try {
-          const record = JSON.parse(readFileSync(path, 'utf8')) as NetworkRecord;
-          return isAlive(record.owner) ? [] : [record];
-        } catch {
-          return [];
-        }
+        const record = readJson<NetworkRecord>(join(dir, name));
+        return record === undefined || isAlive(record.owner) ? [] : [record];
       });
     },
   };
