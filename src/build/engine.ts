@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { createContentStore } from '../cache/content-store.ts';
 import { openDatabase } from '../cache/database.ts';
+import { openDatabaseView } from '../cache/database-view.ts';
 import { createImageIndex } from '../cache/image-index.ts';
 import { createKeyStore } from '../cache/key-store.ts';
 import { createContentOnlyStore } from '../cache/layers/content-only.ts';
@@ -9,8 +10,8 @@ import { createLayerBlobs, type LayerBlobs } from '../cache/layers/layer-blobs.t
 import { createLayerRows } from '../cache/layers/layer-rows.ts';
 import { createLayerStore } from '../cache/layers/layer-store.ts';
 import { createTocTrees } from '../cache/layers/toc-trees.ts';
-import { createLease, type Lease } from '../cache/lease.ts';
-import { openStore } from '../cache/store-root.ts';
+import { createLease, type Lease, NO_LEASE } from '../cache/lease.ts';
+import { isStore, openStore, viewStore } from '../cache/store-root.ts';
 import type {
   ContentStore,
   Database,
@@ -21,6 +22,7 @@ import type {
   LayerStore,
   StoreRoot,
 } from '../cache/types.ts';
+import { isOcibuildError } from '../errors/error.ts';
 import type { Descriptor, Digest } from '../image/types.ts';
 import type { Resolver } from '../registry/types.ts';
 import { forgettingLost } from './cache/lost-layers.ts';
@@ -50,6 +52,12 @@ export interface EngineOptions {
   readonly runtime?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
+  /**
+   * `make`: a store that is not there is made. `change`: it is empty, and not made, for who can only change what is there.
+   * `look`: so is one, and what cannot be written, or is another user's, is read as it stands.
+   * @default 'make'
+   */
+  readonly access?: 'make' | 'change' | 'look';
   /** The shared caches of this build, for the credentials in them. */
   readonly caches?: readonly (CacheFrom | CacheTo)[];
   /** A layer's bytes are coming. */
@@ -63,14 +71,13 @@ export interface EngineOptions {
 /** Picks every implementation: the only place that does. */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const rootless = inUserNamespace();
-  const root = await openStore(options.root, { signal: options.signal });
-  await killLeftContainers(root, rootless, options);
-  const db = await openDatabase(root.databaseFile);
-  const lease = createLease(root, db);
+  const { root, db, lease, isView } = await openRoot(options);
+  if (!isView) await killLeftContainers(root, rootless, options);
   const content = createContentStore(root, { lease });
   const rows = createLayerRows(db, { now: lease.now });
   const isRoot = process.geteuid?.() === 0;
-  if (isRoot) dropForeignSnapshots(root, rows, currentIdMap());
+  if (isRoot && !isView) dropForeignSnapshots(root, rows, currentIdMap());
+  let keys: KeyStore | undefined;
   let resolver: Promise<Resolver> | undefined;
   const registry = (): Promise<Resolver> => {
     resolver ??= import('../registry/resolver.ts').then((module) =>
@@ -102,7 +109,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     rows,
     layers,
     blobs,
-    keys: createKeyStore(db, { layerAvailable: layers.available, lease }),
+    get keys() {
+      keys ??= createKeyStore(db, { layerAvailable: layers.available, lease });
+      return keys;
+    },
     registry,
     lease,
     rootless,
@@ -113,6 +123,32 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       await root.emptyTrash();
     },
   };
+}
+
+type Opened = Pick<Engine, 'root' | 'db' | 'lease'> & { readonly isView: boolean };
+
+async function openRoot(options: EngineOptions): Promise<Opened> {
+  const { root: dir, signal, env, access = 'make' } = options;
+  const view = async (): Promise<Opened> => {
+    const root = viewStore(dir);
+    const db = await openDatabaseView(root.databaseFile, env.TMPDIR || '/tmp');
+    return { root, db, lease: NO_LEASE, isView: true };
+  };
+  if (access !== 'make' && !isStore(dir)) return view();
+  if (access === 'look' && isForeign(dir)) return view();
+  try {
+    const root = await openStore(dir, { signal });
+    const db = await openDatabase(root.databaseFile);
+    return { root, db, lease: createLease(root, db), isView: false };
+  } catch (error) {
+    if (access !== 'look' || !isOcibuildError(error) || error.code !== 'STORE_NOT_WRITABLE') throw error;
+    return view();
+  }
+}
+
+/** What root would write into the store of a user, that one could not write again. */
+function isForeign(dir: string): boolean {
+  return process.geteuid?.() === 0 && statSync(dir, { throwIfNoEntry: false })?.uid !== 0;
 }
 
 /** True where user 0 of this process is not the machine's root. @see user_namespaces(7) */

@@ -1,18 +1,10 @@
-import {
-  closeSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, lstatSync, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isOcibuildError } from '../errors/error.ts';
 import type { Digest } from '../image/types.ts';
 import type { LayerId } from '../layer/layer-id.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
+import { listDir } from '../util/list-dir.ts';
 import { currentOwner, isAlive, ownedName, ownerOf } from '../util/owner.ts';
 import { readText } from '../util/read-text.ts';
 import { storeError } from './store-error.ts';
@@ -50,6 +42,15 @@ export interface Leases {
 const USED_GRANULARITY_MS = 60 * 60 * 1000;
 const FOLDER = 'leases';
 const FLAG = 'pruning';
+
+/** Of who only looks at a store: nothing is kept. */
+export const NO_LEASE: Lease = {
+  now: Date.now,
+  layers: () => undefined,
+  blob: () => undefined,
+  unnamed: () => undefined,
+  end: () => undefined,
+};
 
 export function createLease(root: Pick<StoreRoot, 'dir'>, db: Database): Lease {
   const folder = join(root.dir, FOLDER);
@@ -126,7 +127,11 @@ export function readLeases(root: Pick<StoreRoot, 'dir'>): Leases {
     if (owner === undefined) continue;
     const path = join(folder, name);
     if (!isAlive(owner)) {
-      rmSync(path, { force: true });
+      try {
+        rmSync(path, { force: true });
+      } catch {
+        // In a store that is only looked at.
+      }
       continue;
     }
     const text = readText(path);
@@ -194,14 +199,5 @@ function unlessFull(body: () => void): void {
     body();
   } catch (error) {
     if (!isOcibuildError(error) || error.code !== 'DISK_FULL') throw error;
-  }
-}
-
-function listDir(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
   }
 }

@@ -2,6 +2,7 @@ import {
   accessSync,
   chmodSync,
   constants,
+  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -15,7 +16,7 @@ import { dirname, join, resolve } from 'node:path';
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
 import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
 import { currentOwner, isAlive, type Owner, ownedName, ownerOf } from '../util/owner.ts';
-import { storeError } from './store-error.ts';
+import { readError, storeError } from './store-error.ts';
 import type { LeftBundle, StoreRoot } from './types.ts';
 
 const PRIVATE = ['snapshots', 'trees', 'mounts', 'run', 'tmp', 'trash'] as const;
@@ -38,22 +39,8 @@ export async function openStore(root: string, options: { signal?: AbortSignal } 
   const trash: string[] = [];
   const leftBundles = sweep(dir, owner, trash);
   return {
-    dir,
-    blobsDir: join(dir, 'blobs', 'sha256'),
-    snapshotsDir: join(dir, 'snapshots'),
-    treesDir: join(dir, 'trees'),
-    mountsDir: join(dir, 'mounts'),
-    runDir: join(dir, 'run'),
-    tmpDir: join(dir, 'tmp'),
-    trashDir: join(dir, 'trash'),
-    databaseFile: join(dir, 'cache.db'),
-    indexFile: join(dir, 'index.json'),
+    ...pathsOf(dir, owner),
     leftBundles,
-    tempPath: () => join(dir, 'tmp', ownedName(owner)),
-    bundle() {
-      const id = ownedName(owner);
-      return { id, dir: join(dir, 'run', id) };
-    },
     discard(path) {
       moveToTrash(path, dir, owner, trash);
     },
@@ -66,17 +53,57 @@ export async function openStore(root: string, options: { signal?: AbortSignal } 
   };
 }
 
+/** Whether there is a store, or the beginning of one. */
+export function isStore(dir: string): boolean {
+  return ['oci-layout', 'index.json'].some((name) => existsSync(join(dir, name)));
+}
+
+/**
+ * The store as it stands, for who only looks: nothing is made, swept or deleted. One that is not there is empty.
+ * @throws STORE_INVALID, STORE_NOT_READABLE
+ */
+export function viewStore(root: string): StoreRoot {
+  const dir = resolve(root);
+  try {
+    if (statSync(dir, { throwIfNoEntry: false }) !== undefined) checkLayout(dir);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOTDIR') throw notADirectory(dir, error);
+    throw readError(error, dir);
+  }
+  return {
+    ...pathsOf(dir, currentOwner()),
+    leftBundles: [],
+    discard: () => undefined,
+    emptyTrash: async () => undefined,
+  };
+}
+
+type Paths = Omit<StoreRoot, 'leftBundles' | 'discard' | 'emptyTrash'>;
+
+function pathsOf(dir: string, owner: Owner): Paths {
+  return {
+    dir,
+    blobsDir: join(dir, 'blobs', 'sha256'),
+    snapshotsDir: join(dir, 'snapshots'),
+    treesDir: join(dir, 'trees'),
+    mountsDir: join(dir, 'mounts'),
+    runDir: join(dir, 'run'),
+    tmpDir: join(dir, 'tmp'),
+    trashDir: join(dir, 'trash'),
+    databaseFile: join(dir, 'cache.db'),
+    indexFile: join(dir, 'index.json'),
+    tempPath: () => join(dir, 'tmp', ownedName(owner)),
+    bundle() {
+      const id = ownedName(owner);
+      return { id, dir: join(dir, 'run', id) };
+    },
+  };
+}
+
 function prepare(dir: string, owner: Owner): void {
   try {
     makePath(dir);
-    const layout = readLayout(dir);
-    if (layout === undefined) refuseForeign(dir);
-    else if (layout !== LAYOUT_VERSION) {
-      throw invalid(
-        dir,
-        `its oci-layout has version "${layout}", this version of ocibuild reads "${LAYOUT_VERSION}"`,
-      );
-    }
+    checkLayout(dir);
     for (const name of PRIVATE) makeDir(join(dir, name), 0o700);
     makeDir(join(dir, 'blobs'), 0o755);
     makeDir(join(dir, 'blobs', 'sha256'), 0o755);
@@ -100,8 +127,7 @@ function prepare(dir: string, owner: Owner): void {
       accessSync(join(dir, name), constants.W_OK | constants.X_OK);
   } catch (error) {
     const code = errnoOf(error);
-    if (code === 'ENOTDIR' || code === 'EEXIST')
-      throw invalid(dir, 'a file stands where a directory is needed', error);
+    if (code === 'ENOTDIR' || code === 'EEXIST') throw notADirectory(dir, error);
     // ENOENT: a file system that makes no directories, such as /proc.
     throw storeError(code === 'ENOENT' ? Object.assign(error as Error, { code: 'EROFS' }) : error, dir);
   }
@@ -117,6 +143,17 @@ function makePath(dir: string, last = false): void {
     if (last || errnoOf(error) !== 'ENOENT' || dirname(dir) === dir) throw error;
     makePath(dirname(dir));
     makePath(dir, true);
+  }
+}
+
+function checkLayout(dir: string): void {
+  const layout = readLayout(dir);
+  if (layout === undefined) refuseForeign(dir);
+  else if (layout !== LAYOUT_VERSION) {
+    throw invalid(
+      dir,
+      `its oci-layout has version "${layout}", this version of ocibuild reads "${LAYOUT_VERSION}"`,
+    );
   }
 }
 
@@ -145,6 +182,10 @@ function refuseForeign(dir: string): void {
   const stranger = readdirSync(dir).find((name) => !OURS.test(name));
   if (stranger === undefined) return;
   throw invalid(dir, `it is neither empty nor a store: it holds "${stranger}"`);
+}
+
+function notADirectory(dir: string, cause: unknown): OcibuildError {
+  return invalid(dir, 'a file stands where a directory is needed', cause);
 }
 
 function invalid(dir: string, why: string, cause?: unknown): OcibuildError {

@@ -87,6 +87,7 @@ const CODES = {
   PORT_IN_USE: 'environment',
   PORT_UNAVAILABLE: 'environment',
   STORE_NOT_WRITABLE: 'environment',
+  STORE_NOT_READABLE: 'environment',
   STORE_INVALID: 'environment',
   DISK_FULL: 'environment',
   DAEMON_NOT_FOUND: 'environment',

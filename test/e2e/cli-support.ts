@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -120,6 +121,18 @@ export function mountTmpfs(options: string): string {
     rmSync(dir, { recursive: true });
   });
   return dir;
+}
+
+/** The same directory again, where nothing can be written; gone with the test. */
+export function mountReadOnly(dir: string): string {
+  const target = mkdtempSync(join(tmpdir(), 'ocibuild-read-only-'));
+  execFileSync('mount', ['--bind', dir, target]);
+  onTestFinished(() => {
+    execFileSync('umount', ['--lazy', target]);
+    rmdirSync(target);
+  });
+  execFileSync('mount', ['-o', 'remount,bind,ro', target]);
+  return target;
 }
 
 /** Dockerfile head: a scratch image in which shell commands work. */

@@ -15,7 +15,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { createProject, mountTmpfs, type Project, SHELL } from './cli-support.ts';
+import { createProject, mountReadOnly, mountTmpfs, type Project, SHELL } from './cli-support.ts';
 
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
@@ -194,6 +194,22 @@ describe('ocibuild', () => {
     const { code, stderr } = await project.run(['.'], { store });
     expect(stderr).toMatch(/^error\[STORE_NOT_WRITABLE\]: Cannot /m);
     expect(code).toBe(3);
+  });
+
+  it('commands that only look read a store on a read-only mount, and others fail with 3', async () => {
+    const project = createProject({ Dockerfile: 'FROM scratch\nCOPY busybox /\n' });
+    await project.run(['-q', '-t', 'app:v1', '.']);
+    const store = mountReadOnly(project.store);
+    const looking = ['images', 'inspect app:v1', 'history app:v1', 'history', 'du', 'cache ls', 'ps -a'];
+    for (const words of [...looking, 'logs --build latest', 'prune --dry-run']) {
+      const { code, stderr } = await project.run(words.split(' '), { store });
+      expect(`${words}: ${code} ${stderr}`).toBe(`${words}: 0 `);
+    }
+    for (const words of ['tag app:v1 app:v2', 'rmi app:v1', 'prune --force', 'cache rm --all']) {
+      const { code, stderr } = await project.run(words.split(' '), { store });
+      expect(stderr).toMatch(/^error\[STORE_NOT_WRITABLE\]: Cannot /m);
+      expect(code).toBe(3);
+    }
   });
 
   it('build leaves no file when the disk of an export fills up', async () => {

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { storeError } from '../../cache/store-error.ts';
+import { readError, storeError } from '../../cache/store-error.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
 import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
@@ -134,7 +134,7 @@ function listDir(dir: string): string[] {
   } catch (error) {
     // A sweep was here first.
     if (errnoOf(error) === 'ENOENT') return [];
-    throw storeError(error, dir);
+    throw readError(error, dir);
   }
 }
 

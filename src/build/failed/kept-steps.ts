@@ -1,10 +1,11 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { dropLayer } from '../../cache/layers/drop-layer.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
 import type { ExecOp } from '../../llb/ops.ts';
 import type { SolvedInputs } from '../../solver/types.ts';
-import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
+import { writeFileAtomic } from '../../util/atomic-fs.ts';
+import { listDir } from '../../util/list-dir.ts';
 import { currentOwner, isAlive, type Owner } from '../../util/owner.ts';
 import type { Engine } from '../engine.ts';
 import type { SecretSource, SshSource } from '../options.ts';
@@ -92,10 +93,5 @@ function fileOf(root: string, build: string): string {
 }
 
 function names(root: string): string[] {
-  try {
-    return readdirSync(dirOf(root)).filter((name) => name.endsWith('.json'));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
-  }
+  return listDir(dirOf(root)).filter((name) => name.endsWith('.json'));
 }

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { storeError } from '../../cache/store-error.ts';
+import { readError, storeError } from '../../cache/store-error.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
 import { isAlive } from '../../util/owner.ts';
@@ -148,6 +148,6 @@ function list(dir: string): string[] {
     return readdirSync(dir);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return [];
-    throw storeError(error, dir);
+    throw readError(error, dir);
   }
 }

@@ -19,7 +19,7 @@ import { layoutTarget } from '../../transfer/layout-target.ts';
 import { type ImageLocation, parseLocation } from '../../transfer/location.ts';
 import { repositorySource, repositoryTarget } from '../../transfer/repository.ts';
 import type { ContentSource, ImageTarget } from '../../transfer/types.ts';
-import { type Engine, openEngine } from '../engine.ts';
+import { type Engine, type EngineOptions, openEngine } from '../engine.ts';
 import type { TransferOptions } from './image-commands.ts';
 import { storeContent, storeTarget } from './store-content.ts';
 import { findTop } from './stored-image.ts';
@@ -60,7 +60,8 @@ export async function copyBetween(
   const [source, target] = [parseLocation(from), parseLocation(to)];
   checkTarget(target, to);
   await using stack = new AsyncDisposableStack();
-  const places = openPlaces(root, options, stack);
+  const access = target.type === 'store' ? 'make' : 'look';
+  const places = openPlaces({ root, access, ...options }, stack);
   const found = await findImage(source, places);
   const chosen =
     platform === undefined ? found.top : await choosePlatform(found.top, found.content, { platform, signal });
@@ -90,14 +91,17 @@ function checkTarget(target: ImageLocation, text: string): void {
   throw new OcibuildError('USAGE_INVALID', `Cannot copy to "${text}": a target has a tag, and no digest`);
 }
 
-function openPlaces(root: string, options: CopyBetweenOptions, stack: AsyncDisposableStack): Places {
+function openPlaces(
+  options: CopyBetweenOptions & Pick<EngineOptions, 'root' | 'access'>,
+  stack: AsyncDisposableStack,
+): Places {
   let opened: Promise<Engine> | undefined;
   let resolver: Promise<Resolver> | undefined;
   return {
     options,
     stack,
     engine() {
-      opened ??= openEngine({ root, ...options }).then((engine) => stack.use(engine));
+      opened ??= openEngine(options).then((engine) => stack.use(engine));
       return opened;
     },
     registry() {

@@ -35,7 +35,7 @@ export async function diffImages(
   names: { readonly before: string; readonly after: string },
   options: StoreCommandOptions,
 ): Promise<ImageDiff> {
-  await using engine = await openEngine({ root, ...options });
+  await using engine = await openEngine({ root, ...options, access: 'look' });
   const before = findImage(engine, names.before, options.platform);
   const after = findImage(engine, names.after, options.platform);
   const treesOf = ({ layers, manifest }: ImageDetails): Promise<Tree[]> =>

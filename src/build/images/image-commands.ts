@@ -30,7 +30,7 @@ export async function pushImage(
   options: TransferOptions,
 ): Promise<{ readonly digest: Digest; readonly reference: string }> {
   const { signal } = options;
-  await using engine = await openEngine({ root, ...options });
+  await using engine = await openEngine({ root, ...options, access: 'look' });
   const ref = withDefaultTag(parseReference(to));
   const source = storeContent(engine);
   const found = findTop(engine, name);
@@ -84,7 +84,7 @@ export async function tagImage(
   { name, as }: { readonly name: string; readonly as: string },
   options: StoreCommandOptions,
 ): Promise<void> {
-  await using engine = await openEngine({ root, ...options });
+  await using engine = await openEngine({ root, ...options, access: 'change' });
   const ref = withDefaultTag(parseReference(as));
   if (ref.digest !== undefined) {
     throw new OcibuildError('REFERENCE_INVALID', `Cannot name an image "${as}": a name has no digest`);
@@ -104,7 +104,7 @@ export async function untagImages(
   options: StoreCommandOptions & { readonly force?: boolean },
 ): Promise<void> {
   const { force = false } = options;
-  await using engine = await openEngine({ root, ...options });
+  await using engine = await openEngine({ root, ...options, access: 'change' });
   const { index } = engine;
   const wanted = names.flatMap((name): string[] => {
     const isName = !isDigest(name) && index.resolve(name) !== undefined;

@@ -30,7 +30,7 @@ export async function listImages(
   root: string,
   options: StoreCommandOptions,
 ): Promise<readonly StoredImage[]> {
-  await using engine = await openEngine({ root, ...options });
+  await using engine = await openEngine({ root, ...options, access: 'look' });
   return engine.index.list().flatMap(({ name, descriptor }): StoredImage[] => {
     try {
       const images = allImages(engine, descriptor);
@@ -68,6 +68,6 @@ export async function inspectImage(
   name: string,
   options: StoreCommandOptions,
 ): Promise<ImageDetails> {
-  await using engine = await openEngine({ root, ...options });
+  await using engine = await openEngine({ root, ...options, access: 'look' });
   return findImage(engine, name, options.platform);
 }

@@ -20,7 +20,7 @@ export async function unpackImage(
   options: StoreCommandOptions & { readonly bundle: string },
 ): Promise<ImageDetails & { readonly devicesLeftOut: readonly string[] }> {
   const { bundle, signal } = options;
-  await using engine = await openEngine({ root, ...options });
+  await using engine = await openEngine({ root, ...options, access: 'look' });
   const image = findImage(engine, name, options.platform);
   refuseUsed(bundle);
   const [{ applyLayer }, { bundleConfig }] = await Promise.all([

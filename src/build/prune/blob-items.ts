@@ -1,7 +1,8 @@
-import { lstatSync, readdirSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import type { LayerOrigin, LayerRow } from '../../cache/types.ts';
 import { isDigest } from '../../image/digest.ts';
 import type { Digest } from '../../image/types.ts';
+import { listDir } from '../../util/list-dir.ts';
 import { GRACE_MS, isUsed, type SurveyContext } from './holds.ts';
 import type { StoreItem } from './types.ts';
 
@@ -21,7 +22,7 @@ export function blobItems(context: SurveyContext): StoreItem[] {
     [...holds.fetched].flatMap(([digest, names]) => (holds.images.has(digest) ? names : [])),
   );
   const items: StoreItem[] = [];
-  for (const name of readdirSync(root.blobsDir)) {
+  for (const name of listDir(root.blobsDir)) {
     const digest: Digest = `sha256:${name}`;
     const stat = isDigest(digest)
       ? lstatSync(`${root.blobsDir}/${name}`, { throwIfNoEntry: false })

@@ -1,7 +1,8 @@
-import { lstatSync, readdirSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LayerRow } from '../../cache/types.ts';
 import { diskBytes } from '../../util/disk-bytes.ts';
+import { listDir } from '../../util/list-dir.ts';
 import { layerName } from './blob-items.ts';
 import { GRACE_MS, type Holds, isNamed, isUsed, type SurveyContext } from './holds.ts';
 import type { StoreItem } from './types.ts';
@@ -14,8 +15,8 @@ export async function layerItems(context: SurveyContext): Promise<StoreItem[]> {
   const { rows, content, holds } = context;
   const items: StoreItem[] = [];
   const all = rows.list();
-  const snapshots = new Set(readdirSync(context.root.snapshotsDir));
-  const trees = new Set(readdirSync(context.root.treesDir));
+  const snapshots = new Set(listDir(context.root.snapshotsDir));
+  const trees = new Set(listDir(context.root.treesDir));
   const byDiffId = Map.groupBy(all, ({ diffId }) => diffId);
   for (const row of all) {
     const alike = row.diffId === undefined ? [row] : (byDiffId.get(row.diffId) ?? [row]);

@@ -34,14 +34,14 @@ export async function listCacheMounts(
   root: string,
   options: MountOptions,
 ): Promise<readonly CacheMountDir[]> {
-  await using engine = await openEngine({ root, ...options });
+  await using engine = await openEngine({ root, ...options, access: 'look' });
   const rows = rowsOf(engine);
   return Promise.all(rows.map(async (row) => ({ ...row, bytes: await diskBytes(row.path) })));
 }
 
 /** Ids of cache mounts, without looking at what they hold. */
 export async function cacheMountIds(root: string, options: MountOptions): Promise<readonly string[]> {
-  await using engine = await openEngine({ root, ...options });
+  await using engine = await openEngine({ root, ...options, access: 'look' });
   return [...new Set(rowsOf(engine).map(({ id }) => id))];
 }
 
@@ -55,7 +55,7 @@ export async function removeCacheMounts(
   wanted: readonly string[] | 'all',
   options: MountOptions,
 ): Promise<readonly string[]> {
-  await using engine = await openEngine({ root, ...options });
+  await using engine = await openEngine({ root, ...options, access: 'change' });
   const removed = engine.db.transaction(() => {
     const ids = wanted === 'all' ? [...new Set(rowsOf(engine).map(({ id }) => id))].sort() : wanted;
     const found = new Map(
@@ -78,7 +78,7 @@ export async function removeCacheMounts(
 
 /** Where a cache mount is; of several the last used. @throws CACHE_MOUNT_NOT_FOUND */
 export async function cacheMountPath(root: string, id: string, options: MountOptions): Promise<string> {
-  await using engine = await openEngine({ root, ...options });
+  await using engine = await openEngine({ root, ...options, access: 'look' });
   return latest(engine, id).path;
 }
 
@@ -89,7 +89,7 @@ export async function cacheMountPath(root: string, id: string, options: MountOpt
  */
 export async function shellInCacheMount(root: string, id: string, options: MountOptions): Promise<number> {
   const { env } = options;
-  await using engine = await openEngine({ root, ...options });
+  await using engine = await openEngine({ root, ...options, access: 'change' });
   const { db } = engine;
   const owner = currentOwner();
   const token = ownedName(owner);

@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { openStore } from '../../cache/store-root.ts';
+import { isStore, openStore } from '../../cache/store-root.ts';
 import { isOcibuildError } from '../../errors/error.ts';
 import { defaultRoot } from '../default-root.ts';
 import { type Engine, openEngine } from '../engine.ts';
@@ -53,8 +53,9 @@ export async function diskUsage(options: DiskUsageOptions = {}): Promise<DiskUsa
 async function diskUsageHere(options: DiskUsageOptions): Promise<DiskUsage> {
   const nowMs = Date.now();
   const matches = parseFilters(options.filters ?? [], nowMs);
-  await using engine = await openStoreFor(options);
-  const items = (await surveyStore(engine, nowMs)).filter(({ target }) => target.kind !== 'row');
+  await using engine = await openStoreFor(options, 'look');
+  const all = isStore(engine.root.dir) ? await surveyStore(engine, nowMs) : [];
+  const items = all.filter(({ target }) => target.kind !== 'row');
   const meant = items.filter(matches);
   return {
     items: meant.map(publicItem),
@@ -78,7 +79,8 @@ export async function prune(options: PruneOptions = {}): Promise<PruneResult> {
 async function pruneHere(options: PruneOptions): Promise<PruneResult> {
   const { signal = new AbortController().signal, policies = [options], dryRun = false } = options;
   for (const { filters = [] } of policies) parseFilters(filters, 0);
-  await using engine = await openStoreFor(options);
+  await using engine = await openStoreFor(options, dryRun ? 'look' : 'change');
+  if (!isStore(engine.root.dir)) return resultOf([]);
   if (dryRun) return resultOf(await choose(engine, policies));
   await using _only = await engine.keys.lock(LOCK, signal);
   const chosen = await choose(engine, policies);
@@ -128,9 +130,12 @@ function restoreReserve(root: string): void {
 }
 
 /** On a full disk the index may not open: what is only a memory of earlier builds goes first then. */
-async function openStoreFor({ root, env = process.env, signal }: StoreOptions): Promise<Engine> {
+async function openStoreFor(
+  { root, env = process.env, signal }: StoreOptions,
+  access: 'look' | 'change',
+): Promise<Engine> {
   const dir = resolve(root ?? defaultRoot(env));
-  const options = { root: dir, env, signal: signal ?? new AbortController().signal };
+  const options = { root: dir, env, signal: signal ?? new AbortController().signal, access };
   try {
     return await openEngine(options);
   } catch (error) {

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import type { ErrorCode } from '../../errors/codes.ts';
-import { type ErrorFacts, OcibuildError, throwIfAborted } from '../../errors/error.ts';
+import { throwIfAborted } from '../../errors/error.ts';
+import { type ErrorData, errorFromData } from '../../errors/wire.ts';
 import type { Digest } from '../../image/types.ts';
 import { workerUrl } from '../../util/worker-url.ts';
 import type { OpenEntry } from './context-types.ts';
@@ -61,18 +61,13 @@ function startHelper(work: HashWork): Helper {
   const worker = new Worker(workerUrl(import.meta.url, 'hash-worker.ts'), { workerData: work });
   const done = new Promise<void>((resolve, reject) => {
     worker.once('error', reject);
-    worker.once('message', (failure: WorkerFailure | undefined) => {
+    worker.once('message', (failure: ErrorData | undefined) => {
       if (failure === undefined) resolve();
-      else reject(new OcibuildError(failure.code, failure.message, failure));
+      else reject(errorFromData(failure));
     });
     worker.once('exit', () => reject(new Error('Cannot hash the context: the helper thread ended early')));
   });
   // It may fail while the main thread is still busy with its own share.
   done.catch(() => undefined);
   return { done, stop: () => worker.terminate() };
-}
-
-interface WorkerFailure extends Pick<ErrorFacts, 'details' | 'hint'> {
-  readonly code: ErrorCode;
-  readonly message: string;
 }

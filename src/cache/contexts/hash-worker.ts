@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { isOcibuildError } from '../../errors/error.ts';
+import { errorToData } from '../../errors/wire.ts';
 import { createFileHasher } from './hash-file.ts';
 import { type HashWork, hashShare } from './hash-share.ts';
 
@@ -9,12 +9,5 @@ try {
   while (step());
   parentPort?.postMessage(undefined);
 } catch (error) {
-  if (!isOcibuildError(error)) throw error;
-  // Errors lose their class on the way between threads.
-  parentPort?.postMessage({
-    code: error.code,
-    message: error.message,
-    hint: error.hint,
-    details: error.details,
-  });
+  parentPort?.postMessage(errorToData(error));
 }
