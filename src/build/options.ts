@@ -254,8 +254,8 @@ export interface BuildOptions {
   readonly explain?: boolean;
   /** Stops the build; the promise rejects with CANCELLED after everything has stopped. */
   readonly signal?: AbortSignal;
-  /** Called for each event as it happens; what it throws ends the build, in `watch()` that cycle, whose `error` it is.
-   * Without it events are kept for the iterator. */
+  /** Called for each event as it happens; what it throws ends the build or the watch, which rejects with it. Without it
+   * events are kept for the iterator. */
   readonly onEvent?: EventSink;
   /** Environment for proxies, SOURCE_DATE_EPOCH and defaults. @default process.env */
   readonly env?: Readonly<Record<string, string | undefined>>;
