@@ -1,6 +1,7 @@
 import { mkdirSync, readlinkSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
-import { isOcibuildError, OcibuildError } from '../errors/error.ts';
+import { OcibuildError } from '../errors/error.ts';
+import { errorToData } from '../errors/wire.ts';
 import { writeError } from '../layer/fs-error.ts';
 import { SYS, sys } from '../layer/sys.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
@@ -8,7 +9,7 @@ import { type Container, startContainer } from './container.ts';
 import { createEmulation } from './emulation.ts';
 import { inspectMachine, type Machine } from './machine.ts';
 import { syscallErrno } from './mounts.ts';
-import type { FromWorker, OutputPart, ToWorker, WireError, WorkerSetup } from './protocol.ts';
+import type { FromWorker, OutputPart, ToWorker, WorkerSetup } from './protocol.ts';
 import { holdStateDir } from './state-dir.ts';
 import type { ProcessSpec } from './types.ts';
 
@@ -57,7 +58,7 @@ function main(port: NonNullable<typeof parentPort>, setup: WorkerSetup): void {
       running.set(spec.id, container);
       send({ kind: 'exit', id: spec.id, status: await container.done });
     } catch (error) {
-      send({ kind: 'failure', id: spec.id, error: toWire(error, setup.runDir) });
+      send({ kind: 'failure', id: spec.id, error: errorToData(withPlace(error, setup.runDir)) });
     } finally {
       running.delete(spec.id);
     }
@@ -100,15 +101,9 @@ function ownMountNamespace(): string {
   return `/proc/${readlinkSync('/proc/thread-self')}/ns/mnt`;
 }
 
-function toWire(failure: unknown, runDir: string): WireError {
-  const isFull = ['ENOSPC', 'EDQUOT'].includes(errnoOf(failure) ?? '');
-  const error = isFull ? writeError(failure, 'write the files of a step to', runDir) : failure;
-  if (isOcibuildError(error)) {
-    const { code, message, hint, details } = error;
-    return { code, message, details, ...(hint === undefined ? {} : { hint }) };
-  }
-  const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  return { message, details: {}, ...(stack === undefined ? {} : { stack }) };
+function withPlace(error: unknown, runDir: string): unknown {
+  const isFull = ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '');
+  return isFull ? writeError(error, 'write the files of a step to', runDir) : error;
 }
 
 if (parentPort !== null) main(parentPort, workerData as WorkerSetup);

@@ -1,4 +1,4 @@
-import type { OcibuildError } from '../errors/error.ts';
+import type { ErrorData } from '../errors/wire.ts';
 import type { Runtime } from './runtime.ts';
 import type { ExitStatus, ProcessSpec, RunningContainer } from './types.ts';
 
@@ -31,13 +31,4 @@ export type FromWorker =
   | { readonly kind: 'running'; readonly id: string; readonly container: RunningContainer }
   | { readonly kind: 'output'; readonly id: string; readonly parts: readonly OutputPart[] }
   | { readonly kind: 'exit'; readonly id: string; readonly status: ExitStatus }
-  | { readonly kind: 'failure'; readonly id: string; readonly error: WireError };
-
-/** An error as it crosses threads: own errors lose their class in a structured clone. */
-export interface WireError {
-  readonly code?: OcibuildError['code'];
-  readonly message: string;
-  readonly hint?: string;
-  readonly details: Readonly<Record<string, unknown>>;
-  readonly stack?: string;
-}
+  | { readonly kind: 'failure'; readonly id: string; readonly error: ErrorData };

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { cancelledError, OcibuildError } from '../errors/error.ts';
+import { cancelledError, isOcibuildError, OcibuildError } from '../errors/error.ts';
+import { type ErrorData, errorFromData } from '../errors/wire.ts';
 import { workerUrl } from '../util/worker-url.ts';
-import type { FromWorker, OutputPart, ToWorker, WireError, WorkerSetup } from './protocol.ts';
+import type { FromWorker, OutputPart, ToWorker, WorkerSetup } from './protocol.ts';
 import { type Reaper, startReaper } from './reaper.ts';
 import { findRuntime, type Runtime } from './runtime.ts';
 import type { Executor, ExecutorOptions, ExitStatus, ProcessSpec, RunOptions } from './types.ts';
@@ -76,7 +77,7 @@ export function createRuncExecutor(options: ExecutorOptions): RuncExecutor {
         run?.settle(run.refused ?? { status: message.status });
         break;
       case 'failure':
-        run?.settle({ error: fromWire(message.error) });
+        run?.settle({ error: stepError(message.error) });
         break;
     }
   };
@@ -187,12 +188,9 @@ export function defaultStateDir(runDir: string, rootless: boolean): string {
   return join('/run/ocibuild', store);
 }
 
-function fromWire(error: WireError): Error {
-  if (error.code !== undefined) {
-    const { hint, details } = error;
-    return new OcibuildError(error.code, error.message, { details, ...(hint === undefined ? {} : { hint }) });
-  }
-  const cause = new Error(error.message);
-  if (error.stack !== undefined) cause.stack = error.stack;
-  return new OcibuildError('INTERNAL', `Cannot run a step: ${error.message}`, { cause });
+function stepError(data: ErrorData): OcibuildError {
+  const error = errorFromData(data);
+  if (isOcibuildError(error)) return error;
+  const why = error instanceof Error ? error.message : String(error);
+  return new OcibuildError('INTERNAL', `Cannot run a step: ${why}`, { cause: error });
 }
