@@ -1,4 +1,4 @@
-import { lstatSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type LastBuild, writeLastBuild } from '../cache/last-build.ts';
 import type { ExportSet } from '../exporter/types.ts';
@@ -59,6 +59,17 @@ export function rememberBuild(
   } catch {
     // A full disk must not fail a build that is done; without a record the next one goes the whole way.
   }
+}
+
+/**
+ * Steps that ran although the cache had them have other results now: no earlier build is the answer to its command line
+ * any more.
+ */
+export function forgetAnswers({ noCache, noCacheFilter = [] }: NormalOptions, storeDir: string): void {
+  if (noCache !== true && noCacheFilter.length === 0) return;
+  const dir = join(storeDir, 'last-builds');
+  // One by one: another process may write into the directory.
+  for (const name of existsSync(dir) ? readdirSync(dir) : []) rmSync(join(dir, name), { force: true });
 }
 
 function blobsOf({ top, images, attestations = [] }: ExportSet): Digest[] {

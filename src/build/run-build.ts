@@ -31,6 +31,7 @@ import { checkWritable } from './outputs/writable-places.ts';
 import { checkDefinition, checkSources, policedRemotes, policedSource } from './policy/policed-sources.ts';
 import { readSourceRules } from './policy/source-rules.ts';
 import { startGcIfDue } from './prune/auto-gc.ts';
+import { forgetAnswers } from './remember.ts';
 import type { Held } from './session/types.ts';
 import { contextDirsOf, type SolveContext, solveAndExport } from './solve-build.ts';
 import { readEpoch } from './source-epoch.ts';
@@ -189,7 +190,9 @@ async function runRecorded(
     }),
   };
   warnOfDocker(options, emit);
-  const { targets, local, counts } = await solveAndExport(context, graph);
+  const { targets, local, counts } = await solveAndExport(context, graph).finally(() =>
+    forgetAnswers(given, engine.root.dir),
+  );
   return {
     result: resultOfAll(targets, { ...counts, startedMs }),
     trace: {

@@ -63,6 +63,19 @@ describe('flags', () => {
     expect(readFileSync(join(dir, 'Dockerfile'), 'utf8')).toMatch(/^FROM scratch\n/);
   });
 
+  it('of build that run steps anew change what the next build gives', async () => {
+    const { out } = project({
+      Dockerfile: `${SHELL.replace('scratch', 'scratch AS s')}RUN cat /proc/sys/kernel/random/uuid > /id\n`,
+    });
+    const first = await out('build', '-q', '-t', 'anew:a', '.');
+    const second = await out('build', '-q', '-t', 'anew:b', '--no-cache', '.');
+    expect(second).not.toBe(first);
+    expect(await out('build', '-q', '-t', 'anew:a', '.')).toBe(second);
+    expect(await out('build', '-q', '-t', 'anew:a', '.')).toBe(second);
+    const third = await out('build', '-q', '-t', 'anew:b', '--no-cache-filter', 's', '.');
+    expect(await out('build', '-q', '-t', 'anew:a', '.')).toBe(third);
+  });
+
   it('of build that name what is not there end before the first step', async () => {
     const { run } = project({ Dockerfile: `${SHELL}RUN echo ran\n`, file: '' });
     const wrong = [
