@@ -2,6 +2,7 @@ import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
 import type { Descriptor } from '../../image/types.ts';
 import type { TransferEvent } from '../../transfer/types.ts';
 import type { Engine } from '../engine.ts';
+import { withStoredPlatforms } from '../images/stored-elsewise.ts';
 import { findImage, type ImageDetails, imageBelow } from '../images/stored-image.ts';
 
 export interface RunImageOptions {
@@ -46,11 +47,8 @@ export async function imageToRun(
     // What is here is better than nothing, when only the look for a newer one fails.
     const isAway = isOcibuildError(error) && error.code === 'REGISTRY_UNREACHABLE';
     if (stored !== undefined && isAway) return stored;
-    if (lacks === undefined || !isOcibuildError(error) || error.category !== 'registry') throw error;
-    const { code, message, details } = error;
-    const has = (lacks.details.platforms as readonly string[]).join(', ');
-    const hint = `the store has "${name}" for ${has} only`;
-    throw new OcibuildError(code, message, { cause: error, details, hint });
+    const has = (lacks?.details.platforms ?? []) as readonly string[];
+    throw withStoredPlatforms(error, name, has);
   }
 }
 

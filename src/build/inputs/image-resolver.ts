@@ -9,6 +9,7 @@ import { formatPlatform, selectPlatform } from '../../image/platform.ts';
 import { familiarName, normalName, parseReference, withDefaultTag } from '../../image/reference.ts';
 import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../../image/types.ts';
 import type { Resolver } from '../../registry/types.ts';
+import { withStoredPlatforms } from '../images/stored-elsewise.ts';
 import { imageEntry } from '../lock/lock-file.ts';
 import { type HeldLock, lockedImage, lockedImageGone } from '../lock/locked.ts';
 import type { SourceRules } from '../policy/source-rules.ts';
@@ -134,6 +135,8 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
       const stored = await fromStore(shown, platform);
       if (stored !== undefined) return stored;
       if (options.pull === 'never') {
+        const has = storedPlatforms(shown);
+        if (has.length > 0) throw lacksPlatform(shown, platform, has);
         throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find the image "${shown}" in the store`, {
           hint: 'build or pull it first, or build without `--pull never`',
         });
@@ -145,7 +148,8 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
       // "newer" wants the registry's opinion, not its presence.
       const stored =
         options.pull === 'newer' && !signal.aborted ? await fromStore(shown, platform) : undefined;
-      if (stored === undefined) throw error;
+      if (stored === undefined)
+        throw options.pull === 'always' ? error : withStoredPlatforms(error, name, storedPlatforms(shown));
       const known = lockable.get(shown);
       if (known !== undefined) lockable.set(shown, { ...known, instead: error });
       return stored;
@@ -181,12 +185,28 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     // Of an index only the images that were asked for are here.
     if (deps.content.stat(descriptor.digest) === undefined) return undefined;
     const image = await readImage(descriptor, read);
-    const { os, architecture, variant } = image.config;
-    const has = { os, architecture, ...(variant === undefined ? {} : { variant }) };
-    if (selectPlatform([has], platform) !== 0) return undefined;
+    if (selectPlatform([platformOf(image.config)], platform) !== 0) return undefined;
     baseTags[familiarName(withDefaultTag(parseReference(name)))] = tagged.digest;
     lockable.set(name, { digest: tagged.digest });
     return remember(name, descriptor, image, await lostOrigin(name, descriptor, image));
+  }
+
+  /** For which platforms an image is here. */
+  function storedPlatforms(name: string): readonly string[] {
+    const top = deps.index.resolve(name);
+    if (top === undefined) return [];
+    try {
+      const read = ({ digest }: Descriptor): Buffer => deps.content.readBytes(digest, MAX_DOCUMENT_BYTES);
+      const document = parseDocument(read(top), top.mediaType);
+      if (document.kind === 'manifest')
+        return [formatPlatform(platformOf(parseConfig(read(document.manifest.config))))];
+      return platformsOf(
+        document.index.manifests.filter(({ digest }) => deps.content.stat(digest) !== undefined),
+      );
+    } catch {
+      // Told where the image is used.
+      return [];
+    }
   }
 
   /** Where layers that are gone from the store can be had: in the registry of the name, if it has the very same
@@ -302,18 +322,27 @@ async function descend(
         platform,
       )
     ] as Descriptor | undefined;
-    if (found === undefined) {
-      const has = manifests.flatMap(({ platform: p }) =>
-        p === undefined || p.os === 'unknown' ? [] : [formatPlatform(p)],
-      );
-      throw new OcibuildError(
-        'IMAGE_PLATFORM_MISSING',
-        `Cannot use the image "${name}" for ${formatPlatform(platform)}: it has ${has.join(', ') || 'no platform'}`,
-      );
-    }
+    if (found === undefined) throw lacksPlatform(name, platform, platformsOf(manifests));
     descriptor = found;
   }
   return descriptor;
+}
+
+function platformOf({ os, architecture, variant }: ImageConfig): Platform {
+  return { os, architecture, ...(variant === undefined ? {} : { variant }) };
+}
+
+function platformsOf(manifests: readonly Descriptor[]): string[] {
+  return manifests.flatMap(({ platform: p }) =>
+    p === undefined || p.os === 'unknown' ? [] : [formatPlatform(p)],
+  );
+}
+
+function lacksPlatform(name: string, platform: Platform, has: readonly string[]): OcibuildError {
+  return new OcibuildError(
+    'IMAGE_PLATFORM_MISSING',
+    `Cannot use the image "${name}" for ${formatPlatform(platform)}: it has ${has.join(', ') || 'no platform'}`,
+  );
 }
 
 async function readImage(

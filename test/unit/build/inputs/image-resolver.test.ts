@@ -118,6 +118,26 @@ describe('createImageSources().resolve()', () => {
     await expect(of('always')).rejects.toMatchObject({ code: 'REGISTRY_NOT_FOUND' });
   });
 
+  it('tells which platforms the store has when it lacks one that the registry does not give', async () => {
+    const { sources, content, index, dir, top } = await setUp();
+    for (const { digest } of [top, JSON.parse(readBlob(dir, top)).config as Descriptor]) {
+      content.putBytes(readFileSync(join(dir, 'blobs', ...digest.split(':'))));
+    }
+    index.set('none:latest', top);
+    const of = (pull: 'missing' | 'always' | 'never', name = 'none') =>
+      sources({ pull }).resolve(name, ARM64, signal);
+    await expect(of('missing')).rejects.toMatchObject({
+      ...{ code: 'REGISTRY_NOT_FOUND', message: 'Cannot find it' },
+      hint: 'the store has "none" for linux/amd64 only',
+    });
+    await expect(of('missing', 'other-none')).rejects.toMatchObject({ hint: undefined });
+    await expect(of('always')).rejects.toMatchObject({ hint: undefined });
+    await expect(of('never')).rejects.toMatchObject({
+      code: 'IMAGE_PLATFORM_MISSING',
+      message: 'Cannot use the image "docker.io/library/none:latest" for linux/arm64: it has linux/amd64',
+    });
+  });
+
   it('picks the platform from an index, and asks again for another one', async () => {
     const { sources, asked } = await setUp({}, [imageOf('a'), imageOf('b', ARM64)]);
     const [one, two] = [
