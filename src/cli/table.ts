@@ -1,12 +1,29 @@
+import { stripControls } from '../errors/redact.ts';
+import { clip, widthOf } from '../ui/text-width.ts';
+
+const UNITS = ['kB', 'MB', 'GB', 'TB'] as const;
+
 /** Rows as lines; columns are as wide as their widest cell. */
 export function table(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '));
-  return lines.map((line) => `${line.trimEnd()}\n`).join('');
+  const cells = rows.map((row) => row.map((cell) => oneLine(cell)));
+  const widths = (cells[0] ?? []).map((_, column) =>
+    Math.max(...cells.map((row) => widthOf(row[column] ?? ''))),
+  );
+  const padded = cells.map((row) =>
+    row.map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - widthOf(cell))).join('  '),
+  );
+  return padded.map((line) => `${line.trimEnd()}\n`).join('');
+}
+
+/** A text of anybody's, such as the history of a pulled image, on one line that does nothing to a terminal. */
+export function oneLine(text: string, columns: number = Number.POSITIVE_INFINITY): string {
+  return clip(stripControls(text.replace(/\s+/g, ' ')), columns);
 }
 
 export function sizeOf(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`;
-  const power = Math.min(Math.floor(Math.log10(bytes) / 3), 4);
-  return `${(bytes / 1000 ** power).toFixed(1)} ${['', 'kB', 'MB', 'GB', 'TB'][power]}`;
+  let [value, unit] = [bytes / 1000, 0];
+  // What is rounded up to 1000.0 is one of the next unit.
+  for (; value >= 999.95 && unit < UNITS.length - 1; unit++) value /= 1000;
+  return `${value.toFixed(1)} ${UNITS[unit]}`;
 }

@@ -7,8 +7,8 @@ const RESET = '\u001b[0m';
 const TAB_COLUMNS = 8;
 const VARIATION_EMOJI = 0xfe0f;
 const ZERO_WIDTH_JOINER = 0x200d;
-const SEGMENTER = new Intl.Segmenter();
-const PLAIN_ASCII = /^[\u0020-\u007e]*$/;
+/** A column for each code unit: ASCII, letters of Latin scripts, and what we cut with. */
+const NARROW = /^[\u0020-\u007e\u00a0-\u02ff…]*$/;
 
 /** What goes at the end of a text that was cut. */
 export interface ClipOptions {
@@ -18,7 +18,7 @@ export interface ClipOptions {
 
 /** Columns that a text takes on a terminal. Colours take none. */
 export function widthOf(text: string): number {
-  if (PLAIN_ASCII.test(text)) return text.length;
+  if (NARROW.test(text)) return text.length;
   let width = 0;
   for (const part of partsOf(text)) width += part.width;
   return width;
@@ -26,7 +26,7 @@ export function widthOf(text: string): number {
 
 /** Cuts to a width in columns. Tabs become blanks; a colour that is cut off does not leak into what follows. */
 export function clip(text: string, columns: number, { ellipsis = '…' }: ClipOptions = {}): string {
-  if (PLAIN_ASCII.test(text)) {
+  if (NARROW.test(text)) {
     return text.length <= columns
       ? text
       : `${text.slice(0, Math.max(columns - ellipsis.length, 0))}${ellipsis}`;
@@ -61,13 +61,15 @@ interface Part {
 
 /** Colours, and what a terminal draws as one character: emoji joined to one, letters with their marks. */
 function* partsOf(text: string): Generator<Part> {
+  // The first one takes 10 ms, so whoever has no such text is spared it.
+  const segmenter = new Intl.Segmenter();
   let column = 0;
   for (const piece of text.split(new RegExp(`(${SGR.source})`))) {
     if (SGR.test(piece)) {
       yield { text: piece, width: 0, isColour: true };
       continue;
     }
-    for (const { segment } of SEGMENTER.segment(piece)) {
+    for (const { segment } of segmenter.segment(piece)) {
       const width = segment === '\t' ? TAB_COLUMNS - (column % TAB_COLUMNS) : segmentWidth(segment);
       column += width;
       yield { text: segment === '\t' ? ' '.repeat(width) : segment, width, isColour: false };

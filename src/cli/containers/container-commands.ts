@@ -14,7 +14,7 @@ import { flagReader, parseArgs } from '../flags/parse-args.ts';
 import { takePositional } from '../flags/positional.ts';
 import type { ParsedArgs } from '../flags/types.ts';
 import { storeOf } from '../store-of.ts';
-import { table } from '../table.ts';
+import { oneLine, table } from '../table.ts';
 import type { CliContext } from '../types.ts';
 import { readEnv, readWorkdir } from './container-options.ts';
 import { readNumber } from './limit-flags.ts';
@@ -71,9 +71,8 @@ function tableOf(containers: readonly Container[], isWhole: boolean): string {
   return table([
     ['ID', 'NAME', 'IMAGE', 'COMMAND', 'STATE', 'CREATED', 'PORTS'],
     ...containers.map(({ plan, state }) => {
-      const command = plan.args.join(' ').replace(/\s+/g, ' ');
-      const short =
-        isWhole || command.length <= MAX_COMMAND ? command : `${command.slice(0, MAX_COMMAND - 1)}…`;
+      const command = plan.args.join(' ');
+      const short = isWhole ? command : oneLine(command, MAX_COMMAND);
       const why = state.oomKilled === true ? ', out of memory' : '';
       const code = state.status === 'stopped' ? ` (${state.exitCode ?? '?'}${why})` : '';
       const created = plan.created.slice(0, 19).replace('T', ' ');

@@ -7,7 +7,7 @@ import { flagReader, parseArgs } from '../flags/parse-args.ts';
 import { takePositional } from '../flags/positional.ts';
 import type { ParsedArgs } from '../flags/types.ts';
 import { storeOf } from '../store-of.ts';
-import { sizeOf, table } from '../table.ts';
+import { oneLine, sizeOf, table } from '../table.ts';
 import type { CliContext } from '../types.ts';
 
 /** `ocibuild push REF [DEST]`: gives the digest. */
@@ -130,12 +130,10 @@ export async function historyCommand(args: readonly string[], context: CliContex
   const { imageHistory } = await import('../../build/images/image-commands.ts');
   const lines = await imageHistory(await storeOf(parsed, context), name, context);
   if (format === 'json') return `${JSON.stringify(lines, undefined, 2)}\n`;
-  const short = (line: string): string =>
-    bool('no-trunc') || line.length <= MAX_TEXT ? line : `${line.slice(0, MAX_TEXT - 1)}…`;
   const rows = lines.map(({ created, created_by: by = '', comment = '', sizeBytes }) => [
     created?.slice(0, 19).replace('T', ' ') ?? '-',
     sizeOf(sizeBytes),
-    short(by.replace(/\s+/g, ' ')),
+    bool('no-trunc') ? by : oneLine(by, MAX_TEXT),
     comment,
   ]);
   return table([['CREATED', 'SIZE', 'CREATED BY', 'COMMENT'], ...rows]);

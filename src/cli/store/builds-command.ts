@@ -7,7 +7,7 @@ import { flagReader, parseArgs } from '../flags/parse-args.ts';
 import { takePositional } from '../flags/positional.ts';
 import type { ParsedArgs } from '../flags/types.ts';
 import { storeOf } from '../store-of.ts';
-import { table } from '../table.ts';
+import { oneLine, table } from '../table.ts';
 import type { CliContext } from '../types.ts';
 
 const MAX_RESULT = 60;
@@ -89,8 +89,7 @@ function stepsOf({ steps }: PastBuild): string {
 
 function resultOf({ names = [], digest, error, request }: PastBuild, short: ShortName): string {
   const what = names.map(short).join(', ') || request.context;
-  const text = error?.message.split('\n', 1)[0] ?? [what, digest?.slice(0, 19)].join(' ');
-  return text.length <= MAX_RESULT ? text : `${text.slice(0, MAX_RESULT - 1)}…`;
+  return oneLine(error?.message.split('\n', 1)[0] ?? [what, digest?.slice(0, 19)].join(' '), MAX_RESULT);
 }
 
 /** `ocibuild logs --build ID [STEP]` */

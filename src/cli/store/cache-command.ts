@@ -5,7 +5,7 @@ import { flagReader, parseArgs } from '../flags/parse-args.ts';
 import { CACHE_FLAGS } from '../flags/prune-flags.ts';
 import type { ParsedArgs } from '../flags/types.ts';
 import { storeOf } from '../store-of.ts';
-import { sizeOf, table } from '../table.ts';
+import { oneLine, sizeOf, table } from '../table.ts';
 import type { CliContext } from '../types.ts';
 import { agoOf } from './du-text.ts';
 import { enterStore } from './prune-command.ts';
@@ -61,7 +61,7 @@ async function list(parsed: ParsedArgs, context: CliContext): Promise<string> {
   return table([
     ['ID', 'NAME', 'SIZE', 'LAST USED', 'USERS'],
     ...found.map(({ id, name, bytes, usedMs, users }) => [
-      bool('no-trunc') || id.length <= MAX_ID ? id : `${id.slice(0, MAX_ID - 1)}…`,
+      bool('no-trunc') ? id : oneLine(id, MAX_ID),
       name,
       sizeOf(bytes),
       users > 0 ? 'now' : agoOf(now - usedMs),

@@ -1,5 +1,5 @@
 import type { DiskUsageItem } from '../../build/prune/types.ts';
-import { sizeOf, table } from '../table.ts';
+import { oneLine, sizeOf, table } from '../table.ts';
 
 const MAX_DESCRIPTION = 60;
 const ID_LENGTH = 12;
@@ -21,7 +21,14 @@ export function itemTable(items: readonly DiskUsageItem[], nowMs: number): strin
     ['ID', 'TYPE', 'RECLAIMABLE', 'SIZE', 'LAST USED', 'DESCRIPTION'],
     ...lines.map(({ id, type, forms, bytes, reclaimable, usedMs, description }) => {
       const what = forms.length === 0 ? type : `${type} (${forms.join(', ')})`;
-      return [id, what, String(reclaimable), sizeOf(bytes), agoOf(nowMs - usedMs), short(description)];
+      return [
+        id,
+        what,
+        String(reclaimable),
+        sizeOf(bytes),
+        agoOf(nowMs - usedMs),
+        oneLine(description, MAX_DESCRIPTION),
+      ];
     }),
   ]);
 }
@@ -36,7 +43,7 @@ export function itemBlocks(items: readonly DiskUsageItem[], nowMs: number): stri
         ['Type', item.type],
         ...(item.form === undefined ? [] : ([['Form', item.form]] as [string, string][])),
         ...(item.layer === undefined ? [] : ([['Layer', item.layer]] as [string, string][])),
-        ['Description', item.description.replace(/\s+/g, ' ')],
+        ['Description', oneLine(item.description)],
         ['Size', sizeOf(item.bytes)],
         ['Created', new Date(item.createdMs).toISOString()],
         ['Last used', `${agoOf(nowMs - item.usedMs)}`],
@@ -90,9 +97,4 @@ function shortId(id: string): string {
   if (/^\d+-\d+-\w+$/.test(id)) return id;
   const digits = /^(?:sha256:|run-|files-)([0-9a-f]+)/.exec(id)?.[1];
   return (digits ?? id.slice(id.lastIndexOf('/') + 1)).slice(0, ID_LENGTH);
-}
-
-function short(text: string): string {
-  const line = text.replace(/\s+/g, ' ');
-  return line.length <= MAX_DESCRIPTION ? line : `${line.slice(0, MAX_DESCRIPTION - 1)}…`;
 }
