@@ -278,6 +278,19 @@ test('build() reads a Dockerfile from stdin, and the same build asks the server 
     expect(readFileSync(join(out, 'plain.txt'), 'utf8')).toBe(PLAIN);
   }));
 
+test('build() ends at once and leaves nothing when it is cancelled while stdin says nothing', () =>
+  scene(async ({ dir, run }) => {
+    const cancel = new AbortController();
+    const stdin = (async function* () {
+      yield Buffer.from('FROM scratch\n');
+      await new Promise(() => {});
+    })();
+    const running = run(undefined, { context: '-', stdin, signal: cancel.signal });
+    setTimeout(() => cancel.abort(), 300);
+    await expect(running).rejects.toMatchObject({ code: 'CANCELLED' });
+    expect(readdirSync(join(dir, 'store/tmp'))).toEqual([]);
+  }));
+
 test('a download that was damaged in the store is fetched again before anything is made of it', () =>
   scene(async ({ dir, server, out, run }) => {
     const text = `FROM scratch\nADD ${server.url}/plain.txt /a\n`;

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { storeError } from '../../cache/store-error.ts';
 import type { ContentStore } from '../../cache/types.ts';
-import { OcibuildError, throwIfAborted } from '../../errors/error.ts';
+import { OcibuildError } from '../../errors/error.ts';
 import { redact } from '../../errors/redact.ts';
 import type { SourceFile } from '../../errors/source.ts';
 import { parseHttpRef } from '../../frontend/parse/remote-ref.ts';
@@ -12,6 +12,7 @@ import type { Digest } from '../../image/types.ts';
 import { resolvePath } from '../../layer/tree/tree-view.ts';
 import type { ArchiveSource, GitSource, HttpSource } from '../../llb/ops.ts';
 import type { PlanSource } from '../../solver/ops/file-plan.ts';
+import { untilAborted } from '../../util/until-aborted.ts';
 import type { Engine } from '../engine.ts';
 import type { InternalSteps } from '../internal-steps.ts';
 import type { NormalOptions } from '../normalise.ts';
@@ -127,8 +128,10 @@ async function loadStdin(
     throw new OcibuildError('USAGE_INVALID', 'Cannot read the context "-": stdin was not given');
   const name = '[internal] load build context from stdin';
   const blob = await steps.run(name, (step) => {
-    const counted = countBytes(stdin, (bytes) => step.status('transferring context', bytes));
-    return keepStream(counted, engine.content, signal);
+    const counted = countBytes(untilAborted(stdin, signal), (bytes) =>
+      step.status('transferring context', bytes),
+    );
+    return keepStream(counted, engine.content);
   });
   const path = engine.content.path(blob.digest);
   const archive = blob.size === 0 ? undefined : await remote.archive(path, 'stdin', signal);
@@ -206,7 +209,6 @@ function textOf({ view, content }: PlanSource): ReadText {
 async function keepStream(
   stream: AsyncIterable<Uint8Array>,
   content: ContentStore,
-  signal: AbortSignal,
 ): Promise<{ digest: Digest; size: number }> {
   const hash = createHash('sha256');
   const temp = content.tempFile();
@@ -214,12 +216,12 @@ async function keepStream(
   try {
     await using file = await open(temp, 'wx', 0o600);
     for await (const chunk of stream) {
-      throwIfAborted(signal);
       hash.update(chunk);
       size += chunk.length;
       await file.writeFile(chunk);
     }
   } catch (error) {
+    rmSync(temp, { force: true });
     throw storeError(error, temp);
   }
   const digest: Digest = `sha256:${hash.digest('hex')}`;
@@ -227,9 +229,9 @@ async function keepStream(
   return { digest, size };
 }
 
-/** What is longer is no Dockerfile, but may fill the memory. */
 /** How often the progress of a stream is told. */
 const TOLD_BYTES = 1024 * 1024;
+/** What is longer is no Dockerfile, but may fill the memory. */
 const MAX_DOCKERFILE = 16 << 20;
 
 function tooLong(name: string, size: number): OcibuildError {

@@ -1,4 +1,3 @@
-import { text as readText } from 'node:stream/consumers';
 import type { BuildResult, ImageLayer } from '../../build/options.ts';
 import type { BuildTrace } from '../../build/run-build.ts';
 import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
@@ -7,6 +6,7 @@ import { commandBuilds, configuredRequest } from '../config/config-builds.ts';
 import { BUILD_FLAGS } from '../flags/build-flags.ts';
 import { GLOBAL_FLAGS } from '../flags/global-flags.ts';
 import { parseArgs } from '../flags/parse-args.ts';
+import { readStdin } from '../read-stdin.ts';
 import { reportError } from '../report.ts';
 import type { CliContext } from '../types.ts';
 import { type BuildRequest, isSet } from './build-options.ts';
@@ -45,7 +45,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   // What is watched may have a RUN later.
   const when = request.readsStdin || request.watches ? 'try' : 'look';
   await enterNamespaceIfNeeded({ ...request.options, env, cwd }, when);
-  const dockerfileText = request.dockerfileOnStdin ? await readText(context.stdin) : undefined;
+  const dockerfileText = request.dockerfileOnStdin ? await readStdin(context) : undefined;
   if (request.watches) {
     const { watchCommand } = await import('./watch-command.ts');
     return watchCommand(request, context, {

@@ -1,6 +1,6 @@
-import { text as readText } from 'node:stream/consumers';
 import type { CheckResult } from '../../build/describe.ts';
 import type { OcibuildError } from '../../errors/error.ts';
+import { readStdin } from '../read-stdin.ts';
 import { reportError } from '../report.ts';
 import type { CliContext } from '../types.ts';
 import type { BuildRequest } from './build-options.ts';
@@ -48,7 +48,7 @@ async function ask(request: BuildRequest, call: CallRequest, context: CliContext
   const { cwd, env, signal } = context;
   const options = {
     ...request.options,
-    ...(request.dockerfileOnStdin ? { dockerfileText: await readText(context.stdin) } : {}),
+    ...(request.dockerfileOnStdin ? { dockerfileText: await readStdin(context) } : {}),
     ...{ stdin: context.stdin, env, cwd, signal },
   };
   const { check, outline, targets } = await import('../../build/describe.ts');

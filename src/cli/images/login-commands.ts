@@ -1,10 +1,10 @@
-import { text as readText } from 'node:stream/consumers';
 import { OcibuildError } from '../../errors/error.ts';
 import { ask } from '../ask.ts';
 import { GLOBAL_FLAGS } from '../flags/global-flags.ts';
 import { LOGIN_FLAGS } from '../flags/image-flags.ts';
 import { flagReader, parseArgs } from '../flags/parse-args.ts';
 import { takePositional } from '../flags/positional.ts';
+import { readStdin } from '../read-stdin.ts';
 import type { CliContext } from '../types.ts';
 
 const HUB = 'docker.io';
@@ -17,7 +17,7 @@ export async function loginCommand(args: readonly string[], context: CliContext)
   const { env, signal, stderr } = context;
   const username = text('username') || (await askFor('user', context));
   const password = bool('password-stdin')
-    ? (await readText(context.stdin)).replace(/\r?\n$/, '')
+    ? (await readStdin(context)).replace(/\r?\n$/, '')
     : await askFor('password', context);
   if (username === '' || password === '') {
     throw new OcibuildError('USAGE_INVALID', 'Cannot log in without a user name and a password');
