@@ -181,6 +181,14 @@ describe('ocibuild build --push', () => {
     ]);
     expect(JSON.parse(stdout)).toMatchObject({ schemaVersion: 2 });
     await expect(digestIn(open, 'team/digest:latest')).rejects.toThrow();
+    // What is pulled by a digest is called so here, or nothing would find or keep it.
+    const name = `${open.host}/team/digest@${digest}`;
+    expect(await project.run(['pull', '-q', name])).toMatchObject({ code: 0 });
+    expect((await project.run(['images'])).stdout.toString()).toContain(`\n${name} `);
+    expect(await project.run(['prune', '--all', '--force'])).toMatchObject({ code: 0 });
+    expect(await project.run(['history', name])).toMatchObject({ code: 0 });
+    expect(await project.run(['rmi', name])).toMatchObject({ code: 0 });
+    expect((await project.run(['images', '-q'])).stdout.toString()).toBe('');
   });
 
   it('fetches no layer of a base that its registry keeps', async () => {

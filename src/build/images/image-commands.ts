@@ -72,8 +72,11 @@ export async function pullImage(
           platform: options.platform ?? hostPlatform(),
           signal,
         });
-  const name = ref.tag === undefined ? undefined : familiarName(ref);
-  const target = storeTarget(engine, { name, origin: `${ref.registry}/${ref.repository}`, signal });
+  const target = storeTarget(engine, {
+    name: familiarName(ref),
+    origin: `${ref.registry}/${ref.repository}`,
+    signal,
+  });
   await target(chosen, (to) => copyImage(chosen, { from: source, to }, { signal, ...eventsOf(options) }));
   return { digest: chosen.digest, descriptor: chosen, reference: familiarName(ref) };
 }

@@ -1,6 +1,7 @@
 import { OcibuildError } from '../../errors/error.ts';
 import { documentKind, MAX_DOCUMENT_BYTES, parseConfig, parseDocument } from '../../image/manifest.ts';
 import { formatPlatform, hostPlatform, parsePlatform, selectPlatform } from '../../image/platform.ts';
+import { parseReference } from '../../image/reference.ts';
 import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../../image/types.ts';
 import type { Engine } from '../engine.ts';
 
@@ -17,10 +18,11 @@ export interface ImageDetails {
   readonly layers: readonly { digest: Digest; diffId: Digest; size: number; mediaType: string }[];
 }
 
-/** What a name of the store stands for, or a digest or the first digits of one: an image, or an index.
+/** What a name of the store stands for, a name with a digest, or a digest or the first digits of one: an image, or an
+ * index.
  * @throws IMAGE_NOT_FOUND */
 export function findTop({ index }: Pick<Engine, 'index'>, name: string, platform?: Platform): Descriptor {
-  const found = index.resolve(name, platform);
+  const found = index.resolve(name, platform) ?? pinned(index, name);
   if (found !== undefined) return found;
   const [, start] = /^(?:sha256:)?([0-9a-f]{4,64})$/.exec(name) ?? [];
   const alike =
@@ -40,6 +42,18 @@ export function findTop({ index }: Pick<Engine, 'index'>, name: string, platform
     hint:
       names.length === 0 ? 'the store holds no images' : `the store holds ${names.slice(0, 5).join(', ')}`,
   });
+}
+
+/** `app@DIGEST` and `app:v1@DIGEST`, where an image of that repository, or tag, has the digest. */
+function pinned(index: Engine['index'], name: string): Descriptor | undefined {
+  if (!name.includes('@')) return undefined;
+  const { registry, repository, tag, digest } = parseReference(name);
+  return index.list().find(({ normalised, descriptor }) => {
+    if (normalised === undefined || descriptor.digest !== digest) return false;
+    const its = parseReference(normalised);
+    const isTag = tag === undefined || tag === its.tag;
+    return isTag && its.registry === registry && its.repository === repository;
+  })?.descriptor;
 }
 
 /**

@@ -42,11 +42,25 @@ it('findTop() takes the first digits of a digest where they are enough', async (
   });
 });
 
-it.each([['abcd2'], [TWO]])('untagImages() removes the name of the digest %s', async (digest) => {
-  const { untag, names } = await open();
-  await untag([digest]);
-  expect(await names()).toEqual(['app:1', 'app:one']);
+it('findTop() takes a name with a digest that an image of the name has', async () => {
+  const { inStore } = await open();
+  await inStore((engine) => {
+    for (const name of [`other@${TWO}`, `other:2@${TWO}`, `docker.io/library/other@${TWO}`])
+      expect(findTop(engine, name).digest).toBe(TWO);
+    for (const name of [`app@${TWO}`, `other:3@${TWO}`, `localhost:5000/other@${TWO}`])
+      expect(() => findTop(engine, name)).toThrow(/Cannot find the image/);
+    expect(() => findTop(engine, 'other@sha256:1')).toThrow(/Cannot read image name/);
+  });
 });
+
+it.each([['abcd2'], [TWO], [`other@${TWO}`]])(
+  'untagImages() removes the name of the digest %s',
+  async (digest) => {
+    const { untag, names } = await open();
+    await untag([digest]);
+    expect(await names()).toEqual(['app:1', 'app:one']);
+  },
+);
 
 it('untagImages() removes all names of a digest only when it is forced', async () => {
   const { untag, names } = await open();
