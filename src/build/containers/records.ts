@@ -5,6 +5,8 @@ import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
 import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
 import { isAlive } from '../../util/owner.ts';
+import { readJson } from '../../util/read-json.ts';
+import { readText } from '../../util/read-text.ts';
 import type { Container, ContainerPlan, ContainerState } from './types.ts';
 
 const PLAN = 'container.json';
@@ -77,7 +79,7 @@ function writeJson(file: string, value: unknown): void {
 export function readContainer(root: string, id: string): Container | undefined {
   const dir = join(containersDir(root), id);
   const plan = readJson<ContainerPlan>(join(dir, PLAN));
-  if (plan === undefined || plan.version !== 1) return undefined;
+  if (plan?.version !== 1) return undefined;
   const state = readJson<ContainerState>(join(dir, STATE)) ?? { status: 'creating' };
   const owner = state.monitor ?? plan.creator;
   // Killed without a word: what it held ends with it, or is swept.
@@ -136,17 +138,4 @@ function listDir(dir: string): string[] {
     if (errnoOf(error) === 'ENOENT') return [];
     throw readError(error, dir);
   }
-}
-
-function readText(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return undefined;
-  }
-}
-
-function readJson<T>(file: string): T | undefined {
-  const text = readText(file);
-  return text === undefined ? undefined : (JSON.parse(text) as T);
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { dropLayer } from '../../cache/layers/drop-layer.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
@@ -7,6 +7,7 @@ import type { SolvedInputs } from '../../solver/types.ts';
 import { writeFileAtomic } from '../../util/atomic-fs.ts';
 import { listDir } from '../../util/list-dir.ts';
 import { currentOwner, isAlive, type Owner } from '../../util/owner.ts';
+import { readJson } from '../../util/read-json.ts';
 import type { Engine } from '../engine.ts';
 import type { SecretSource, SshSource } from '../options.ts';
 
@@ -50,12 +51,8 @@ export function keptSteps(root: string): readonly KeptStep[] {
     .sort()
     .reverse()
     .flatMap((name) => {
-      try {
-        const step = JSON.parse(readFileSync(join(dirOf(root), name), 'utf8')) as KeptStep;
-        return step.version === 1 ? [step] : [];
-      } catch {
-        return [];
-      }
+      const step = readJson<KeptStep>(join(dirOf(root), name));
+      return step?.version === 1 ? [step] : [];
     });
 }
 

@@ -1,9 +1,10 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readError, storeError } from '../../cache/store-error.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
 import { isAlive } from '../../util/owner.ts';
+import { readJson } from '../../util/read-json.ts';
 import type { PastBuild, PastRequest } from './types.ts';
 
 const RECORD = 'build.json';
@@ -55,13 +56,8 @@ export function writeBuild(dir: string, build: PastBuild): void {
 /** Undefined where there is no such build, or not yet. */
 export function readBuild(root: string, id: string): StoredBuild | undefined {
   const dir = join(buildsDir(root), id);
-  let build: PastBuild;
-  try {
-    build = JSON.parse(readFileSync(join(dir, RECORD), 'utf8')) as PastBuild;
-  } catch {
-    return undefined;
-  }
-  if (build.version !== 1) return undefined;
+  const build = readJson<PastBuild>(join(dir, RECORD));
+  if (build?.version !== 1) return undefined;
   const isKilled = build.status === 'running' && !isAlive(build.owner);
   return { dir, build: isKilled ? killed(build) : build };
 }

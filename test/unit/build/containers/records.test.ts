@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -50,6 +50,16 @@ describe('records of containers', () => {
       expect(findContainer(root, wanted).plan.id).toBe('1240');
     const notFound = expect.objectContaining({ code: 'CONTAINER_NOT_FOUND' });
     for (const wanted of ['12', '5', '', '../x']) expect(() => findContainer(root, wanted)).toThrow(notFound);
+  });
+
+  it('a record that a power loss damaged hides no other', () => {
+    for (const id of ['1230', '1240', '1250']) put(id);
+    writeFileSync(join(root, 'containers/1230/container.json'), '');
+    writeFileSync(join(root, 'containers/1240/state.json'), '{"status":');
+    expect(listContainers(root).map(({ plan, state }) => [plan.id, state.status])).toEqual([
+      ['1240', 'creating'],
+      ['1250', 'running'],
+    ]);
   });
 
   it('createRecord() refuses a name when a container has it, and takes it when that is gone', () => {
