@@ -1,5 +1,10 @@
 import type { BuildInputs } from '../build/session/types.ts';
-import { type FileWatcher, type FileWatcherEvents, watchFiles } from './file-watcher.ts';
+import {
+  type FileWatcher,
+  type FileWatcherEvents,
+  fileWatchers,
+  type OpenFileWatcher,
+} from './file-watcher.ts';
 import { planWatch, type WatchPlan } from './plan.ts';
 
 /** Listens to what the latest build reads. */
@@ -18,7 +23,7 @@ export interface ListenerOptions extends FileWatcherEvents {
   readonly more: readonly string[];
   readonly aside: readonly string[];
   readonly written: readonly string[];
-  readonly open?: (plan: WatchPlan, events: FileWatcherEvents) => FileWatcher;
+  readonly open?: OpenFileWatcher;
 }
 
 /** Watchers that a tree needs more of than the system gives fail together: the first error is told, then none is tried. */
@@ -26,7 +31,7 @@ export function createListener({
   more,
   aside,
   written,
-  open = watchFiles,
+  open = fileWatchers(),
   ...events
 }: ListenerOptions): Listener {
   let plan: WatchPlan | undefined;
@@ -56,6 +61,7 @@ export function createListener({
       watcher = undefined;
       const opened = open(plan, {
         onChange: events.onChange,
+        onOverflow: events.onOverflow,
         onError(error) {
           if (isDeaf) return;
           isDeaf = true;

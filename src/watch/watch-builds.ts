@@ -59,11 +59,12 @@ export async function watchBuilds(session: BuildSession, hooks: WatchHooks): Pro
     written: hooks.written ?? [],
     ...(hooks.openWatcher === undefined ? {} : { open: hooks.openWatcher }),
     onChange: changes.add,
+    onOverflow: () => parts.lookAgain(),
     onError: (error) => hooks.onNotice({ kind: 'polling', error, everyMs: poll.everyMs }),
   });
   // Nothing else holds the process while nothing can be listened to.
   const alive = setInterval(() => undefined, 2 ** 30);
-  const parts: Parts = { session, hooks, changes, listener, poll };
+  const parts: Parts = { session, hooks, changes, listener, poll, lookAgain: () => undefined };
   try {
     let changed: readonly string[] = [];
     let givenUp = 0;
@@ -114,6 +115,8 @@ interface Parts {
   readonly changes: ChangeCollector;
   readonly listener: Listener;
   readonly poll: { everyMs: number };
+  /** Ends a wait for changes: some may not have been heard. */
+  lookAgain: () => void;
 }
 
 interface Outcome {
@@ -191,9 +194,17 @@ async function nextChanges(parts: Parts, failed: boolean): Promise<readonly stri
   hooks.onNotice({ kind: 'waiting', places: [...new Set([...places, ...(hooks.more ?? [])])] });
   let compareInMs: number | undefined = COMPARE_AFTER_MS;
   let isSure = false;
+  let overflow = new AbortController();
+  parts.lookAgain = () => overflow.abort();
   for (;;) {
-    await settledOrTime(changes, hooks.signal, compareInMs);
+    await settledOrTime(changes, AbortSignal.any([hooks.signal, overflow.signal]), compareInMs);
     if (hooks.signal.aborted) return [];
+    if (overflow.signal.aborted) {
+      overflow = new AbortController();
+      isSure = false;
+      // What was heard goes into the same build.
+      await settledOrTime(changes, hooks.signal, COMPARE_AFTER_MS);
+    }
     if (changes.size === 0) {
       const isReady = await Promise.race([listener.ready(), changes.settled(hooks.signal)]);
       if (changes.size === 0) compare(parts, isSure);

@@ -57,6 +57,7 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
     ...{ cycles, notices, noted, missed, until, ending, run },
     change: (path: string) => events?.onChange(path),
     fail: (error: Error) => events?.onError(error),
+    overflow: () => events?.onOverflow(),
     builds: () => builds,
     rests: () => rests,
   };
@@ -161,6 +162,15 @@ describe('watchBuilds()', () => {
     await watch.until(() => watch.cycles.length === 2);
     expect(watch.cycles[1]?.changed).toEqual(['/p/unheard']);
     expect(watch.noted).toContain(undefined);
+  });
+
+  it('finds what was lost at rest when more happened at once than the system keeps', async () => {
+    const watch = start(async () => RESULT);
+    await watch.until(() => watch.rests() === 1);
+    watch.missed.push('/p/lost');
+    watch.overflow();
+    await watch.until(() => watch.cycles.length === 2);
+    expect(watch.cycles[1]?.changed).toEqual(['/p/lost']);
   });
 
   it('finds what was not heard after a build that failed', async () => {
