@@ -129,6 +129,8 @@ export interface LayerRows {
   list(): readonly LayerRow[];
   /** Layers that have this uncompressed digest; the last used first. */
   byDiffId(diffId: Digest): readonly LayerRow[];
+  /** Layers whose blob this is, whether its bytes are here or can be fetched. */
+  byBlob(digest: Digest): readonly LayerRow[];
 }
 
 export interface KeyStore extends CacheStore {

@@ -21,7 +21,7 @@ export function forgettingLost(fetch: FetchBlob, { rows, onLost }: LostLayersDep
     const done = flight.done.catch((error: unknown) => {
       if (signal.aborted || (isOcibuildError(error) && OWN_FAULTS.includes(error.code))) throw error;
       onLost(digest, origin);
-      const ids = rows.list().filter(({ id, blobDigest }) => blobDigest === digest && !/^sha256:/.test(id));
+      const ids = rows.byBlob(digest).filter(({ id }) => !/^sha256:/.test(id));
       if (ids.length === 0) throw error;
       for (const { id } of ids) rows.update(id, { origin: null, blobDigest: null, blobSize: null });
       throw new OcibuildError('LAYER_UNAVAILABLE', `Cannot fetch the cached layer "${digest}"`, {

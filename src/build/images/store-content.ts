@@ -23,7 +23,7 @@ export function storeContent(
 ): ContentSource {
   const originOf = ({ digest }: Descriptor): LayerOrigin | undefined =>
     origins.get(digest) ??
-    (engine.rows.list().find((row) => row.blobDigest === digest && row.origin !== undefined)?.origin as
+    (engine.rows.byBlob(digest).find(({ origin }) => origin !== undefined)?.origin as
       | LayerOrigin
       | undefined);
   return {

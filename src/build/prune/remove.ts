@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createImageIndex } from '../../cache/image-index.ts';
 import { beginPruning } from '../../cache/lease.ts';
-import type { LayerRow } from '../../cache/types.ts';
 import { isOcibuildError, throwIfAborted } from '../../errors/error.ts';
 import type { Digest } from '../../image/types.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
@@ -106,7 +105,7 @@ function take(item: StoreItem, store: StoreParts, holds: Holds): boolean {
 function takeBlob(digest: Digest, store: StoreParts, holds: Holds): boolean {
   const { root, rows, db, content } = store;
   if (holds.images.has(digest) || holds.reading.has(digest)) return false;
-  const layers = rowsOfBlob(digest, store);
+  const layers = rows.byBlob(digest);
   if (layers.some((row) => isUsed(row, { holds }))) return false;
   const use = db.get('SELECT used_ms FROM blob_uses WHERE digest = ?', digest);
   if (use !== undefined && Number(use.used_ms) >= holds.horizon) return false;
@@ -122,12 +121,6 @@ function takeBlob(digest: Digest, store: StoreParts, holds: Holds): boolean {
     dropEmptyRow(row.id, store, holds);
   }
   return true;
-}
-
-function rowsOfBlob(digest: Digest, { rows, db }: StoreParts): LayerRow[] {
-  return db
-    .all('SELECT id FROM layers WHERE blob_digest = ?', digest)
-    .flatMap(({ id }) => rows.get(String(id)) ?? []);
 }
 
 /** A layer of which nothing is left; where an image names it, its row says where the bytes can be had. */

@@ -45,6 +45,7 @@ export function createLayerRows(db: Database, options: { readonly now?: () => nu
     list: () => db.all('SELECT * FROM layers ORDER BY id').map(toLayer),
     byDiffId: (diffId) =>
       db.all('SELECT * FROM layers WHERE diff_id = ? ORDER BY used_ms DESC, id', diffId).map(toLayer),
+    byBlob: (digest) => db.all('SELECT * FROM layers WHERE blob_digest = ? ORDER BY id', digest).map(toLayer),
   };
 }
 

@@ -343,10 +343,8 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     dropBlob(digest) {
       content.drop(digest);
       packings.clear();
-      for (const row of rows.list()) {
-        if (row.blobDigest === digest && row.origin === undefined) {
-          rows.update(row.id, { blobDigest: null, blobSize: null, hasChunkIndex: false });
-        }
+      for (const { id, origin } of rows.byBlob(digest)) {
+        if (origin === undefined) rows.update(id, { blobDigest: null, blobSize: null, hasChunkIndex: false });
       }
     },
   };

@@ -153,6 +153,9 @@ describe('createLayerRows', () => {
     expect(layers.update('a', {})).toBe(true);
     expect(layers.list().map((row) => row.id)).toEqual(['a', 'b']);
     expect(layers.byDiffId(digestOf('1')).map((row) => row.id)).toEqual(['b', 'a']);
+    for (const id of ['b', 'a']) layers.update(id, { blobDigest: digestOf('2') });
+    expect(layers.byBlob(digestOf('2')).map((row) => row.id)).toEqual(['a', 'b']);
+    expect(layers.byBlob(digestOf('1'))).toEqual([]);
     expect(layers.delete('a')).toBe(true);
     expect(layers.get('a')).toBeUndefined();
   });
