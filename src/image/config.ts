@@ -52,16 +52,6 @@ export function finishConfig(config: ImageConfig, options: FinishOptions): Image
   return ordered(finished, Object.keys(finished).sort(), ['config']);
 }
 
-/** How the history disagrees with the layers, or undefined. An image without any history is fine.
- * @see image-spec config.md §history */
-export function historyFault({ history = [], rootfs }: ImageConfig): string | undefined {
-  const inHistory = countLayers(history);
-  const layers = rootfs.diff_ids.length;
-  return history.length === 0 || inHistory === layers
-    ? undefined
-    : `history has ${inHistory} entries with a layer, rootfs.diff_ids has ${layers}`;
-}
-
 /** RFC 3339 without needless fractions: `2026-01-31T12:00:00Z`. */
 export function formatTime(time: Date): string {
   return time.toISOString().replace(/\.000Z$/, 'Z');

@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Descriptor, Index, Manifest } from '../../src/image/types.ts';
-import { validateImage } from '../../src/image/validate.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { validateImage } from '../support/validate-image.ts';
 import { createProject, type Project } from './cli-support.ts';
 
 const FILES = {

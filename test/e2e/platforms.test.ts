@@ -16,11 +16,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { registerLine } from '../../src/executor/elf.ts';
-import { validateImage } from '../../src/image/validate.ts';
 import { build } from '../../src/index.ts';
 import { flattenLayout, platformsOfLayout } from '../support/flatten.ts';
 import { foreignBusybox, whyNoEmulation } from '../support/foreign-busybox.ts';
 import { createNormalUser, whyNoNormalUser } from '../support/normal-user.ts';
+import { validateImage } from '../support/validate-image.ts';
 import { createProject, type Project } from './cli-support.ts';
 
 const why = whyNoEmulation();

@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Descriptor } from '../../src/image/types.ts';
-import { validateImage } from '../../src/image/validate.ts';
 import { type FlatImage, flattenLayout } from './flatten.ts';
+import { validateImage } from './validate-image.ts';
 
 export interface CheckedImage extends FlatImage {
   readonly layers: readonly Descriptor[];

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { finishConfig, formatTime, historyFault } from '../../../src/image/config.ts';
+import { finishConfig, formatTime } from '../../../src/image/config.ts';
 import { runtimeConfig } from '../../../src/image/runtime-config.ts';
 import type { Digest, History, ImageConfig } from '../../../src/image/types.ts';
 
@@ -63,14 +63,12 @@ describe('finishConfig()', () => {
       baseHistory: 0,
     });
     expect(finished.history?.map((entry) => entry.created_by)).toEqual([undefined, 'new']);
-    expect(historyFault(finished)).toBeUndefined();
   });
 
   it('marks entries of the base as empty when it has more history than layers', () => {
     const history = [{ created_by: 'a' }, { created_by: 'b' }, { created_by: 'new' }];
     const finished = finishConfig(image(history), { diffIds: [ID, ID], created, baseHistory: 2 });
     expect(finished.history?.map((entry) => entry.empty_layer === true)).toEqual([true, false, false]);
-    expect(historyFault(finished)).toBeUndefined();
   });
 
   it('refuses when there are more new entries than layers', () => {
@@ -78,17 +76,6 @@ describe('finishConfig()', () => {
     expect(() => finishConfig(image(history), { diffIds: [ID], created, baseHistory: 0 })).toThrow(
       expect.objectContaining({ code: 'IMAGE_INVALID' }),
     );
-  });
-});
-
-describe('historyFault()', () => {
-  it('tells both counts when they differ, and accepts an image without history', () => {
-    const rootfs = { type: 'layers', diff_ids: [ID, ID] } as const;
-    expect(historyFault(image([{}, { empty_layer: true }], { rootfs }))).toBe(
-      'history has 1 entries with a layer, rootfs.diff_ids has 2',
-    );
-    expect(historyFault(image([{}, {}], { rootfs }))).toBeUndefined();
-    expect(historyFault(image([], { rootfs }))).toBeUndefined();
   });
 });
 
