@@ -8,6 +8,8 @@ type Kind = 'text' | 'bool' | 'count' | 'list' | 'mode' | 'compression';
 /** Attribute as written → field of the option, and what it holds. */
 type Attributes = Readonly<Record<string, readonly [field: string, kind: Kind, need?: 'required']>>;
 
+type Types = Readonly<Record<string, Attributes>>;
+
 const CONTENT: Attributes = {
   mode: ['mode', 'mode'],
   'ignore-error': ['ignoreError', 'bool'],
@@ -74,7 +76,7 @@ const TO: Readonly<Record<CacheTo['type'], Attributes>> = {
     ...CONTENT,
   },
   gha: { ...GHA, ...CONTENT },
-  inline: {},
+  inline: { mode: ['mode', 'mode'] },
 };
 
 /** Values that no message may show. */
@@ -87,18 +89,18 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 
 /** Reads a value of `--cache-from`: attributes, or only a name (= registry). @throws USAGE_INVALID, USAGE_UNSUPPORTED */
 export function parseCacheFrom(text: string): CacheFrom {
-  return parseOption('--cache-from', text, FROM) as unknown as CacheFrom;
+  return parseOption('--cache-from', text, { types: FROM, others: TO }) as unknown as CacheFrom;
 }
 
 /** Reads a value of `--cache-to`, as `parseCacheFrom` does. @throws USAGE_INVALID, USAGE_UNSUPPORTED */
 export function parseCacheTo(text: string): CacheTo {
-  return parseOption('--cache-to', text, TO) as unknown as CacheTo;
+  return parseOption('--cache-to', text, { types: TO, others: FROM }) as unknown as CacheTo;
 }
 
 function parseOption(
   flag: string,
   text: string,
-  types: Readonly<Record<string, Attributes>>,
+  { types, others }: { readonly types: Types; readonly others: Types },
 ): Readonly<Record<string, unknown>> {
   const shown = text.replace(SECRET, '$1***');
   const fields = splitCsv(text);
@@ -119,6 +121,8 @@ function parseOption(
   for (const [key, value] of given) {
     if (key === 'type') continue;
     const attribute = Object.hasOwn(attributes, key) ? attributes[key] : undefined;
+    // One text may stand in both flags, as with Docker: `src=c,dest=c,mode=max`.
+    if (attribute === undefined && Object.hasOwn(others[type] ?? {}, key)) continue;
     if (attribute === undefined) throw unknownAttribute(flag, { type, key }, Object.keys(attributes));
     option[attribute[0]] = readValue(`${flag} type=${type}`, { key, value, kind: attribute[1] });
   }

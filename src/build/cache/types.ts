@@ -36,7 +36,11 @@ export type CacheTo =
   | ({ readonly type: 's3' } & S3CacheOptions & CacheContent)
   | ({ readonly type: 'gha' } & GhaCacheOptions & CacheContent)
   /** In the config of the image that is built: the layers of the image only. */
-  | { readonly type: 'inline' };
+  | {
+      readonly type: 'inline';
+      /** There is only `min`: `max` has no effect. */
+      readonly mode?: 'min' | 'max';
+    };
 
 /** What goes into a cache; the same for every kind of place. */
 export interface CacheContent {

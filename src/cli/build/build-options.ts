@@ -41,6 +41,8 @@ export interface BuildRequest {
 
 /** RUN shares the network of the machine. */
 const HOST = '127.0.0.1';
+const INLINE_MAX =
+  'The attribute "mode=max" of --cache-to type=inline has no effect: the image holds its own layers only';
 const NOT_SENT = 'The flag --compress has no effect: the context is not sent anywhere';
 const PROGRESS = ['auto', 'tty', 'plain', 'grouped', 'github', 'gitlab', 'quiet', 'rawjson'] as const;
 const PULL = ['missing', 'always', 'newer', 'never'] as const;
@@ -73,6 +75,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     throw new OcibuildError('USAGE_INVALID', 'Cannot use --no-cache together with --no-cache-filter');
   }
   const [iidFile, metadataFile] = [text('iidfile'), text('metadata-file')];
+  const cacheTo = filled('cache-to').map(parseCacheTo);
   const told = metadataFile ? readMetadataMode(env.BUILDX_METADATA_PROVENANCE) : undefined;
   const options: BuildOptions = {
     context,
@@ -83,7 +86,7 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     buildContexts: readBuildContexts(list('build-context')),
     noCache: bool('no-cache'),
     cacheFrom: filled('cache-from').map(parseCacheFrom),
-    cacheTo: filled('cache-to').map(parseCacheTo),
+    cacheTo,
     noCacheFilter,
     pull: readPull(text('pull')),
     network: readNetwork(text('network')),
@@ -121,7 +124,11 @@ export function readBuildRequest(args: ParsedArgs, env: Env): BuildRequest {
     // As in Docker: what goes to stdout is the output alone.
     printsDigest: quiet && !outputs.some((output) => 'dest' in output && output.dest === '-'),
     debugShell: bool('debug-shell'),
-    warnings: bool('compress') ? [...warnings, NOT_SENT] : warnings,
+    warnings: [
+      ...warnings,
+      ...(bool('compress') ? [NOT_SENT] : []),
+      ...(cacheTo.some((cache) => cache.type === 'inline' && cache.mode === 'max') ? [INLINE_MAX] : []),
+    ],
     watches: bool('watch'),
     debug: bool('debug') || isSet(env.OCIBUILD_DEBUG),
     ...(call === undefined ? {} : { call }),

@@ -132,6 +132,10 @@ describe('readBuildRequest()', () => {
       'b:127.0.0.1',
     ]);
     expect(read(['--compress', '.']).warnings).toEqual([expect.stringContaining('--compress has no effect')]);
+    expect(read(['--cache-to', 'type=inline,mode=max', '.']).warnings).toEqual([
+      expect.stringContaining('"mode=max" of --cache-to type=inline has no effect'),
+    ]);
+    expect(read(['--cache-to', 'type=inline,mode=min', '.']).warnings).toEqual([]);
     expect(() => read(['-q', '--progress', 'fancy', '.'])).toThrow(/--progress "fancy"/);
     expect(read(['--progress=quiet', '.'])).toMatchObject({ printsDigest: true, progress: 'quiet' });
     expect(read(['--progress=none', '.'])).toMatchObject({ printsDigest: false, progress: 'quiet' });

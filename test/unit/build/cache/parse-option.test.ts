@@ -9,6 +9,13 @@ describe('parseCacheFrom()', () => {
     });
   });
 
+  it('passes over what only --cache-to has, and the other way round', () => {
+    const text = 'type=local,src=a,dest=b,tag=t,mode=max';
+    expect(parseCacheFrom(text)).toEqual({ type: 'local', src: 'a', tag: 't' });
+    expect(parseCacheTo(text)).toEqual({ type: 'local', dest: 'b', tag: 't', mode: 'max' });
+    expect(() => parseCacheFrom('type=registry,ref=r,dest=b')).toThrow('Cannot use "dest"');
+  });
+
   it('reads quoted fields', () => {
     expect(parseCacheFrom('type=local,"src=a,b"')).toEqual({ type: 'local', src: 'a,b' });
   });
@@ -32,7 +39,7 @@ describe('parseCacheTo()', () => {
     ['ref=x', 'its type is missing', 'registry'],
     ['type=registry', '"ref" is missing', 'ref='],
     ['type=registry,ref=x,mdoe=max', 'Cannot use "mdoe"', 'did you mean "mode"?'],
-    ['type=inline,mode=max', 'Cannot use "mode" with --cache-to type=inline', 'no attributes'],
+    ['type=inline,ref=x', 'Cannot use "ref" with --cache-to type=inline', 'it takes mode'],
     ['type=local,dest=d,mode=most', 'expected min or max', undefined],
     ['type=local,dest=d,reset=maybe', 'expected true or false', undefined],
     ['type=local,dest=d,compression=lz4', 'expected gzip', undefined],
