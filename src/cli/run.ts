@@ -38,8 +38,25 @@ function withHelp(error: unknown, argv: readonly string[]): unknown {
   });
 }
 
-/** @throws USAGE_INVALID for a single word that is no directory but nearly a command */
+/** Docker's words for what is called otherwise here. */
+const INSTEAD: Readonly<Record<string, string>> = {
+  save: 'write `ocibuild copy store:app docker-archive:app.tar:app`',
+  load: 'write `ocibuild copy docker-archive:app.tar store:app`',
+  image: 'leave "image" out: `ocibuild images`, `ocibuild inspect`, `ocibuild rmi`',
+  container: 'leave "container" out: `ocibuild ps`, `ocibuild run`, `ocibuild rm`',
+  buildx: 'leave "buildx" out: `ocibuild du`, `ocibuild prune`',
+  builder: 'leave "builder" out: `ocibuild prune`',
+  system: 'leave "system" out: `ocibuild du`, `ocibuild prune`',
+};
+
+/** @throws USAGE_INVALID for what is no directory but Docker's word, or by itself nearly a command */
 function checkNoCommand([word = '', ...more]: readonly string[], cwd: string): void {
+  const instead = Object.hasOwn(INSTEAD, word) && !existsSync(resolve(cwd, word)) ? INSTEAD[word] : undefined;
+  if (instead !== undefined) {
+    throw new OcibuildError('USAGE_INVALID', `Cannot do "${word}": there is no such command`, {
+      hint: instead,
+    });
+  }
   if (more.length > 0 || !/^[a-z]{2,}$/i.test(word) || existsSync(resolve(cwd, word))) return;
   const hint = didYouMean(word, Object.keys(COMMANDS));
   if (hint === undefined) return;

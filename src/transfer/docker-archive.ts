@@ -101,7 +101,7 @@ function pickImage(images: readonly SavedImage[], ref: Reference | undefined, fi
   const what = ref === undefined ? 'without a name' : `"${familiarName(ref)}"`;
   throw new OcibuildError(
     'IMAGE_NOT_FOUND',
-    `Cannot find image ${what} in "${file}": it holds ${images.length} images: ${names.join(', ') || 'none has a name'}`,
+    `Cannot find image ${what} in "${file}": it holds ${names.join(', ') || 'no image with a name'}`,
     names[0] === undefined ? {} : { hint: `name one after the path: "docker-archive:${file}:${names[0]}"` },
   );
 }

@@ -64,7 +64,7 @@ describe('du, prune and cache', () => {
     expect(await mounts(project)).toMatchObject([{ id: 'npm', users: 0 }]);
     const mount = (await ok(project, 'cache', 'path', 'npm')).trim();
     expect(statSync(join(mount, 'x')).size).toBe(2_000_000);
-    expect(await ok(project, 'cache', 'rm', 'npm')).toBe('npm\n');
+    expect(await ok(project, 'cache', 'rm', 'npm', 'npm')).toBe('npm\n');
     expect(existsSync(mount)).toBe(false);
 
     // Only the first stage is no part of the image.
@@ -98,6 +98,9 @@ describe('du, prune and cache', () => {
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error\[CACHE_MOUNT_IN_USE\]/) });
     const { removed } = await pruned(project, '--filter', 'cache-mount=npm');
     expect(removed).toEqual([]);
+    // A shell that is not here, and one that is killed.
+    const other = { env: { SHELL: '/no/such/shell' }, input: 'kill -9 $$\n' };
+    expect(await project.run(['cache', 'shell', 'npm'], other)).toMatchObject({ code: 137, stderr: '' });
     rmSync(join(mount, 'mark'));
     expect(await ended).toMatchObject({ code: 0 });
     expect((await pruned(project, '--filter', 'cache-mount=npm')).removed).toHaveLength(1);

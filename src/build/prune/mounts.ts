@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
@@ -57,7 +59,8 @@ export async function removeCacheMounts(
 ): Promise<readonly string[]> {
   await using engine = await openEngine({ root, ...options, access: 'change' });
   const removed = engine.db.transaction(() => {
-    const ids = wanted === 'all' ? [...new Set(rowsOf(engine).map(({ id }) => id))].sort() : wanted;
+    const ids =
+      wanted === 'all' ? [...new Set(rowsOf(engine).map(({ id }) => id))].sort() : [...new Set(wanted)];
     const found = new Map(
       ids.flatMap((id) => findMounts(engine, id).map((mount) => [mount.name, mount] as const)),
     );
@@ -106,9 +109,11 @@ export async function shellInCacheMount(root: string, id: string, options: Mount
   });
   try {
     return await new Promise<number>((done, fail) => {
-      const shell = spawn(env.SHELL || '/bin/sh', [], { cwd: path, env: { ...env }, stdio: 'inherit' });
+      // The shell of another machine, where a container or sudo passes its variable on.
+      const program = env.SHELL !== undefined && existsSync(env.SHELL) ? env.SHELL : '/bin/sh';
+      const shell = spawn(program, [], { cwd: path, env: { ...env }, stdio: 'inherit' });
       shell.once('error', fail);
-      shell.once('exit', (code) => done(code ?? 1));
+      shell.once('exit', (code, signal) => done(code ?? 128 + constants.signals[signal as NodeJS.Signals]));
     });
   } finally {
     db.run('DELETE FROM cache_mount_users WHERE token = ?', token);

@@ -51,6 +51,8 @@ describe('runCli()', () => {
   it.each<[string[], RegExp]>([
     [['help', 'imagse'], /hint: did you mean "images"\?/],
     [['bild', '.'], /hint: did you mean "build"\?/],
+    [['save', 'app:v1'], /there is no such command\nhint: write `ocibuild copy store:app docker-archive:/],
+    [['buildx', 'du'], /hint: leave "buildx" out/],
     [['imgaes'], /no command and no directory is called so\nhint: did you mean "images"\?/],
     [['help', 'nope'], /there is no such command\nhint: `ocibuild help` lists them/],
     [['help', 'build', 'x'], /Cannot use "x": expected only COMMAND/],
