@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { parseReference } from '../image/reference.ts';
 import type { GitSource, HttpSource } from '../llb/ops.ts';
+import { goBool } from '../util/go-bool.ts';
 import { checkOptions } from './check-options.ts';
 import { defaultRoot } from './default-root.ts';
 import { type ContextInput, readContextInput } from './inputs/context-input.ts';
@@ -47,7 +48,7 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
   const cwd = options.cwd ?? process.cwd();
   const outputs = options.outputs ?? [{ type: 'store' as const }];
   const { jobs = availableParallelism(), buildContexts = {} } = options;
-  const keepGitDir = isTrue(options.buildArgs?.BUILDKIT_CONTEXT_KEEP_GIT_DIR);
+  const keepGitDir = goBool(options.buildArgs?.BUILDKIT_CONTEXT_KEEP_GIT_DIR ?? '') === true;
   const context = readContextInput(options.context, { cwd, keepGitDir });
   if (!Number.isInteger(jobs) || jobs < 1) {
     throw new OcibuildError(
@@ -142,8 +143,4 @@ function checkContextName(name: string): void {
       ...(cause.hint === undefined ? {} : { hint: cause.hint }),
     });
   }
-}
-
-function isTrue(text: string | undefined): boolean {
-  return text !== undefined && /^(?:1|t|true)$/i.test(text);
 }

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { cancelledError } from '../../errors/error.ts';
 import { redactCredentials } from '../../errors/redact.ts';
+import { goBool } from '../../util/go-bool.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -23,9 +24,9 @@ const TIMEOUT_MS = 10_000;
  * @throws CANCELLED
  */
 export async function readVcs(dir: string, env: Env, signal: AbortSignal): Promise<Vcs> {
-  if (dir === '' || isFalse(env.BUILDX_GIT_INFO)) return {};
+  if (dir === '' || goBool(env.BUILDX_GIT_INFO ?? '') === false) return {};
   const git = (...args: string[]): Promise<string | undefined> => run(dir, args, { env, signal });
-  const checksDirty = !isFalse(env.BUILDX_GIT_CHECK_DIRTY);
+  const checksDirty = goBool(env.BUILDX_GIT_CHECK_DIRTY ?? '') !== false;
   const [revision, place, source, changes] = await Promise.all([
     git('rev-parse', '--verify', 'HEAD'),
     git('rev-parse', '--show-prefix'),
@@ -57,10 +58,6 @@ function redactUrl(text: string): string {
   url.password = '';
   if (url.protocol !== 'ssh:') url.username = '';
   return redactCredentials(url.href);
-}
-
-function isFalse(text: string | undefined): boolean {
-  return text !== undefined && /^(?:0|f|false)$/i.test(text);
 }
 
 async function run(

@@ -2,6 +2,7 @@ import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
 import { formatPlatform, hostPlatform, parsePlatform } from '../../image/platform.ts';
 import type { Platform } from '../../image/types.ts';
+import { goBool } from '../../util/go-bool.ts';
 import type { BuildOptions } from '../options.ts';
 import { type Annotation, checkAnnotations, parseAnnotations } from './annotations.ts';
 import { type AttestOptions, carriesAttestations, readAttestations } from './attest-options.ts';
@@ -101,20 +102,20 @@ function readPlatforms(text: string, buildPlatform: Platform): Platform[] {
 
 function readMultiPlatform(value: string | undefined, platforms: readonly Platform[]): boolean {
   if (value === undefined || value === '') return platforms.length > 1;
-  const [yes, no] = [/^(?:1|t|true)$/i.test(value), /^(?:0|f|false)$/i.test(value)];
-  if (!yes && !no) {
+  const multi = goBool(value);
+  if (multi === undefined) {
     throw new OcibuildError(
       'USAGE_INVALID',
       `Cannot use BUILDKIT_MULTI_PLATFORM "${value}": expected true or false`,
     );
   }
-  if (no && platforms.length > 1) {
+  if (!multi && platforms.length > 1) {
     throw new OcibuildError(
       'USAGE_INVALID',
       `Cannot build for ${platforms.map(formatPlatform).join(', ')} with BUILDKIT_MULTI_PLATFORM "${value}": that makes a single manifest`,
     );
   }
-  return yes;
+  return multi;
 }
 
 function readTargets({ target, targets, tags = [], targetTags = {} }: BuildOptions): NormalTarget[] {

@@ -1,6 +1,7 @@
 import type { Attestation } from '../../build/options.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
+import { goBool } from '../../util/go-bool.ts';
 import { parseAttributes } from '../flags/csv.ts';
 
 const ATTRIBUTES = {
@@ -48,8 +49,8 @@ function parseAttest(spec: string): Attestation {
 }
 
 function parseShort(type: Attestation['type'], value: string): Attestation {
-  if (/^(?:1|t|true)$/i.test(value) || value === '') return { type };
-  if (/^(?:0|f|false)$/i.test(value)) return { type, disabled: true };
+  const bool = value === '' ? true : goBool(value);
+  if (bool !== undefined) return bool ? { type } : { type, disabled: true };
   if (value.includes('=')) return makeAttestation(type, parseAttributes(value));
   throw new OcibuildError(
     'USAGE_INVALID',
@@ -110,8 +111,8 @@ function readWord<T extends string>(
 
 function readBool(key: string, value: string | undefined): boolean | undefined {
   if (value === undefined) return undefined;
-  if (/^(?:1|t|true)$/i.test(value)) return true;
-  if (/^(?:0|f|false)$/i.test(value)) return false;
+  const bool = goBool(value);
+  if (bool !== undefined) return bool;
   throw new OcibuildError('USAGE_INVALID', `Cannot use "${key}=${value}": expected true or false`);
 }
 

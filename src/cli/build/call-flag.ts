@@ -1,5 +1,6 @@
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
+import { goBool } from '../../util/go-bool.ts';
 import { oneOf } from '../flags/one-of.ts';
 
 /** What is asked for instead of a build. */
@@ -62,6 +63,7 @@ export function readCall(flags: {
 }
 
 function isTrue(value: string): boolean {
-  if (/^(?:true|false|1|0|t|f)$/i.test(value)) return /^(?:true|1|t)$/i.test(value);
+  const bool = goBool(value);
+  if (bool !== undefined) return bool;
   throw new OcibuildError('USAGE_INVALID', `Cannot use ignorestatus=${value}: expected true or false`);
 }

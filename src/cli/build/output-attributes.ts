@@ -2,6 +2,7 @@ import type { FileOutput, ImageForm, Output, StoreForm } from '../../build/optio
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
 import type { Compression } from '../../image/types.ts';
+import { goBool } from '../../util/go-bool.ts';
 import { parseCsv } from '../flags/csv.ts';
 
 export type Attributes = ReadonlyMap<string, string>;
@@ -122,8 +123,8 @@ export function boolReader(attributes: Attributes): (key: string, absent?: boole
   return (key, absent = false) => {
     const value = attributes.get(key);
     if (value === undefined) return absent;
-    if (value === '' || /^(?:1|t|true)$/i.test(value)) return true;
-    if (/^(?:0|f|false)$/i.test(value)) return false;
+    const bool = value === '' ? true : goBool(value);
+    if (bool !== undefined) return bool;
     throw new OcibuildError(
       'USAGE_INVALID',
       `Cannot use output attribute "${key}=${value}": expected true or false`,

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { OcibuildError } from '../../errors/error.ts';
+import { goBool } from '../../util/go-bool.ts';
 import { parseDuration } from '../../util/go-duration.ts';
 import type { GhaCacheOptions } from '../types.ts';
 
@@ -74,7 +75,7 @@ export function blobKey(digest: string): string {
 
 function chooseVersion(options: GhaCacheOptions, env: Env): 1 | 2 {
   if (options.url || options.urlV2) return options.urlV2 ? 2 : 1;
-  if (/^(?:1|t|true)$/i.test(env.ACTIONS_CACHE_SERVICE_V2 ?? '')) return 2;
+  if (goBool(env.ACTIONS_CACHE_SERVICE_V2 ?? '') === true) return 2;
   return env.ACTIONS_CACHE_URL ? 1 : 2;
 }
 
