@@ -1,9 +1,12 @@
 import { OcibuildError } from '../../errors/error.ts';
+import { didYouMean } from '../../errors/suggest.ts';
 import { documentKind, MAX_DOCUMENT_BYTES, parseConfig, parseDocument } from '../../image/manifest.ts';
 import { formatPlatform, hostPlatform, parsePlatform, selectPlatform } from '../../image/platform.ts';
 import { parseReference } from '../../image/reference.ts';
 import type { Descriptor, Digest, ImageConfig, Manifest, Platform } from '../../image/types.ts';
 import type { Engine } from '../engine.ts';
+
+const MAX_LISTED = 5;
 
 /** An image of the store, its documents read. */
 export interface ImageDetails {
@@ -39,9 +42,27 @@ export function findTop({ index }: Pick<Engine, 'index'>, name: string, platform
   }
   const names = index.list().map((image) => image.name);
   throw new OcibuildError('IMAGE_NOT_FOUND', `Cannot find the image "${name}" in the store`, {
-    hint:
-      names.length === 0 ? 'the store holds no images' : `the store holds ${names.slice(0, 5).join(', ')}`,
+    hint: hintOf(name, names),
   });
+}
+
+/** Most often it is the tag that is wrong, or left out. */
+function hintOf(name: string, names: readonly string[]): string {
+  if (names.length === 0) return 'the store holds no images';
+  const alike = names.filter((each) => repositoryOf(each) === repositoryOf(name));
+  const near = alike.length === 0 ? didYouMean(name, names) : undefined;
+  const listed = alike.length === 0 ? names : alike;
+  const more = listed.length > MAX_LISTED ? ` and ${listed.length - MAX_LISTED} more` : '';
+  return near ?? `the store holds ${listed.slice(0, MAX_LISTED).join(', ')}${more}`;
+}
+
+function repositoryOf(name: string): string {
+  try {
+    const { registry, repository } = parseReference(name);
+    return `${registry}/${repository}`;
+  } catch {
+    return name;
+  }
 }
 
 /** `app@DIGEST` and `app:v1@DIGEST`, where an image of that repository, or tag, has the digest. */

@@ -5,7 +5,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { type Engine, openEngine } from '../../../../src/build/engine.ts';
 import { untagImages } from '../../../../src/build/images/image-commands.ts';
 import { findTop } from '../../../../src/build/images/stored-image.ts';
-import type { Digest } from '../../../../src/image/types.ts';
+import { type Digest, MEDIA_TYPE } from '../../../../src/image/types.ts';
 
 const ONE: Digest = `sha256:${'abcd1'.padEnd(64, '0')}`;
 const TWO: Digest = `sha256:${'abcd2'.padEnd(64, '0')}`;
@@ -39,6 +39,20 @@ it('findTop() takes the first digits of a digest where they are enough', async (
     expect(findTop(engine, 'sha256:abcd10').digest).toBe(ONE);
     expect(() => findTop(engine, 'abcd')).toThrow(/several begin so/);
     expect(() => findTop(engine, 'abc')).toThrow(/Cannot find the image "abc"/);
+  });
+});
+
+it.each([
+  ['app', 'the store holds app:1, app:one'],
+  ['docker.io/library/app:2', 'the store holds app:1, app:one'],
+  ['othre:2', 'did you mean "other:2"?'],
+  ['nothing', 'the store holds app:1, app:one, other:2, n:1, n:2 and 2 more'],
+])('findTop() says what there is when "%s" is not', async (name, hint) => {
+  const { inStore } = await open();
+  await inStore((engine) => {
+    for (const tag of [1, 2, 3, 4])
+      engine.index.set(`n:${tag}`, { mediaType: MEDIA_TYPE.manifest, digest: TWO, size: 1 });
+    expect(() => findTop(engine, name)).toThrow(expect.objectContaining({ code: 'IMAGE_NOT_FOUND', hint }));
   });
 });
 
