@@ -77,6 +77,7 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
     contextDir: context.type === 'directory' ? context.dir : '',
     ...withAgent(options, context, env),
     ...images,
+    ...withInlineCache(options, outputs),
     outputs: outputs.map((output) =>
       'dest' in output && output.dest !== undefined && output.dest !== '-'
         ? { ...output, dest: resolve(cwd, output.dest) }
@@ -90,6 +91,16 @@ export function normaliseOptions(options: BuildOptions): NormalOptions {
     ...epochOf(options.buildArgs?.SOURCE_DATE_EPOCH ?? env.SOURCE_DATE_EPOCH),
     ...readNamedContexts(buildContexts, cwd),
   };
+}
+
+/** The older way to ask for it: an image takes its cache along, other outputs have no place for one. */
+function withInlineCache(
+  { buildArgs, cacheTo = [] }: BuildOptions,
+  outputs: readonly Output[],
+): Pick<BuildOptions, 'cacheTo'> {
+  const isAsked = goBool(buildArgs?.BUILDKIT_INLINE_CACHE ?? '') === true && outputs.some(isImageOutput);
+  if (!isAsked || cacheTo.some(({ type }) => type === 'inline')) return {};
+  return { cacheTo: [...cacheTo, { type: 'inline' }] };
 }
 
 function epochOf(text: string | undefined): Pick<NormalOptions, 'epochSec' | 'epochName'> {

@@ -24,6 +24,17 @@ describe('normaliseOptions()', () => {
     });
   });
 
+  it('takes BUILDKIT_INLINE_CACHE for an inline cache, where an output is an image', () => {
+    const buildArgs = { BUILDKIT_INLINE_CACHE: '1' };
+    const local = { type: 'local', dest: 'd' } as const;
+    const cacheTo = (options: Partial<BuildOptions>) => normalise(options).cacheTo;
+    expect(cacheTo({ buildArgs })).toEqual([{ type: 'inline' }]);
+    expect(cacheTo({ buildArgs, cacheTo: [local] })).toEqual([local, { type: 'inline' }]);
+    expect(cacheTo({ buildArgs, cacheTo: [{ type: 'inline' }] })).toEqual([{ type: 'inline' }]);
+    expect(cacheTo({ buildArgs, outputs: [local] })).toBeUndefined();
+    expect(cacheTo({ buildArgs: { BUILDKIT_INLINE_CACHE: '0' } })).toBeUndefined();
+  });
+
   it('takes paths from the working directory, and stdout as it is', () => {
     const outputs = [
       { type: 'oci', dest: 'a.tar' },
