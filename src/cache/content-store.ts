@@ -54,6 +54,14 @@ export function createContentStore(
       throw storeError(error, path(digest));
     }
   };
+  /** The damage is what has to be told, also by who may not write. */
+  const dropDamaged = (digest: Digest): void => {
+    try {
+      drop(digest);
+    } catch {
+      // In a store that is only looked at, or that has just become read-only.
+    }
+  };
   return {
     path,
     peek,
@@ -104,17 +112,17 @@ export function createContentStore(
       } finally {
         closeSync(fd);
       }
-      drop(digest);
+      dropDamaged(digest);
       throw digestMismatch(digest);
     },
     openStream({ digest, size }) {
       const fd = open(path(digest), digest);
       const actual = fstatSync(fd).size;
-      if (actual === size) return verifiedStream(fd, { digest, size, onBad: () => void drop(digest) });
+      if (actual === size) return verifiedStream(fd, { digest, size, onBad: () => dropDamaged(digest) });
       // The descriptor may be the wrong one of the two: the blob goes only when it is bad in itself.
       const sound = digestOfFile(fd) === digest;
       closeSync(fd);
-      if (!sound) drop(digest);
+      if (!sound) dropDamaged(digest);
       throw sizeMismatch(digest, actual, size);
     },
     list() {
@@ -221,7 +229,7 @@ function digestMismatch(digest: Digest): OcibuildError {
     'BLOB_DIGEST_MISMATCH',
     `Cannot use blob "${digest}": its content has another digest`,
     {
-      hint: 'the damaged copy was removed; run the command again to fetch or build it anew',
+      hint: 'run the command again: the damaged copy is removed, and fetched or built anew',
       details: { digest },
     },
   );

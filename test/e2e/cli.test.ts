@@ -1,12 +1,16 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import {
   appendFileSync,
+  closeSync,
+  constants,
   existsSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -77,6 +81,34 @@ describe('ocibuild', () => {
     const { stderr } = await project.run(['-t', 'b', '--explain', '.']);
     expect(stderr).toMatch(/\[1\/2\] COPY busybox \/bin\/busybox\n#\d+ CACHED/);
     expect(stderr).toMatch(/\[2\/2\] RUN echo once\n#\d+ CACHED/);
+  });
+
+  it('build with nothing to do waits when a pipe that does not block is full', async () => {
+    const project = createProject({ Dockerfile: 'FROM scratch\nCOPY busybox /\n' });
+    const args = ['-t', 'same', '.'];
+    const { command, env } = project.command(args);
+    // Files as new as the build are not trusted by the next one.
+    await sleep(50);
+    await project.run(args, { env: { TERM: env.TERM ?? '' } });
+    expect(readdirSync(join(project.store, 'last-builds'))).toHaveLength(1);
+    const path = join(project.dir, '../pipe');
+    execFileSync('mkfifo', [path]);
+    const pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    const full = Buffer.alloc(2 ** 20, 'x');
+    let held = 0;
+    expect(() => {
+      for (;;) held += writeSync(pipe, full);
+    }).toThrow('EAGAIN');
+    const [program = '', ...words] = command;
+    const child = spawn(program, words, { cwd: project.dir, env, stdio: ['ignore', 'ignore', pipe] });
+    const ended = once(child, 'exit');
+    await sleep(500);
+    for (let left = held; left > 0; ) left -= readSync(pipe, full, 0, left, null);
+    const exit = await ended;
+    const text = full.toString('utf8', 0, readSync(pipe, full));
+    closeSync(pipe);
+    expect(exit).toEqual([0, null]);
+    expect(text).toContain('CACHED');
   });
 
   it('build writes one JSON object a line when progress is rawjson, also for its error', async () => {
@@ -198,13 +230,18 @@ describe('ocibuild', () => {
 
   it('commands that only look read a store on a read-only mount, and others fail with 3', async () => {
     const project = createProject({ Dockerfile: 'FROM scratch\nCOPY busybox /\n' });
-    await project.run(['-q', '-t', 'app:v1', '.']);
+    const { stdout } = await project.run(['-q', '-t', 'app:v1', '.']);
     const store = mountReadOnly(project.store);
     const looking = ['images', 'inspect app:v1', 'history app:v1', 'history', 'du', 'cache ls', 'ps -a'];
     for (const words of [...looking, 'logs --build latest', 'prune --dry-run']) {
       const { code, stderr } = await project.run(words.split(' '), { store });
       expect(`${words}: ${code} ${stderr}`).toBe(`${words}: 0 `);
     }
+    const manifest = stdout.toString().trim().replace('sha256:', 'blobs/sha256/');
+    truncateSync(join(project.store, manifest), 10);
+    expect(await project.run(['inspect', 'app:v1'], { store })).toMatchObject({
+      ...{ code: 1, stderr: expect.stringMatching(/^error\[BLOB_DIGEST_MISMATCH\]/) },
+    });
     for (const words of ['tag app:v1 app:v2', 'rmi app:v1', 'prune --force', 'cache rm --all']) {
       const { code, stderr } = await project.run(words.split(' '), { store });
       expect(stderr).toMatch(/^error\[STORE_NOT_WRITABLE\]: Cannot /m);
