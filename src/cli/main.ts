@@ -22,12 +22,17 @@ if (Number.parseInt(process.versions.node, 10) < MIN_NODE_MAJOR) {
   }
 }
 
-function writeAll(fd: number, lines: readonly string[]): void {
+function writeAll(fd: 1 | 2, lines: readonly string[]): void {
+  const bytes = Buffer.from(lines.join(''));
+  let written = 0;
   try {
-    writeSync(fd, lines.join(''));
+    while (written < bytes.length) written += writeSync(fd, bytes, written);
   } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // A pipe that somebody else made non-blocking, and that is full: Node's own stream waits for it.
+    if (code === 'EAGAIN') (fd === 1 ? process.stdout : process.stderr).write(bytes.subarray(written));
     // Nobody reads it any more: the build is still right.
-    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+    else if (code !== 'EPIPE') throw error;
   }
 }
 

@@ -99,8 +99,11 @@ describe('ocibuild', () => {
     expect(() => {
       for (;;) held += writeSync(pipe, full);
     }).toThrow('EAGAIN');
-    const [program = '', ...words] = command;
-    const child = spawn(program, words, { cwd: project.dir, env, stdio: ['ignore', 'ignore', pipe] });
+    // Node makes what it gives to a child as stderr block again.
+    const child = spawn('/bin/sh', ['-c', 'exec "$@" 2>&3', 'sh', ...command], {
+      ...{ cwd: project.dir, env },
+      stdio: ['ignore', 'ignore', 'ignore', pipe],
+    });
     const ended = once(child, 'exit');
     await sleep(500);
     for (let left = held; left > 0; ) left -= readSync(pipe, full, 0, left, null);
@@ -233,7 +236,11 @@ describe('ocibuild', () => {
     const { stdout } = await project.run(['-q', '-t', 'app:v1', '.']);
     const store = mountReadOnly(project.store);
     const looking = ['images', 'inspect app:v1', 'history app:v1', 'history', 'du', 'cache ls', 'ps -a'];
-    for (const words of [...looking, 'logs --build latest', 'prune --dry-run']) {
+    project.write({ 'of-store.Dockerfile': 'FROM app:v1\nLABEL a=b\n' });
+    for (const words of [
+      ...[...looking, 'logs --build latest', 'prune --dry-run'],
+      'build --check -f of-store.Dockerfile .',
+    ]) {
       const { code, stderr } = await project.run(words.split(' '), { store });
       expect(`${words}: ${code} ${stderr}`).toBe(`${words}: 0 `);
     }
