@@ -166,9 +166,12 @@ async function describe<T>(
 /** The store is read where it is there, and not made or written for a look at a Dockerfile. */
 function lazyStore(options: NormalOptions, rules: SourceRules | undefined, signal: AbortSignal) {
   let opening: Promise<Engine> | undefined;
+  const isThere = existsSync(join(options.root, 'cache.db'));
   const engine = (): Promise<Engine> => {
     opening ??= openEngine({
       root: options.root,
+      // What has to be fetched has to be kept somewhere.
+      access: isThere ? 'look' : 'make',
       ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
       env: options.env,
       signal,
@@ -177,7 +180,7 @@ function lazyStore(options: NormalOptions, rules: SourceRules | undefined, signa
   };
   let sources: Promise<ReturnType<typeof createImageSources>> | undefined;
   const open = async () => {
-    const known = existsSync(join(options.root, 'cache.db')) ? await engine() : undefined;
+    const known = isThere ? await engine() : undefined;
     const registry =
       known?.registry ??
       (async () => {
