@@ -12,7 +12,7 @@ import { type LockOptions, lock } from '../../src/build/lock/lock.ts';
 import type { BuildOptions } from '../../src/build/options.ts';
 import { makeLayout } from '../support/layout.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
-import { createProject, SHELL } from './cli-support.ts';
+import { createProject, mountReadOnly, SHELL } from './cli-support.ts';
 
 const top = mkdtempSync(join(tmpdir(), 'ocibuild-lock-'));
 const layout = join(top, 'layout');
@@ -199,6 +199,15 @@ describe('ocibuild lock', () => {
     expect(check.code).toBe(1);
     expect(check.stderr).toMatch(/~ url .*\n.*\n {3}-> sha256:.*\nerror\[LOCK_OUTDATED\]/);
     expect((await project.run(['--locked', '-q', '-t', 'x', '.'])).code).toBe(0);
+  });
+
+  it('is told to have no place where the context cannot be written to', async () => {
+    const project = createProject({ Dockerfile: 'FROM scratch\nCOPY busybox /\n' });
+    const { code, stderr } = await project.run(['lock', mountReadOnly(project.dir)]);
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^error\[EXPORT_TARGET_INVALID\].*not writable/),
+    ]);
   });
 
   it('is looked at by a build that has nothing to do', async () => {

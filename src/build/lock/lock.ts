@@ -1,7 +1,6 @@
 import { OcibuildError } from '../../errors/error.ts';
 import type { FrontendContext } from '../../frontend/types.ts';
 import type { EventSink } from '../../solver/types.ts';
-import { writeFileAtomic } from '../../util/atomic-fs.ts';
 import { withCallerEvents } from '../caller-events.ts';
 import { openEngine } from '../engine.ts';
 import { createFrontendContext } from '../frontend-context.ts';
@@ -14,6 +13,7 @@ import { createInternalSteps } from '../internal-steps.ts';
 import { isNormalUser } from '../namespace/is-normal-user.ts';
 import { type NormalOptions, normaliseOptions } from '../normalise.ts';
 import type { BuildOptions } from '../options.ts';
+import { writeWhole } from '../outputs/writable-places.ts';
 import { checkSources, policedRemotes, policedSource } from '../policy/policed-sources.ts';
 import { readSourceRules, type SourceRules } from '../policy/source-rules.ts';
 import {
@@ -92,7 +92,7 @@ async function lockHere(
       );
     }
   } else if (formatLock(found.lock) !== text) {
-    writeFileAtomic(place.path, formatLock(found.lock), { temp: `${place.path}.${process.pid}.tmp` });
+    writeWhole(place.path, formatLock(found.lock));
   }
   return { file: place.path, changes, ...found };
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { accessSync, constants, realpathSync, type Stats, statSync, writeFileSync } from 'node:fs';
+import { accessSync, chownSync, constants, realpathSync, type Stats, statSync, writeFileSync } from 'node:fs';
 import { dirname, resolve, sep } from 'node:path';
 import { exportError, targetError } from '../../exporter/export-error.ts';
 import { writeFileAtomic } from '../../util/atomic-fs.ts';
@@ -84,7 +84,11 @@ function mayWrite(path: string, dest: string): void {
   }
 }
 
-/** Writes a small file: old or new, never half; pipes and devices are written to as they are. @throws DISK_FULL, EXPORT_* */
+/**
+ * Writes a small file: old or new, never half, through a symlink, with the mode and owner of the one before; pipes and
+ * devices are written to as they are.
+ * @throws DISK_FULL, EXPORT_*
+ */
 export function writeWhole(path: string, text: string): void {
   try {
     const found = statSync(path, { throwIfNoEntry: false });
@@ -94,7 +98,9 @@ export function writeWhole(path: string, text: string): void {
     }
     const file = found === undefined ? path : realpathSync(path);
     const temp = `${file}.${randomBytes(6).toString('hex')}`;
-    writeFileAtomic(file, text, { temp, mode: 0o666 & ~process.umask() });
+    const mode = found === undefined ? 0o666 & ~process.umask() : found.mode & 0o7777;
+    writeFileAtomic(file, text, { temp, mode });
+    if (found !== undefined && process.getuid?.() === 0) chownSync(file, found.uid, found.gid);
   } catch (error) {
     throw exportError(error, path);
   }

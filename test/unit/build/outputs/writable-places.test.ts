@@ -84,10 +84,11 @@ describe('writeWhole()', () => {
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
   it('replaces what a symlink leads to, and leaves nothing beside it', () => {
-    writeFileSync(join(dir, 'real'), 'old');
+    writeFileSync(join(dir, 'real'), 'old', { mode: 0o600 });
     symlinkSync('real', join(dir, 'link'));
     writeWhole(join(dir, 'link'), 'new');
     expect(readFileSync(join(dir, 'real'), 'utf8')).toBe('new');
+    expect(lstatSync(join(dir, 'real')).mode & 0o777).toBe(0o600);
     expect(readdirSync(dir)).toEqual(['link', 'real']);
     expect(lstatSync(join(dir, 'link')).isSymbolicLink()).toBe(true);
   });
