@@ -216,7 +216,8 @@ describe('build --watch', () => {
     renameSync(join(project.dir, 'next'), join(project.dir, 'now'));
     expect(await watched.says(WAITING)).toContain('now changed\n');
     project.write({ 'two/a': '3' });
-    expect(await watched.says(WAITING)).toContain('now/a changed\n');
+    // A second event of the link may still come, and stand for what is behind it.
+    expect(await watched.says(WAITING)).toMatch(/now(\/a)? changed\n[\s\S]*: ran \[1\/1\] COPY a/);
     await watched.stop();
   });
 

@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { scanContext } from '../../../src/cache/contexts/context-scan.ts';
@@ -57,7 +66,7 @@ describe('last build', () => {
     const file = join(tempDir(), 'last.json');
     writeFileSync(file, '{}');
     const scan = scanContext({ dir, select: [''] });
-    const options = { readMs: scan.startedMs, temp: join(tempDir(), 't') };
+    const options = { readMs: statSync(join(dir, 'src/lib')).ctimeMs, temp: join(tempDir(), 't') };
     expect(writeLastBuild(file, record(scan.statRows()), options)).toBe(false);
     expect(existsSync(file)).toBe(false);
   });
