@@ -20,10 +20,14 @@ export function activeContextEnv(env: Env): Env {
 }
 
 function currentContext(env: Env): string | undefined {
-  const config = readJson(join(configDir(env), 'config.json')) as
-    | { readonly currentContext?: unknown }
-    | undefined;
-  return typeof config?.currentContext === 'string' ? config.currentContext : undefined;
+  const { currentContext: name } = dockerConfig(env);
+  return typeof name === 'string' ? name : undefined;
+}
+
+/** The `docker` command's own settings; empty where it has none. */
+export function dockerConfig(env: Env): Readonly<Record<string, unknown>> {
+  const config = readJson(join(configDir(env), 'config.json'));
+  return typeof config === 'object' && config !== null ? (config as Record<string, unknown>) : {};
 }
 
 /**
