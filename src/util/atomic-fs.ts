@@ -47,6 +47,8 @@ export function writeFileAtomic(
 /** Code of a failed system call (`ENOENT`), or undefined for other errors. */
 export function errnoOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;
+  // rmSync has no code for it.
+  if (error.code === '' && error.message.includes('Read-only file system')) return 'EROFS';
   return typeof error.code === 'string' ? error.code : undefined;
 }
 

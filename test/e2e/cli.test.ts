@@ -249,7 +249,13 @@ describe('ocibuild', () => {
     expect(await project.run(['inspect', 'app:v1'], { store })).toMatchObject({
       ...{ code: 1, stderr: expect.stringMatching(/^error\[BLOB_DIGEST_MISMATCH\]/) },
     });
-    for (const words of ['tag app:v1 app:v2', 'rmi app:v1', 'prune --force', 'cache rm --all']) {
+    for (const words of [
+      'tag app:v1 app:v2',
+      'rmi app:v1',
+      'prune --force',
+      'cache rm --all',
+      'builds rm --all',
+    ]) {
       const { code, stderr } = await project.run(words.split(' '), { store });
       expect(stderr).toMatch(/^error\[STORE_NOT_WRITABLE\]: Cannot /m);
       expect(code).toBe(3);

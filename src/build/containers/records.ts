@@ -116,18 +116,22 @@ export function findContainer(root: string, wanted: string): Container {
   });
 }
 
-/** Takes a container away that does not run. Needs the user namespace of its files. */
+/** Takes a container away that does not run. Needs the user namespace of its files. @throws STORE_NOT_WRITABLE */
 export function removeRecord(
   root: string,
   { plan, dir }: { readonly plan: Pick<ContainerPlan, 'id' | 'name'>; readonly dir: string },
 ): void {
-  // The plan last: what cannot be removed now is still known, and removed by a later sweep.
-  for (const entry of listDir(dir)) {
-    if (entry !== PLAN) rmSync(join(dir, entry), { recursive: true, force: true });
+  try {
+    // The plan last: what cannot be removed now is still known, and removed by a later sweep.
+    for (const entry of listDir(dir)) {
+      if (entry !== PLAN) rmSync(join(dir, entry), { recursive: true, force: true });
+    }
+    rmSync(dir, { recursive: true, force: true });
+    const file = join(containersDir(root), NAMES, plan.name);
+    if (readText(file) === plan.id) rmSync(file, { force: true });
+  } catch (error) {
+    throw storeError(error, dir);
   }
-  rmSync(dir, { recursive: true, force: true });
-  const file = join(containersDir(root), NAMES, plan.name);
-  if (readText(file) === plan.id) rmSync(file, { force: true });
 }
 
 function listDir(dir: string): string[] {

@@ -103,9 +103,13 @@ export function findBuild(root: string, wanted: string): StoredBuild {
   });
 }
 
-/** Forgets a build and its logs. */
+/** Forgets a build and its logs. @throws STORE_NOT_WRITABLE */
 export function removeBuild({ dir }: Pick<StoredBuild, 'dir'>): void {
-  rmSync(dir, { recursive: true, force: true });
+  try {
+    rmSync(dir, { recursive: true, force: true });
+  } catch (error) {
+    throw storeError(error, dir);
+  }
 }
 
 /**
