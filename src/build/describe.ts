@@ -1,4 +1,4 @@
-import { chownSync, existsSync, realpathSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ContentStore } from '../cache/types.ts';
 import { OcibuildError } from '../errors/error.ts';
@@ -9,7 +9,6 @@ import { listTargets, outlineDockerfile } from '../frontend/outline.ts';
 import type { FrontendContext, LintWarning, Outline, TargetInfo } from '../frontend/types.ts';
 import { digestBytes } from '../image/digest.ts';
 import type { EventSink } from '../solver/types.ts';
-import { writeFileAtomic } from '../util/atomic-fs.ts';
 import { type Engine, openEngine } from './engine.ts';
 import { createFrontendContext } from './frontend-context.ts';
 import { distinct } from './graph.ts';
@@ -20,6 +19,7 @@ import { createRemoteSources } from './inputs/remote-sources.ts';
 import { createInternalSteps } from './internal-steps.ts';
 import { type NormalOptions, normaliseOptions } from './normalise.ts';
 import type { BuildOptions } from './options.ts';
+import { writeWhole } from './outputs/writable-places.ts';
 import { checkDefinition, policedRemotes } from './policy/policed-sources.ts';
 import { readSourceRules, type SourceRules } from './policy/source-rules.ts';
 
@@ -69,7 +69,7 @@ export async function check(options: CheckOptions): Promise<CheckResult> {
       result.warnings.flatMap(({ fix, file }) => (fix === undefined || file !== dockerfile ? [] : [fix])),
     );
     if (applied === 0 || round === MAX_ROUNDS) return { ...result, fixed };
-    rewrite(path, text);
+    writeWhole(path, text);
     fixed += applied;
   }
 }
@@ -111,14 +111,6 @@ async function checkOnce(options: CheckOptions): Promise<Omit<CheckResult, 'fixe
       ...(main.files.path === undefined ? {} : { path: main.files.path }),
     };
   });
-}
-
-/** Through a link, and with mode and owner as they were. */
-function rewrite(path: string, text: string): void {
-  const file = realpathSync(path);
-  const { mode, uid, gid } = statSync(file);
-  writeFileAtomic(file, text, { temp: `${file}.${process.pid}.tmp`, mode: mode & 0o7777 });
-  if (process.getuid?.() === 0) chownSync(file, uid, gid);
 }
 
 interface Asked {
