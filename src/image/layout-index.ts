@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OcibuildError, throwIfAborted } from '../errors/error.ts';
@@ -75,9 +75,7 @@ async function lockIndex(dir: string, signal: AbortSignal): Promise<string> {
   for (;;) {
     throwIfAborted(signal);
     try {
-      const file = await open(path, 'wx', 0o644);
-      await file.writeFile(`${process.pid}`);
-      await file.close();
+      await writeFile(path, `${process.pid}`, { flag: 'wx', mode: 0o644 });
       return path;
     } catch (cause) {
       if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) {
@@ -94,11 +92,10 @@ async function lockIndex(dir: string, signal: AbortSignal): Promise<string> {
 async function dropStaleLock(path: string): Promise<void> {
   const owner = await readIfThere(path);
   if (owner === undefined) return;
-  const file = await open(path).catch(() => undefined);
-  const ageMs = file === undefined ? 0 : Date.now() - (await file.stat()).mtimeMs;
-  await file?.close();
+  const takenMs = (await stat(path).catch(() => undefined))?.mtimeMs;
+  const isOld = takenMs !== undefined && Date.now() - takenMs >= STALE_LOCK_MS;
   const dead = /^\d+$/.test(owner) && !isAlive(Number(owner));
-  if (!dead && ageMs < STALE_LOCK_MS) return;
+  if (!dead && !isOld) return;
   // Renamed first: of two processes that find the same stale lock one gets it, and a lock taken meanwhile by a
   // third is seen by its text and put back.
   const aside = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;

@@ -118,12 +118,6 @@ export const MEDIA_TYPE = {
   dockerLayerTar: 'application/vnd.docker.image.rootfs.diff.tar',
 } as const;
 
-/** Annotations that are about a layer's bytes, so they go where those go. */
-export const BLOB_ANNOTATIONS: readonly string[] = [
-  'containerd.io/snapshot/stargz/toc.digest',
-  'io.containers.estargz.uncompressed-size',
-];
-
 /** Annotation keys that we write or read. */
 export const ANNOTATION = {
   refName: 'org.opencontainers.image.ref.name',
@@ -136,3 +130,6 @@ export const ANNOTATION = {
   /** Of an eStargz layer's descriptor: bytes of the tar. */
   uncompressedSize: 'io.containers.estargz.uncompressed-size',
 } as const;
+
+/** Annotations that are about a layer's bytes, so they go where those go. */
+export const BLOB_ANNOTATIONS: readonly string[] = [ANNOTATION.tocDigest, ANNOTATION.uncompressedSize];

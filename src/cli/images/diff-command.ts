@@ -1,8 +1,8 @@
 import type { ImageDiff } from '../../build/images/diff-images.ts';
-import { OcibuildError } from '../../errors/error.ts';
 import { stripControls } from '../../errors/redact.ts';
 import { GLOBAL_FLAGS } from '../flags/global-flags.ts';
 import { DIFF_FLAGS } from '../flags/image-flags.ts';
+import { oneOf } from '../flags/one-of.ts';
 import { flagReader, parseArgs } from '../flags/parse-args.ts';
 import { takePositional } from '../flags/positional.ts';
 import { storeOf } from '../store-of.ts';
@@ -13,10 +13,7 @@ export async function diffCommand(args: readonly string[], context: CliContext):
   const parsed = parseArgs(args, [...DIFF_FLAGS, ...GLOBAL_FLAGS]);
   const [before = '', after = ''] = takePositional(parsed, ['A', 'B']);
   const { text } = flagReader(parsed);
-  const format = text('format') ?? 'text';
-  if (format !== 'text' && format !== 'json') {
-    throw new OcibuildError('USAGE_INVALID', `Cannot use --format "${format}": expected text, json`);
-  }
+  const format = oneOf('--format', text('format') ?? 'text', ['text', 'json']);
   const { diffImages } = await import('../../build/images/diff-images.ts');
   const platform = text('platform');
   const options = { ...context, ...(platform === undefined ? {} : { platform }) };

@@ -3,6 +3,7 @@ import { OcibuildError } from '../../errors/error.ts';
 import type { TransferPrinterOptions } from '../../ui/transfer.ts';
 import { GLOBAL_FLAGS } from '../flags/global-flags.ts';
 import { COPY_FLAGS, HISTORY_FLAGS, PULL_FLAGS, PUSH_FLAGS, RMI_FLAGS } from '../flags/image-flags.ts';
+import { oneOf } from '../flags/one-of.ts';
 import { flagReader, parseArgs } from '../flags/parse-args.ts';
 import { takePositional } from '../flags/positional.ts';
 import type { ParsedArgs } from '../flags/types.ts';
@@ -75,10 +76,8 @@ export async function copyCommand(args: readonly string[], context: CliContext):
   const [from = '', to = ''] = takePositional(parsed, ['SRC', 'DST']);
   const { bool, text } = flagReader(parsed);
   if (bool('all-platforms')) refusePlatform(text('platform'));
-  const format = text('format');
-  if (format !== undefined && format !== 'oci' && format !== 'docker') {
-    throw new OcibuildError('USAGE_INVALID', `Cannot convert to --format "${format}": expected oci, docker`);
-  }
+  const asked = text('format');
+  const format = asked === undefined ? undefined : oneOf('--format', asked, ['oci', 'docker']);
   const { cwd, stdout } = context;
   const toStdout = /^(?:oci|docker)-archive:-(?::|$)/.test(to);
   if (toStdout && stdout.isTTY) {
@@ -123,10 +122,7 @@ export async function historyCommand(args: readonly string[], context: CliContex
     return (await import('../store/builds-command.ts')).buildsTable(parsed, context);
   const [name = ''] = takePositional(parsed, ['REF']);
   const { bool, text } = flagReader(parsed);
-  const format = text('format') ?? 'table';
-  if (format !== 'table' && format !== 'json') {
-    throw new OcibuildError('USAGE_INVALID', `Cannot use --format "${format}": expected table, json`);
-  }
+  const format = oneOf('--format', text('format') ?? 'table', ['table', 'json']);
   const { imageHistory } = await import('../../build/images/image-commands.ts');
   const lines = await imageHistory(await storeOf(parsed, context), name, context);
   if (format === 'json') return `${JSON.stringify(lines, undefined, 2)}\n`;
