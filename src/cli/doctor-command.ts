@@ -6,6 +6,7 @@ import { GLOBAL_FLAGS } from './flags/global-flags.ts';
 import { oneOf } from './flags/one-of.ts';
 import { flagReader, parseArgs } from './flags/parse-args.ts';
 import { takePositional } from './flags/positional.ts';
+import { print } from './print.ts';
 import { storeOf } from './store-of.ts';
 import type { CliContext } from './types.ts';
 
@@ -17,7 +18,7 @@ const EXIT_LACKING = 3;
 /** `ocibuild doctor`: 0 when a build with RUN works here, 3 otherwise. */
 export async function doctorCommand(args: readonly string[], given: CliContext): Promise<number> {
   const { context, finding } = await openConfig(args, given);
-  const { env, cwd, signal, stdout } = context;
+  const { env, cwd, signal } = context;
   const parsed = parseArgs(args, [...DOCTOR_FLAGS, ...GLOBAL_FLAGS]);
   takePositional(parsed, []);
   const { text } = flagReader(parsed);
@@ -33,7 +34,7 @@ export async function doctorCommand(args: readonly string[], given: CliContext):
   });
   const report = { ...diagnosed, findings: [...diagnosed.findings, ...finding] };
   const shown = format === 'json' ? `${JSON.stringify(report, undefined, 2)}\n` : reportText(report);
-  await new Promise<void>((done) => stdout.write(shown, () => done()));
+  await print(shown, context);
   return report.works ? 0 : EXIT_LACKING;
 }
 

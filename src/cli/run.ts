@@ -9,6 +9,7 @@ import { GLOBAL_FLAGS } from './flags/global-flags.ts';
 import { flagReader, parseArgs } from './flags/parse-args.ts';
 import { takePositional } from './flags/positional.ts';
 import { helpText } from './help/help.ts';
+import { print } from './print.ts';
 import { reportError } from './report.ts';
 import type { CliContext } from './types.ts';
 
@@ -199,10 +200,4 @@ function commandNamed(name: string | undefined): CommandName | undefined {
   throw new OcibuildError('USAGE_INVALID', `Cannot help with "${name}": there is no such command`, {
     hint: didYouMean(name, Object.keys(COMMANDS)) ?? '`ocibuild help` lists them',
   });
-}
-
-/** Resolves once the text is out: exiting earlier would cut off a pipe. */
-async function print(text: string | Uint8Array, { stdout }: CliContext): Promise<number> {
-  if (text.length > 0) await new Promise<void>((done) => stdout.write(text, () => done()));
-  return 0;
 }

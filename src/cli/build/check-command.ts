@@ -1,5 +1,6 @@
 import type { CheckResult } from '../../build/describe.ts';
 import type { OcibuildError } from '../../errors/error.ts';
+import { print } from '../print.ts';
 import { readStdin } from '../read-stdin.ts';
 import { reportError } from '../report.ts';
 import type { CliContext } from '../types.ts';
@@ -29,7 +30,7 @@ export async function callCommand(
     call.format === 'text'
       ? answer.text()
       : `${JSON.stringify(call.format === 'sarif' ? await answer.sarif?.() : answer.json(), undefined, 2)}\n`;
-  await new Promise<void>((done) => context.stdout.write(text, () => done()));
+  await print(text, context);
   const { error } = answer;
   if (error === undefined) return call.ignoreStatus ? 0 : answer.code;
   const code = reportError(error, {

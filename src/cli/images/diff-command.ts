@@ -5,6 +5,7 @@ import { DIFF_FLAGS } from '../flags/image-flags.ts';
 import { oneOf } from '../flags/one-of.ts';
 import { flagReader, parseArgs } from '../flags/parse-args.ts';
 import { takePositional } from '../flags/positional.ts';
+import { print } from '../print.ts';
 import { storeOf } from '../store-of.ts';
 import type { CliContext } from '../types.ts';
 
@@ -19,7 +20,7 @@ export async function diffCommand(args: readonly string[], context: CliContext):
   const options = { ...context, ...(platform === undefined ? {} : { platform }) };
   const diff = await diffImages(await storeOf(parsed, context), { before, after }, options);
   const shown = format === 'json' ? `${JSON.stringify(diff, undefined, 2)}\n` : textOf(diff);
-  await new Promise<void>((done) => context.stdout.write(shown, () => done()));
+  await print(shown, context);
   return diff.before.digest === diff.after.digest ? 0 : 1;
 }
 

@@ -4,6 +4,7 @@ import { oneOf } from '../flags/one-of.ts';
 import { flagReader, parseArgs } from '../flags/parse-args.ts';
 import { CACHE_FLAGS } from '../flags/prune-flags.ts';
 import type { ParsedArgs } from '../flags/types.ts';
+import { print } from '../print.ts';
 import { storeOf } from '../store-of.ts';
 import { oneLine, sizeOf, table } from '../table.ts';
 import type { CliContext } from '../types.ts';
@@ -68,9 +69,4 @@ async function list(parsed: ParsedArgs, context: CliContext): Promise<string> {
       String(users),
     ]),
   ]);
-}
-
-async function print(text: string, { stdout }: CliContext): Promise<number> {
-  if (text !== '') await new Promise<void>((done) => void stdout.write(text, () => done()));
-  return 0;
 }
