@@ -1,5 +1,5 @@
 // Serves what a stage of a Dockerfile makes, and makes it again when a file is saved: node dev-server.mjs DIR PORT
-// Open pages reload themselves.
+// A page reloads itself if it has: <script>new EventSource('/reload').onmessage = () => location.reload()</script>
 import { createReadStream } from 'node:fs';
 import { mkdtemp, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -20,7 +20,8 @@ const server = createServer(async (request, response) => {
     return;
   }
   if (failure !== undefined) return void response.writeHead(500).end(String(failure));
-  const path = join(site, normalize(`/${decodeURIComponent(request.url ?? '')}`));
+  const path = placeOf(request.url ?? '');
+  if (path === undefined) return void response.writeHead(400).end('bad address\n');
   const file = (await stat(path).catch(() => undefined))?.isDirectory() ? join(path, 'index.html') : path;
   createReadStream(file)
     .on('error', () => response.writeHead(404).end('not found\n'))
@@ -38,3 +39,13 @@ for await (const { changed, error, ms } of builds) {
 }
 server.close();
 server.closeAllConnections();
+
+/** Below the site, whatever the address says; undefined where it is no path. */
+function placeOf(address) {
+  try {
+    const path = decodeURIComponent(address.replace(/\?.*/, ''));
+    return path.includes('\0') ? undefined : join(site, normalize(`/${path}`));
+  } catch {
+    return undefined;
+  }
+}

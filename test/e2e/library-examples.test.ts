@@ -85,6 +85,7 @@ describe('examples/library', () => {
       throw new Error(`Cannot get "${text}":\n${output()}`);
     };
     await answers('<h1>one</h1>');
+    expect((await fetch(`http://127.0.0.1:${port}/%`)).status).toBe(400);
     writeFileSync(join(top, 'site/index.html'), '<h1>two</h1>\n');
     await answers('<h1>two</h1>');
     const dockerfile = readFileSync(join(top, 'site/Dockerfile'), 'utf8');
