@@ -87,7 +87,7 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
     });
   } catch (error) {
     terminal?.close();
-    root.release();
+    root.release(false);
     throw error;
   }
   terminal?.closePeer();
@@ -107,6 +107,7 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
       : watchStart({ child, pidFile, id: spec.id, runtime: setup.runtime, stateDir }, deps.onRunning);
 
   const done = (async (): Promise<ExitStatus> => {
+    let becomesLayer = false;
     try {
       const code = await exitCode(child);
       stopWatch?.();
@@ -114,6 +115,7 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
       reportStartFailure({ code, log, spec, output });
       output.flush();
       const { cgroups: mode, selfCgroup } = machine;
+      becomesLayer = code === 0 && spec.container === undefined;
       const kills = code === 0 ? 0 : oomKills(mode, selfCgroup) - oomBefore;
       const ownLimit = spec.container?.limits.memoryBytes;
       const oom = oomEnd({ id: spec.id, mode, selfCgroup, kills, ownLimit });
@@ -126,7 +128,7 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
       // A runtime that was killed, or crun when it cannot start, leaves them.
       if (killer.forced()) killCgroups(cgroupDirs(spec.id));
       if (hasCgroups(machine)) removeCgroups(cgroupDirs(spec.id));
-      root.release();
+      root.release(becomesLayer);
     }
   })();
   return { done, kill: killer.kill, taken: output.taken };

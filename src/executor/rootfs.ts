@@ -11,6 +11,7 @@ import {
 import { dirname, join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { SYS, sys } from '../layer/sys.ts';
+import { removeUnchangedCopies } from '../layer/tree/unchanged-copies.ts';
 import { readText } from '../util/read-text.ts';
 import { finalPath, locate, makeDirs, makeStub, removeStubs, type Stub, type StubKind } from './in-root.ts';
 import { withLowerFacts } from './lower-facts.ts';
@@ -28,8 +29,11 @@ export interface PreparedRoot {
   readonly mounts: readonly SpecMount[];
   /** Where `config.json` belongs, and the runtime's state: in memory where the step has secrets. */
   readonly configDir: string;
-  /** Unmounts everything, takes the mount points away again and removes the bundle directory. */
-  release(): void;
+  /**
+   * Unmounts everything, takes the mount points away again and removes the bundle directory.
+   * @param becomesLayer what the step wrote is kept: copies that it changed nothing of go
+   */
+  release(becomesLayer: boolean): void;
 }
 
 /** Mount points that Docker leaves in the layer of a step whose root lacks them. */
@@ -46,13 +50,18 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
   const mounted: string[] = [];
   let stubs: Stub[] = [];
   const upperStubs: Stub[] = [];
-  const release = (): void => {
+  let lower: readonly string[] = [];
+  const release = (becomesLayer: boolean): void => {
     if (mounted.includes(root)) removeStubs(stubs);
     while (mounted.length > 0) {
       unmount(mounted.at(-1) ?? root);
       mounted.pop();
     }
     removeStubs(upperStubs.filter((stub) => !isOfImage(stub, spec.rootfs)));
+    if (becomesLayer) {
+      const opaqueXattr = rootless ? 'user.overlay.opaque' : 'trusted.overlay.opaque';
+      removeUnchangedCopies(spec.rootfs.upper, lower, { opaqueXattr });
+    }
     // Only now that nothing is mounted below: rm must never walk into a root or a bind mount.
     rmSync(bundle, { recursive: true, force: true });
   };
@@ -70,7 +79,7 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
         .map((mount): Target => ({ path: mount.destination, kind: kindOf(mount) })),
     ];
     const base = makeStubLayer(join(bundle, 'points'), targets);
-    mountRoot({ spec, bundle, base: base.dir, rootless });
+    lower = mountRoot({ spec, bundle, base: base.dir, rootless });
     mounted.push(root);
     fillVolumes(root, spec.mounts);
     upperStubs.push(...base.stubs.map((stub) => ({ ...stub, path: join(spec.rootfs.upper, stub.path) })));
@@ -89,7 +98,7 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
     return { user, cwd, mounts: [...files, ...stepMounts], configDir, release };
   } catch (error) {
     try {
-      release();
+      release(false);
     } catch {
       // Why the step cannot start counts more than a directory that stays until the store is opened again.
     }
@@ -110,24 +119,27 @@ function makeStubLayer(dir: string, targets: readonly Target[]): { dir: string; 
   return { dir, stubs: stubs.map((stub) => ({ ...stub, path: stub.path.slice(dir.length) })) };
 }
 
-function mountRoot(options: { spec: ProcessSpec; bundle: string; base: string; rootless: boolean }): void {
-  const { lower, upper, work } = options.spec.rootfs;
+/** Gives the directories below the upper, base first. */
+function mountRoot(options: {
+  spec: ProcessSpec;
+  bundle: string;
+  base: string;
+  rootless: boolean;
+}): readonly string[] {
+  const { upper, work, lower: layers } = options.spec.rootfs;
   const { rootless } = options;
   const target = join(options.bundle, 'rootfs');
   const linkDir = join(options.bundle, 'links');
+  const facts = { dir: join(options.bundle, 'facts'), rootless };
+  const lower = [options.base, ...withLowerFacts(layers, facts)];
   try {
-    mountOverlay({
-      target,
-      lower: [options.base, ...withLowerFacts(lower, { dir: join(options.bundle, 'facts'), rootless })],
-      upper,
-      work,
-      rootless,
-      linkDir,
-    });
+    mountOverlay({ target, lower, upper, work, rootless, linkDir });
+    return lower;
   } catch (error) {
     // Without a base there is nothing to lay over: the upper itself is the root.
-    if (lower.length > 0) throw error;
+    if (layers.length > 0) throw error;
     bindMount(upper, target);
+    return [];
   }
 }
 

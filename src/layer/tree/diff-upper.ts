@@ -107,7 +107,8 @@ function isOpaque({ calls, options }: Walk, path: string | Buffer, names: readon
   return calls.lgetxattr(path, options.opaqueXattr)?.toString('latin1') === 'y';
 }
 
-function keptXattrs(
+/** Attributes that belong to the file, their values in base64; undefined where it has none. */
+export function keptXattrs(
   calls: Sys,
   path: string | Buffer,
   names: readonly string[],
