@@ -1,18 +1,10 @@
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
 import { familiarName, parseReference, withDefaultTag } from '../../image/reference.ts';
+import { parseTimeSpan } from '../../util/time-span.ts';
 import type { DiskUsageItem, ItemType } from './types.ts';
 
 type Matcher = (item: DiskUsageItem) => boolean;
-
-const UNITS_MS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-  w: 604_800_000,
-};
 
 const TYPES: Readonly<Record<ItemType, true>> = {
   regular: true,
@@ -56,11 +48,8 @@ export function parseFilters(filters: readonly string[], nowMs: number): Matcher
 
 /** `24h`, `1h30m`, `7d`; a bare number is seconds. Gives ms. @throws USAGE_INVALID */
 export function parseDuration(name: string, text: string): number {
-  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])/g)];
-  if (/^\d+$/.test(text)) return Number(text) * 1000;
-  if (parts.length > 0 && parts.map(([whole]) => whole).join('') === text) {
-    return parts.reduce((sum, [, count, unit = 's']) => sum + Number(count) * (UNITS_MS[unit] ?? 0), 0);
-  }
+  const ms = parseTimeSpan(text);
+  if (ms !== undefined) return ms;
   throw new OcibuildError('USAGE_INVALID', `Cannot use ${name} "${text}": expected a time such as 24h or 7d`);
 }
 

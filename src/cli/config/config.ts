@@ -4,7 +4,7 @@ import type { FoundConfig, RawConfig } from '../../build/config/types.ts';
 import type { FileTrace } from '../../build/fast-path.ts';
 import type { OcibuildError } from '../../errors/error.ts';
 import { parseByteSize } from '../../util/byte-size.ts';
-import { parseDuration } from '../../util/go-duration.ts';
+import { parseTimeSpan } from '../../util/time-span.ts';
 import { relocate, relocateContext } from './config-paths.ts';
 import {
   CONFIG_FLAGS,
@@ -49,7 +49,6 @@ const SIZE_KEYS = ['maxUsedSpace', 'reservedSpace', 'minFreeSpace'] as const;
 const TIME_KEYS = { keepDuration: 'keepDurationMs', interval: 'intervalMs' } as const;
 /** A word of a command line that begins with `@`. */
 const BUILD_NAME = /^[A-Za-z0-9][\w.-]*$/;
-const DAY_HOURS = 24;
 
 /** @throws CONFIG_INVALID */
 export function checkConfig({ raw, trace }: FoundConfig): Config {
@@ -157,13 +156,10 @@ function readGc(raw: RawConfig, value: unknown): GcLimits | false {
   const times = Object.entries(TIME_KEYS)
     .filter(([key]) => given[key] !== undefined)
     .map(([key, name]) => {
-      const text = String(given[key]).replace(
-        /^(\d+)d$/,
-        (_, days: string) => `${Number(days) * DAY_HOURS}h`,
-      );
-      const nanoseconds = parseDuration(text);
-      if (nanoseconds === undefined || nanoseconds < 0) throw wrong(key, 'a time such as "60d" or "12h"');
-      return [name, nanoseconds / 1e6] as const;
+      const text = given[key];
+      const ms = typeof text === 'string' ? parseTimeSpan(text) : undefined;
+      if (ms === undefined) throw wrong(key, 'a time such as "60d" or "12h"');
+      return [name, ms] as const;
     });
   return Object.fromEntries([...sizes, ...times]);
 }

@@ -42,7 +42,7 @@ const KEYS: Readonly<Record<keyof BuildDefaults, true>> = {
 
 const EXAMPLE: OcibuildConfig = {
   root: 'store',
-  gc: { maxUsedSpace: '20gb', keepDuration: '60d' },
+  gc: { maxUsedSpace: '20gb', keepDuration: '8w4d' },
   defaults: {
     pull: 'newer',
     labels: { team: 'web', level: 1 },
