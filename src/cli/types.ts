@@ -13,4 +13,6 @@ export interface CliContext {
   readonly invocation?: Invocation;
   /** The config file that holds here; its root and runtime stand in `env` as well. */
   readonly config?: Config;
+  /** The same by what the config file says now. @throws CONFIG_NOT_FOUND, CONFIG_INVALID */
+  reload?(): Promise<CliContext>;
 }

@@ -41,8 +41,6 @@ export function describeNotice(notice: WatchNotice, from: string): string {
     }
     case 'stale':
       return `${describeChanges(notice.changed, from)}: the build starts anew`;
-    case 'settings':
-      return `${describeChanges([notice.path], from)}: that counts when this command is started again`;
     case 'polling':
       return describePolling(notice.error, notice.everyMs);
   }

@@ -22,7 +22,7 @@ export interface Listener {
 export interface ListenerOptions extends FileWatcherEvents {
   readonly more: readonly string[];
   readonly aside: readonly string[];
-  readonly written: readonly string[];
+  readonly written: () => readonly string[];
   readonly open?: OpenFileWatcher;
 }
 
@@ -53,7 +53,7 @@ export function createListener({
 
   return {
     follow(now, anew = false) {
-      const next = planWatch({ ...now, more, aside, written });
+      const next = planWatch({ ...now, more, aside, written: written() });
       if (!anew && plan?.key === next.key) return;
       plan = next;
       if (isDeaf) return;

@@ -102,6 +102,7 @@ export function planWatch({
     key: JSON.stringify([
       [...single],
       areas.map(({ dir, name, select, rules }) => [dir, name, select, rules]),
+      outputs,
     ]),
   };
 }

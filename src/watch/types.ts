@@ -22,7 +22,5 @@ export type WatchNotice =
   | { readonly kind: 'waiting'; readonly places: readonly string[] }
   /** A build was given up: what it reads has changed. */
   | { readonly kind: 'stale'; readonly changed: readonly string[] }
-  /** What the options of the build came from has changed: that counts for the next watch. */
-  | { readonly kind: 'settings'; readonly path: string }
   /** Files are looked at every now and then, because they cannot be listened to. */
   | { readonly kind: 'polling'; readonly error: Error; readonly everyMs: number };

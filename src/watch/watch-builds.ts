@@ -22,10 +22,10 @@ export interface WatchHooks {
   takeOver?(changed: readonly string[]): Promise<readonly string[]>;
   /** Directories that are watched whatever the build reads. */
   readonly more?: readonly string[];
-  /** The file that the options came from, and whether it says something else by now. */
-  readonly settings?: { readonly path: string; differ(): boolean } | undefined;
+  /** The file that the options came from; tells whether the session has others by now, because the file says so. */
+  readonly settings?: { readonly path: string; apply(): Promise<boolean> } | undefined;
   /** What the build writes, also where it reads. */
-  readonly written?: readonly string[];
+  written?(): readonly string[];
   readonly openWatcher?: ListenerOptions['open'];
 }
 
@@ -56,7 +56,7 @@ export async function watchBuilds(session: BuildSession, hooks: WatchHooks): Pro
   const listener = createListener({
     more: hooks.more ?? [],
     aside: hooks.settings === undefined ? [] : [hooks.settings.path],
-    written: hooks.written ?? [],
+    written: () => hooks.written?.() ?? [],
     ...(hooks.openWatcher === undefined ? {} : { open: hooks.openWatcher }),
     onChange: changes.add,
     onOverflow: () => parts.lookAgain(),
@@ -80,7 +80,7 @@ export async function watchBuilds(session: BuildSession, hooks: WatchHooks): Pro
         await settledOrTime(changes, signal, 2 * QUIET_MS);
         // Whatever goes on may go on for a while.
         if (changes.size > 0) await changes.settled(signal, QUIET_MS * 2 ** (givenUp + 1));
-        const more = takeChanges(parts);
+        const more = await takeChanges(parts);
         if (more.length > 0) hooks.onNotice({ kind: 'stale', changed: more });
         changed = [...new Set([...changed, ...more])];
         givenUp++;
@@ -215,7 +215,7 @@ async function nextChanges(parts: Parts, failed: boolean): Promise<readonly stri
       if (changes.size === 0) continue;
     }
     await changes.settled(hooks.signal);
-    const taken = takeChanges(parts);
+    const taken = await takeChanges(parts);
     const left = taken.length === 0 ? [] : ((await hooks.takeOver?.(taken)) ?? taken);
     if (left.length > 0 || hooks.signal.aborted) return left;
     compareInMs = COMPARE_AFTER_MS;
@@ -224,13 +224,13 @@ async function nextChanges(parts: Parts, failed: boolean): Promise<readonly stri
 }
 
 /** What has changed, without files that only stood there for a moment, as editors make them for a save. */
-function takeChanges({ session, changes, hooks, listener }: Parts): readonly string[] {
+async function takeChanges({ session, changes, hooks, listener }: Parts): Promise<readonly string[]> {
   const { more = [], settings } = hooks;
-  const taken = changes.take().filter((path) => {
-    if (path !== settings?.path) return true;
-    if (settings.differ()) hooks.onNotice({ kind: 'settings', path });
-    return listener.plan()?.reads(path) === true;
-  });
+  const heard = changes.take();
+  const isOther = settings !== undefined && heard.includes(settings.path) && (await settings.apply());
+  const taken = heard.filter(
+    (path) => path !== settings?.path || isOther || listener.plan()?.reads(path) === true,
+  );
   const isSynced = (path: string): boolean => more.some((dir) => path === dir || path.startsWith(`${dir}/`));
   const real =
     taken.length > MAX_LOOKED_UP

@@ -151,6 +151,33 @@ describe('build --watch', () => {
     await watched.stop();
   });
 
+  it('goes by the config file as it is saved, below the flags, and by its last good state', async () => {
+    const config = (body: string): Record<string, string> => ({
+      'ocibuild.config.ts': `import { name } from './name.ts';\nexport default { defaults: { ${body} } };\n`,
+    });
+    const project = createProject({
+      Dockerfile: 'FROM scratch\nARG A\nARG B\nCOPY a /$A-$B\n',
+      a: '1',
+      'name.ts': "export const name = 'app:one';\n",
+      ...config("tags: name, buildArgs: { A: 'x', B: 'y' }"),
+    });
+    const watched = startWatch(project, ['build', '--watch', '--build-arg', 'A=flag', '.']);
+    expect(await watched.says(WAITING)).toContain('COPY a /flag-y');
+    project.write({
+      'name.ts': "export const name = 'app:two';\n",
+      ...config("tags: name, buildArgs: { A: 'x', B: 'z' }"),
+    });
+    expect(await watched.says(WAITING)).toMatch(/ocibuild\.config\.ts changed\n[\s\S]*COPY a \/flag-z/);
+    const good = await digestOf(project, 'app:two');
+    expect(good).toMatch(/^sha256:/);
+    project.write(config("tag: 'three'"));
+    expect(await watched.says(/what it said before goes on\n/)).toContain('CONFIG_INVALID');
+    project.write({ a: '2' });
+    expect(await watched.says(WAITING)).toContain('ran [1/1] COPY a /flag-z;');
+    expect(await digestOf(project, 'app:two')).not.toBe(good);
+    await watched.stop();
+  });
+
   it('gives up a build when what it reads changes meanwhile', async () => {
     const project = createProject({
       Dockerfile: 'FROM scratch\nCOPY busybox /bin/sh\nCOPY a /a\nRUN sleep 60\n',

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
-import { basename, sep } from 'node:path';
+import { basename } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { OcibuildError } from '../../errors/error.ts';
 import type { Position } from '../../errors/source.ts';
@@ -16,13 +16,21 @@ type Env = Readonly<Record<string, string | undefined>>;
 /**
  * Finds and reads the config file of a directory. A `.ts` or `.js` file is code, and runs with everything that this
  * process may do.
+ * @param how.isAgain runs code anew that this process has run before
  * @throws CONFIG_NOT_FOUND, CONFIG_INVALID
  */
-export async function loadConfig(cwd: string, env: Env, given: string | undefined): Promise<FoundConfig> {
+export async function loadConfig(
+  cwd: string,
+  env: Env,
+  given: string | undefined,
+  { isAgain = false }: { readonly isAgain?: boolean } = {},
+): Promise<FoundConfig> {
   const readMs = Date.now();
   const { path, looked } = findConfig(cwd, env, given);
   if (path === undefined) return { trace: { readMs, files: looked, env: {}, isWhole: true } };
-  const { raw, trace } = path.endsWith('.json') ? readJson(path) : await runCode(path);
+  const { raw, trace } = path.endsWith('.json')
+    ? readJson(path)
+    : await runCode(path, isAgain ? `${AGAIN}${performance.now()}` : '');
   return { raw, trace: { readMs, ...trace, files: [...looked, path, ...trace.files] } };
 }
 
@@ -52,25 +60,33 @@ const CHANGEABLE =
 /** `import … from 'ocibuild'`: a project need not have it among its packages, and the library takes long to load. */
 const OWN_MODULE = 'data:text/javascript,export const defineConfig = (config) => config;';
 
-async function runCode(path: string): Promise<Read> {
+/** Node runs what has the same address only once. */
+const AGAIN = '?again=';
+
+/** @param mark for addresses of the project's own modules */
+async function runCode(path: string, mark: string): Promise<Read> {
+  const { href } = pathToFileURL(path);
   const text = readFileSync(path, 'utf8');
   const modules = new Set<string>();
   const hooks = registerHooks({
     resolve(specifier, context, next) {
       if (specifier === PACKAGE_KEY) return { url: OWN_MODULE, shortCircuit: true };
-      const resolved = withFormat(next(specifier, context));
-      if (isOurs(context.parentURL)) return resolved;
-      modules.add(resolved.url);
-      return resolved;
+      const isConfig = specifier === href + mark;
+      const resolved = withFormat(next(isConfig ? href : specifier, context));
+      const isForeign = !isOurs(context.parentURL);
+      if (isForeign) modules.add(resolved.url);
+      return isConfig || (isForeign && isOfProject(resolved.url))
+        ? { ...resolved, url: resolved.url + mark }
+        : resolved;
     },
   });
   const variables = watchVariables();
   let value: unknown;
   try {
-    const module = (await import(pathToFileURL(path).href)) as { default?: unknown };
+    const module = (await import(href + mark)) as { default?: unknown };
     value = await module.default;
   } catch (cause) {
-    throw codeError(path, text, cause);
+    throw codeError(path, text, { cause, mark });
   } finally {
     hooks.deregister();
     variables.restore();
@@ -83,10 +99,8 @@ async function runCode(path: string): Promise<Read> {
   const files = foreign.flatMap((url) => (url.startsWith('file:') ? [fileURLToPath(url)] : []));
   const isWhole =
     !variables.sawAll() &&
-    files.length === foreign.length &&
-    files.every(
-      (file) => !file.includes(`${sep}node_modules${sep}`) && !CHANGEABLE.test(readFileSync(file, 'utf8')),
-    );
+    foreign.every(isOfProject) &&
+    files.every((file) => !CHANGEABLE.test(readFileSync(file, 'utf8')));
   return { raw: { path, text, value }, trace: { files, env: variables.read(), isWhole } };
 }
 
@@ -100,6 +114,10 @@ function withFormat<T extends { readonly url: string; readonly format?: string |
   if (kind === undefined || isKnown) return found;
   const isModule = /^export\b/m.test(readFileSync(fileURLToPath(found.url), 'utf8'));
   return isModule ? { ...found, format: kind === 't' ? 'module-typescript' : 'module' } : found;
+}
+
+function isOfProject(url: string): boolean {
+  return url.startsWith('file:') && !url.includes('/node_modules/');
 }
 
 /** Modules that only this program asks for: its own, and those that they import. */
@@ -144,9 +162,14 @@ function watchVariables(): {
 }
 
 /** What code threw, at the line of the config file that it passed last. */
-function codeError(path: string, text: string, cause: unknown): OcibuildError {
-  const { message = String(cause), stack = '', code } = cause as Partial<Error> & { code?: string };
-  const at = placeInStack(stack, path);
+function codeError(
+  path: string,
+  text: string,
+  { cause, mark }: { readonly cause: unknown; readonly mark: string },
+): OcibuildError {
+  const { message: whole = String(cause), stack = '', code } = cause as Partial<Error> & { code?: string };
+  const message = whole.replaceAll(mark, '');
+  const at = placeInStack(stack.replaceAll(mark, ''), path);
   const missing = /Cannot find (?:module|package) '([^']+)'/.exec(message)?.[1];
   const first =
     code === 'ERR_INVALID_TYPESCRIPT_SYNTAX' ? message.trim().split('\n').at(-1) : message.split('\n')[0];

@@ -17,8 +17,7 @@ import type { BuildInputs, BuildSession } from './types.ts';
  * @throws USAGE_INVALID where the context is no directory: what comes from elsewhere cannot be watched
  */
 export function createBuildSession(options: BuildOptions): BuildSession {
-  const normal = normaliseOptions(options);
-  refuseUnwatchable(normal);
+  let normal = watchable(options);
   const contexts = createSessionContexts();
   const store = createHeldEngine();
   let files: readonly string[] = [];
@@ -68,6 +67,12 @@ export function createBuildSession(options: BuildOptions): BuildSession {
         await store.rest();
       }
     },
+    async use(other) {
+      normal = watchable(other);
+      contexts.note(undefined);
+      remotes = emptyMemory();
+      await store.close();
+    },
     note: contexts.note,
     saw: (path) => rows.get(path) !== '' && (rows.has(path) || contexts.saw(path)),
     inputs,
@@ -83,7 +88,9 @@ function emptyMemory(): RemoteMemory {
   return { downloads: new Set(), commits: new Map() };
 }
 
-function refuseUnwatchable({ context, dockerfile, outputs }: NormalOptions): void {
+function watchable(options: BuildOptions): NormalOptions {
+  const normal = normaliseOptions(options);
+  const { context, dockerfile, outputs } = normal;
   if (context.type !== 'directory') {
     throw new OcibuildError(
       'USAGE_INVALID',
@@ -96,6 +103,7 @@ function refuseUnwatchable({ context, dockerfile, outputs }: NormalOptions): voi
   if (outputs.some((output) => 'dest' in output && output.dest === '-')) {
     throw new OcibuildError('USAGE_INVALID', 'Cannot watch and write an output to stdout: name a file');
   }
+  return normal;
 }
 
 /** Texts that a build would read if they were there. */

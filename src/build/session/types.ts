@@ -2,7 +2,7 @@ import type { EventSink } from '../../solver/types.ts';
 import type { RemoteMemory } from '../../source/types.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
 import type { ContextMemory, LocalTree } from '../inputs/local-files.ts';
-import type { BuildResult } from '../options.ts';
+import type { BuildOptions, BuildResult } from '../options.ts';
 
 /** What a build reads of this machine, as far as it got. */
 export interface BuildInputs {
@@ -36,6 +36,11 @@ export interface BuildSession extends AsyncDisposable {
    * @throws OcibuildError; CANCELLED after everything has stopped. The session stays usable.
    */
   build(options: SessionBuildOptions): Promise<BuildResult>;
+  /**
+   * The next builds are those of other options, as if the session had begun with them.
+   * @throws USAGE_INVALID, and stays as it was
+   */
+  use(options: BuildOptions): Promise<void>;
   /** Absolute paths that changed since the last build; undefined: anything may have. */
   note(paths: Iterable<string> | undefined): void;
   /** Whether there may have been something at a path that a build read; true where that is not known. */

@@ -21,7 +21,9 @@ export async function buildCommand(args: readonly string[], context: CliContext)
   const parsed = parseArgs(args, [...BUILD_FLAGS, ...GLOBAL_FLAGS]);
   const builds = commandBuilds(parsed, context);
   if (builds.length > 1) return (await import('./build-many.ts')).buildMany(builds, context);
-  const request = configuredRequest(builds[0]?.args ?? parsed, context);
+  const requestOf = (now: CliContext): BuildRequest =>
+    configuredRequest(commandBuilds(parsed, now)[0]?.args ?? parsed, now);
+  const request = requestOf(context);
   if (request.call !== undefined && !request.watches) {
     return (await import('./check-command.ts')).callCommand(request, request.call, context);
   }
@@ -51,9 +53,10 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     return watchCommand(request, context, {
       ...(dockerfileText === undefined ? {} : { dockerfileText }),
       openPrinter: (how) => openPrinter({ ...request, ...how }, context, context.stderr),
-      onResult(result) {
-        writeResultFiles(request, result, cwd);
-        if (request.printsDigest) stdout.write(digestLines(result));
+      requestOf,
+      onResult(result, asked) {
+        writeResultFiles(asked, result, cwd);
+        if (asked.printsDigest) stdout.write(digestLines(result));
       },
     });
   }

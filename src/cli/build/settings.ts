@@ -3,18 +3,37 @@ import { basename } from 'node:path';
 import type { WatchHooks } from '../../watch/watch-builds.ts';
 import type { CliContext } from '../types.ts';
 
-/** Tells a watch when the config file that it was started with says something else. */
-export function settingsOf({ config }: CliContext): WatchHooks['settings'] {
+export interface SettingsUser {
+  /** Takes what the file says by now. @throws where that cannot be built with */
+  use(context: CliContext): Promise<void>;
+  /** Tells why it was not taken. */
+  refuse(error: unknown): void;
+}
+
+/** Follows the config file that a watch was started with. */
+export function settingsOf(
+  { config, reload }: CliContext,
+  { use, refuse }: SettingsUser,
+): WatchHooks['settings'] {
   const path = config?.path;
-  if (path === undefined) return undefined;
-  let known = settingsIn(path);
+  if (path === undefined || reload === undefined) return undefined;
+  let used = settingsIn(path);
+  let seen = used;
   return {
     path,
-    differ() {
+    async apply() {
       const now = settingsIn(path);
-      const isOther = now !== undefined && now !== known;
-      known = now ?? known;
-      return isOther;
+      if (now === undefined || now === seen) return false;
+      seen = now;
+      if (now === used) return false;
+      try {
+        await use(await reload());
+        used = now;
+        return true;
+      } catch (error) {
+        refuse(error);
+        return false;
+      }
     },
   };
 }

@@ -4,6 +4,7 @@ import { OcibuildError } from '../../errors/error.ts';
 import type { CliContext } from '../types.ts';
 import type { BuildRequest } from './build-options.ts';
 import { endOfWatch } from './end-of-watch.ts';
+import { prepareResultFiles } from './result-files.ts';
 import { settingsOf } from './settings.ts';
 import { createWatchReport, type OpenPrinter } from './watch-report.ts';
 
@@ -12,8 +13,10 @@ const EXIT_INTERRUPTED = 130;
 export interface WatchCommandOptions extends Pick<BuildOptions, 'dockerfileText'> {
   /** A printer for one build. */
   readonly openPrinter: OpenPrinter;
+  /** What the command line asks for, with what the config file of a context says. */
+  readonly requestOf: (context: CliContext) => BuildRequest;
   /** After each good build. */
-  onResult(result: BuildResult): void;
+  onResult(result: BuildResult, request: BuildRequest): void;
 }
 
 /**
@@ -21,27 +24,38 @@ export interface WatchCommandOptions extends Pick<BuildOptions, 'dockerfileText'
  * @throws what stops the first build before it has read anything
  */
 export async function watchCommand(
-  request: BuildRequest,
+  first: BuildRequest,
   context: CliContext,
-  { openPrinter, onResult, ...more }: WatchCommandOptions,
+  { openPrinter, requestOf, onResult, ...more }: WatchCommandOptions,
 ): Promise<number> {
-  refuseStdin(request);
+  refuseStdin(first);
+  let request = first;
   const { cwd, env } = context;
   const [{ createBuildSession }, { releaseMemory }, { watchBuilds }] = await Promise.all([
     import('../../build/session/session.ts'),
     import('../../build/session/release-memory.ts'),
     import('../../watch/watch-builds.ts'),
   ]);
-  const report = await createWatchReport(request, context, openPrinter);
+  // How it is shown is not changed in the middle.
+  const report = await createWatchReport(first, context, openPrinter);
   await using session = createBuildSession({ ...request.options, ...more, env, cwd });
   const end = endOfWatch(context);
   await watchBuilds(session, {
     ...report,
     signal: end.signal,
     onRest: releaseMemory,
-    settings: settingsOf(context),
-    written: writtenPaths(request, cwd),
-    onEnd: (cycle) => report.onEnd(cycle, async (result) => onResult(result)),
+    settings: settingsOf(context, {
+      async use(now) {
+        const next = requestOf(now);
+        refuseStdin(next);
+        prepareResultFiles(next, cwd);
+        await session.use({ ...next.options, ...more, env: now.env, cwd });
+        request = next;
+      },
+      refuse: report.refuseSettings,
+    }),
+    written: () => writtenPaths(request, cwd),
+    onEnd: (cycle) => report.onEnd(cycle, async (result) => onResult(result, request)),
   });
   report.say(end.words());
   return EXIT_INTERRUPTED;

@@ -12,6 +12,8 @@ export interface WatchReport {
   /** @param onGood what to do with a good result, before it is told */
   onEnd(cycle: WatchCycle | undefined, onGood: (result: BuildResult) => Promise<void>): Promise<void>;
   onNotice(notice: WatchNotice): void;
+  /** The config file says what cannot be built with. */
+  refuseSettings(error: unknown): void;
   /** A line of its own; nothing where a program reads or nobody does. */
   say(text: string): void;
 }
@@ -40,8 +42,15 @@ export async function createWatchReport(
     printer = undefined;
     await finished?.finish(cycle?.result, cycle?.error);
   };
+  const tell = (error: unknown): void => {
+    reportError(error, { write, signal, debug: request.debug, json: request.progress === 'rawjson' });
+  };
   return {
     say,
+    refuseSettings(error) {
+      tell(error);
+      say('the config file is not used as it is now: what it said before goes on');
+    },
     async onBuild(changed) {
       if (changed.length > 0 && !isTold) say(describeChanges(changed, cwd));
       isTold = false;
@@ -55,9 +64,7 @@ export async function createWatchReport(
       await finish(cycle);
       if (cycle === undefined) return;
       const { error, result } = cycle;
-      if (error !== undefined) {
-        reportError(error, { write, signal, debug: request.debug, json: request.progress === 'rawjson' });
-      }
+      if (error !== undefined) tell(error);
       say(describeCycle(cycle));
       if (result !== undefined) await onGood(result);
     },

@@ -17,6 +17,7 @@ export async function withConfigFile(
   name: CommandName,
   args: readonly string[],
   context: CliContext,
+  { isAgain = false }: { readonly isAgain?: boolean } = {},
 ): Promise<CliContext> {
   const given = WITHOUT.includes(name) ? 'none' : (configFlag(name, args) ?? context.env.OCIBUILD_CONFIG);
   if (given === 'none') return context;
@@ -24,12 +25,13 @@ export async function withConfigFile(
     import('../../build/config/load-config.ts'),
     import('./config.ts'),
   ]);
-  const config = checkConfig(await loadConfig(context.cwd, context.env, given));
+  const config = checkConfig(await loadConfig(context.cwd, context.env, given, { isAgain }));
   const { root, runtime } = config;
   const { env } = context;
   return {
     ...context,
     config,
+    reload: () => withConfigFile(name, args, context, { isAgain: true }),
     env: {
       ...env,
       ...(root === undefined || env.OCIBUILD_ROOT ? {} : { OCIBUILD_ROOT: root }),

@@ -68,13 +68,14 @@ export async function runCommand(args: readonly string[], context: CliContext): 
       import('./run-watch.ts'),
       import('../build/build-printer.ts'),
     ]);
-    const own = buildRequest(name, parsed, context);
+    const requestOf = (now: CliContext): BuildRequest => buildRequest(name, parsed, now);
+    const own = requestOf(context);
     // What the program prints would tear up a screen.
     const shown: BuildRequest = own.progress === 'auto' ? { ...own, progress: 'plain' } : own;
     const asked = { name, parsed, request: { ...request, remove: true } };
     return runWatch(
       {
-        ...{ request: shown, parsed, root },
+        ...{ request: shown, requestOf, parsed, root },
         openPrinter: (how) => openPrinter({ ...shown, ...how }, context, context.stderr),
         prepare: (built, again) => {
           const named = again === undefined ? asked.request : { ...asked.request, name: again };

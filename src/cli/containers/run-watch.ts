@@ -18,6 +18,8 @@ const EXIT_INTERRUPTED = 130;
 export interface RunWatchOptions {
   /** What is built, and how it is shown. */
   readonly request: BuildRequest;
+  /** The same with what the config file of a context says. */
+  readonly requestOf: (context: CliContext) => BuildRequest;
   readonly parsed: ParsedArgs;
   /** The store. */
   readonly root: string;
@@ -28,7 +30,7 @@ export interface RunWatchOptions {
 
 /** `ocibuild run --watch`: builds and runs, and after each good build runs the new image in place of the old one. */
 export async function runWatch(
-  { request, parsed, root, openPrinter, prepare }: RunWatchOptions,
+  { request, requestOf, parsed, root, openPrinter, prepare }: RunWatchOptions,
   context: CliContext,
 ): Promise<number> {
   const { cwd, env, stdout, stderr } = context;
@@ -108,7 +110,11 @@ export async function runWatch(
     await watchBuilds(session, {
       ...report,
       signal,
-      settings: settingsOf(context),
+      settings: settingsOf(context, {
+        // The store is that of the container.
+        use: (now) => session.use({ ...requestOf(now).options, root, env, cwd }),
+        refuse: report.refuseSettings,
+      }),
       onRest: releaseMemory,
       more: rules.sync.map(({ source }) => source),
       onEnd: (cycle) =>

@@ -17,6 +17,7 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
   const notices: WatchNotice[] = [];
   const noted: (readonly string[] | undefined)[] = [];
   const missed: string[] = [];
+  const settings: boolean[] = [];
   let events: FileWatcherEvents | undefined;
   let builds = 0;
   let rests = 0;
@@ -29,6 +30,7 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
     note: (paths) => void noted.push(paths === undefined ? undefined : [...paths]),
     inputs: () => ({ files: ['/p/Dockerfile'], trees: TREES }),
     differences: () => missed.splice(0),
+    use: async () => undefined,
     saw: (path) => !path.endsWith('~'),
     async [Symbol.asyncDispose]() {},
   };
@@ -40,7 +42,7 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
     },
     onNotice: (notice) => void notices.push(notice),
     onRest: () => void rests++,
-    settings: { path: '/c/config.json', differ: () => true },
+    settings: { path: '/c/config.json', apply: async () => settings.pop() ?? false },
     openWatcher(_plan, given) {
       events = given;
       return { ready: Promise.resolve(), close: async () => undefined };
@@ -54,7 +56,7 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
     while (!isSo()) await sleep(5);
   };
   return {
-    ...{ cycles, notices, noted, missed, until, ending, run },
+    ...{ cycles, notices, noted, missed, settings, until, ending, run },
     change: (path: string) => events?.onChange(path),
     fail: (error: Error) => events?.onError(error),
     overflow: () => events?.onOverflow(),
@@ -118,15 +120,31 @@ describe('watchBuilds()', () => {
     expect(watch.cycles[1]?.changed).toEqual(['/p/a']);
   });
 
-  it('only says so when the file of its options changes', async () => {
+  it('builds for the file of its options only when that gave other options', async () => {
     const watch = start(async () => RESULT);
     await watch.until(() => watch.cycles.length === 1);
+    watch.settings.push(true, false);
     watch.change('/c/config.json');
-    await watch.until(() => watch.notices.some(({ kind }) => kind === 'settings'));
-    watch.change('/c/config.json');
+    await watch.until(() => watch.settings.length === 1);
     watch.change('/p/a');
     await watch.until(() => watch.cycles.length === 2);
     expect(watch.cycles[1]?.changed).toEqual(['/p/a']);
+    watch.change('/c/config.json');
+    await watch.until(() => watch.cycles.length === 3);
+    expect(watch.cycles[2]?.changed).toEqual(['/c/config.json']);
+  });
+
+  it('starts a build anew with the options that its file says by then', async () => {
+    const watch = start(async ({ signal }, number) => {
+      if (number === 1) await new Promise((_, reject) => signal.addEventListener('abort', reject));
+      return RESULT;
+    });
+    await watch.until(() => watch.builds() === 1);
+    watch.settings.push(true);
+    watch.change('/c/config.json');
+    await watch.until(() => watch.cycles.length === 1);
+    expect(watch.settings).toEqual([]);
+    expect(watch.cycles[0]?.changed).toEqual(['/c/config.json']);
   });
 
   it('tries again when a file was written while it was read, but not for ever', async () => {
