@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -27,7 +28,7 @@ export async function writeLayoutIndex(
   await mkdir(join(dir, 'blobs', 'sha256'), { recursive: true });
   const lock = await lockIndex(dir, signal);
   try {
-    if ((await readIfThere(join(dir, 'oci-layout'))) === undefined) replace(dir, 'oci-layout', LAYOUT_FILE);
+    makeLayoutFile(dir);
     const layout = await openLayout(dir);
     const exists = (await readIfThere(join(dir, 'index.json'))) !== undefined;
     const before: Index = exists
@@ -39,6 +40,11 @@ export async function writeLayoutIndex(
   } finally {
     await rm(lock, { force: true });
   }
+}
+
+/** Makes the file that says that a directory is a layout, where it is not there. */
+export function makeLayoutFile(dir: string): void {
+  if (!existsSync(join(dir, 'oci-layout'))) replace(dir, 'oci-layout', LAYOUT_FILE);
 }
 
 /** A replaced entry's place goes to its first successor: the order of names is kept. */

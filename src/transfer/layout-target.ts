@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isOcibuildError, throwIfAborted } from '../errors/error.ts';
 import { copyBlob } from '../exporter/copy-blob.ts';
 import { exportError, targetError } from '../exporter/export-error.ts';
 import { type ByteSink, fileSink } from '../exporter/target.ts';
 import { blobName } from '../image/layout.ts';
-import { writeLayoutIndex } from '../image/layout-index.ts';
+import { makeLayoutFile, writeLayoutIndex } from '../image/layout-index.ts';
 import type { Descriptor } from '../image/types.ts';
 import { makeDirs } from '../util/make-dirs.ts';
 import { moveBlob } from './move-blob.ts';
@@ -28,7 +28,7 @@ export function layoutTarget(dir: string, { entries, signal }: LayoutTargetOptio
   return async (top, fill) => {
     const added: string[] = [];
     throwIfAborted(signal);
-    const madeFrom = makeLayoutDir(dir);
+    const made = makeLayoutDir(dir);
     const put = async (descriptor: Descriptor, copy: (sink: ByteSink) => Promise<void>) => {
       const path = join(dir, blobName(descriptor.digest));
       const isThere = existsSync(path);
@@ -47,25 +47,39 @@ export function layoutTarget(dir: string, { entries, signal }: LayoutTargetOptio
       });
       await writeLayoutIndex(dir, entries(top), { signal });
     } catch (error) {
-      if (madeFrom !== undefined) rmSync(madeFrom, { recursive: true, force: true });
-      else for (const path of added) rmSync(path, { force: true });
+      for (const path of added) rmSync(path, { force: true });
+      if (made !== undefined) removeEmpty(dir, made.from);
       throw exportError(error, dir);
     }
   };
 }
 
-/** The topmost directory that had to be made, undefined where the layout's directory was there. */
-function makeLayoutDir(dir: string): string | undefined {
+/** The topmost directory that had to be made, if any; undefined where there was a layout. */
+function makeLayoutDir(dir: string): { readonly from: string | undefined } | undefined {
   try {
-    const known = existsSync(dir);
-    if (known && existsSync(join(dir, 'blobs')) !== existsSync(join(dir, 'oci-layout'))) {
-      throw targetError(dir, 'it has only one of "blobs" and "oci-layout", so it is no image layout');
+    const isLayout = existsSync(join(dir, 'oci-layout'));
+    // Asked again: who makes the layout at this moment makes the file first.
+    if (!isLayout && existsSync(join(dir, 'blobs')) && !existsSync(join(dir, 'oci-layout'))) {
+      throw targetError(dir, 'it has "blobs" but no "oci-layout", so it is no image layout');
     }
-    const made = makeDirs(dir);
+    const from = makeDirs(dir);
+    makeLayoutFile(dir);
     mkdirSync(join(dir, 'blobs', 'sha256'), { recursive: true });
-    return known ? undefined : made;
+    return isLayout ? undefined : { from };
   } catch (error) {
     throw exportError(error, dir);
+  }
+}
+
+/** Takes back what was made for a layout, unless others have put something there meanwhile. */
+function removeEmpty(dir: string, from: string | undefined): void {
+  try {
+    for (const name of ['blobs/sha256', 'blobs']) rmdirSync(join(dir, name));
+    rmSync(join(dir, 'oci-layout'), { force: true });
+    if (from === undefined) return;
+    for (let path = dir; path.length >= from.length; path = dirname(path)) rmdirSync(path);
+  } catch {
+    // Not empty: it is somebody's.
   }
 }
 

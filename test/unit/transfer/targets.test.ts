@@ -215,10 +215,43 @@ describe('layoutTarget()', () => {
     const mismatch = { code: 'BLOB_DIGEST_MISMATCH' };
     await expect(writeLayout(single(bad), join(dir, 'a/b'), options)).rejects.toMatchObject(mismatch);
     expect(existsSync(join(dir, 'a'))).toBe(false);
+    // An empty directory of somebody's stays one, in which the next try finds nothing strange.
+    mkdirSync(join(dir, 'c'));
+    await expect(writeLayout(single(bad), join(dir, 'c'), options)).rejects.toMatchObject(mismatch);
+    expect(readdirSync(join(dir, 'c'))).toEqual([]);
     await writeLayout(single(good), join(dir, 'c'), options);
     const before = readdirSync(join(dir, 'c'), { recursive: true });
     await expect(writeLayout(single(bad), join(dir, 'c'), options)).rejects.toMatchObject(mismatch);
     expect(readdirSync(join(dir, 'c'), { recursive: true })).toEqual(before);
+  });
+
+  it('layoutTarget() lets others write into a layout that it is making, and leaves theirs when it fails', async () => {
+    const dir = tempDir();
+    const out = join(dir, 'a/layout');
+    const [good, bad] = [imageOf(dir, ['one']), imageOf(dir, ['two'])];
+    writeFileSync(bad.layers[0]?.blobPath ?? '', 'tw0');
+    const slow = layoutTarget(
+      out,
+      about(single(bad), { signal: noSignal, names: ['docker.io/library/app:a'] }),
+    );
+    await expect(
+      slow(bad.manifest, async (to) => {
+        await writeLayout(single(good), out, { signal: noSignal, names: ['docker.io/library/app:b'] });
+        await copyImage(bad.manifest, { from: imageSetSource(single(bad)), to }, { signal: noSignal });
+      }),
+    ).rejects.toMatchObject({ code: 'BLOB_DIGEST_MISMATCH' });
+    expect(read(out).manifests.map((m) => m.digest)).toEqual([good.manifest.digest]);
+    // Manifest, config and layer.
+    expect(readdirSync(join(out, 'blobs/sha256'))).toHaveLength(3);
+  });
+
+  it('layoutTarget() goes on where a process was killed before it wrote the index', async () => {
+    const dir = tempDir();
+    const image = imageOf(dir, ['one']);
+    mkdirSync(join(dir, 'left/blobs/sha256'), { recursive: true });
+    writeFileSync(join(dir, 'left/oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
+    await writeLayout(single(image), join(dir, 'left'), { signal: noSignal, names: NAMES });
+    expect(read(join(dir, 'left')).manifests.map((m) => m.digest)).toEqual([image.manifest.digest]);
   });
 
   it('layoutTarget() refuses when the directory is something else', async () => {
