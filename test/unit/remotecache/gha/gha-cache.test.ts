@@ -82,24 +82,31 @@ describe.each([1, 2] as const)('createGhaExporter() with protocol %i', (protocol
   it('waits for somebody else who writes the same blob', async () => {
     const cache = makeCache([someBytes(100, 1)]);
     const { digest } = firstBlob(cache);
-    server.claim(`ocibuild-blob-1-${digest}#1`);
+    const key = `ocibuild-blob-1-${digest}#1`;
+    server.claim(key);
     const [claimed] = server.entries;
-    setTimeout(() => {
-      const version = server.entries.find((entry) => entry.version !== 'any')?.version;
-      Object.assign(claimed ?? {}, { content: cache.blobs.get(digest), finished: true, version });
-    }, 30);
     // The version is known once somebody wrote with it.
     await createGhaExporter({ scope: 'other' }, deps(server.env(protocol))).write(
       makeCache([]).config,
       makeCache([]).writing(),
     );
+    const version = server.entries.find((entry) => entry.version !== 'any')?.version;
+    // Done at the moment in which ours is told that the key is taken.
+    let taken = 0;
+    server.fault = ({ method, body }) => {
+      if (method !== 'POST' || !body.includes(`"${key}"`)) return false;
+      taken++;
+      Object.assign(claimed ?? {}, { content: cache.blobs.get(digest), finished: true, version });
+      return false;
+    };
 
-    await createGhaExporter({}, { ...deps(server.env(protocol)), patienceMs: 50 }).write(
+    await createGhaExporter({}, { ...deps(server.env(protocol)), patienceMs: 1 }).write(
       cache.config,
       cache.writing(),
     );
 
     expect(cache.opened).toEqual([]);
+    expect(taken).toBe(1);
   });
 
   it('waits as long as the service says when there are too many requests', async () => {
