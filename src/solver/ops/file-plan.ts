@@ -280,10 +280,10 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
           const entry = source.view.get(path);
           if (entry === undefined) continue;
           const parent = parentOf(path) ?? '';
-          const real = ensureDirectory(join(root, parent), 0o755, owner);
+          const real = ensureDirectory(join(root, parent), 0o755, undefined);
           const at = join(real, name);
           // A directory of the archive replaces a symlink, even one to a directory; one that it only implies is
-          // made where it is missing.
+          // made where it is missing, and as in Docker belongs to root whatever owner is asked for.
           if (source.view.layerOf(path) >= 0) put({ ...entry, path: at, ...(owner ?? {}) });
           if (entry.type === 'file') origins.set(at, { source, entry });
           if (entry.type === 'dir') walk(path);
@@ -307,7 +307,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
           put({ ...facts, path: target });
           origins.set(target, { source: lower, entry: known });
         }
-        const at = join(ensureDirectory(join(root, parentOf(path) ?? ''), 0o755, owner), baseName(path));
+        const at = join(ensureDirectory(join(root, parentOf(path) ?? ''), 0o755, undefined), baseName(path));
         put({ ...facts, path: at });
         const origin = origins.get(target);
         if (origin !== undefined) origins.set(at, origin);

@@ -33,9 +33,19 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
   const base = (inputs: SolvedInputs): readonly LayerId[] => inputs[op.base]?.layers ?? [];
   let planned: Promise<PlannedLayer> | undefined;
   const taken: TakenFiles[] = [];
+  const archives: string[] = [];
   const select = createSelector(deps);
   const plan = (inputs: SolvedInputs, signal: AbortSignal): Promise<PlannedLayer> => {
-    planned ??= makePlan(op, { inputs, externals, base: base(inputs), deps, signal, taken, select });
+    planned ??= makePlan(op, {
+      inputs,
+      externals,
+      base: base(inputs),
+      deps,
+      signal,
+      taken,
+      archives,
+      select,
+    });
     return planned;
   };
   return {
@@ -51,7 +61,12 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
       }),
     }),
     async resultIngredients(inputs, signal) {
-      return [{ name: 'layer', value: deps.treeDigest((await plan(inputs, signal)).tree) }];
+      const { tree } = await plan(inputs, signal);
+      // Times of files count only where they are content: in an archive.
+      return [
+        { name: 'layer', value: deps.treeDigest(tree) },
+        ...archives.map((value): Ingredient => ({ name: 'archive', value })),
+      ];
     },
     base,
     async explain(inputs, previous, signal) {
@@ -86,6 +101,8 @@ interface PlanContext {
   readonly signal: AbortSignal;
   /** Gets what was taken from sources that no step makes. */
   readonly taken: TakenFiles[];
+  /** Gets the digests of what was unpacked. */
+  readonly archives: string[];
   readonly select: Selector;
 }
 
@@ -144,7 +161,10 @@ async function makePlan(op: FileOp, context: PlanContext): Promise<PlannedLayer>
         for (const one of selected) {
           const archive = action.unpack === true ? await archiveOf(one, source) : undefined;
           if (archive === undefined) await runInTurns(plan.copy([one], source, action.dest, attributes));
-          else await unpack(archive, action.dest, owner);
+          else {
+            context.archives.push(one.root.digest ?? '');
+            await unpack(archive, action.dest, owner);
+          }
         }
         break;
       }

@@ -229,6 +229,21 @@ describe('createFilePlan().unpack()', () => {
     expect(planned.find(({ path }) => path === 'l')?.mode).toBe(0o777);
   });
 
+  it('gives entries and the destination the owner asked for, directories only implied to root', () => {
+    const plan = createFilePlan(createTreeView([]), 0);
+    const archive = sourceOf('a/b/f', 'd/', 'd/f');
+    plan.unpack(archiveOf(archive), '/opt', { owner: { uid: 4, gid: 5 } });
+    const owners = plan.finish().tree.map(({ path, uid, gid }) => [path, uid, gid]);
+    expect(owners).toEqual([
+      ['opt', 4, 5],
+      ['opt/a', 0, 0],
+      ['opt/a/b', 0, 0],
+      ['opt/a/b/f', 4, 5],
+      ['opt/d', 4, 5],
+      ['opt/d/f', 4, 5],
+    ]);
+  });
+
   it('repeats a file of the base that a hard link of the archive names', () => {
     const base = sourceOf('opt/', 'opt/a');
     const plan = createFilePlan(base.view, 0);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { EMPTY_LAYER } from '../../../../src/layer/layer-id.ts';
+import { createTreeView } from '../../../../src/layer/tree/tree-view.ts';
 import type { Tree } from '../../../../src/layer/types.ts';
 import type { CopyAction, FileOp } from '../../../../src/llb/ops.ts';
 import {
@@ -136,6 +137,29 @@ describe('bindFile() result key', () => {
       resultParts(fromLocal(fileOp(), FILES, { layers }).op, [{ layers: [base] }, undefined]);
     expect(await of('more')).toEqual(await of('plain'));
     expect(await of('taken')).not.toEqual(await of('plain'));
+  });
+
+  it('counts an archive that is unpacked, for it holds times, and no file that is copied', async () => {
+    const of = (unpack: boolean, content: string) => {
+      const op = fileOp({ unpack, sources: [{ path: 'a.tar', wildcard: false }] });
+      const { deps } = opDeps({ local: { context: treeOf(`a.tar=${content}`) } });
+      const view = createTreeView([treeOf('f')]);
+      const archive = {
+        view,
+        content: () => ({ path: '' }),
+        foreignLinks: new Map(),
+        entryAt: () => undefined,
+      };
+      const opened = { ...deps, archives: { open: async () => archive } };
+      return resultParts(bound(op, [stepOp('base'), localOp('context')], opened).op, [
+        { layers: [] },
+        undefined,
+      ]);
+    };
+    expect(await of(true, 'old')).not.toEqual(await of(true, 'new'));
+    expect(await of(true, 'old')).toEqual(await of(true, 'old'));
+    expect((await of(false, 'old')).map(({ name }) => name)).not.toContain('archive');
+    expect((await of(true, 'old')).map(({ name }) => name)).toContain('archive');
   });
 
   it('counts what a step gave, by content', async () => {
