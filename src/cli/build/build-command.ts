@@ -6,6 +6,7 @@ import { commandBuilds, configuredRequest } from '../config/config-builds.ts';
 import { BUILD_FLAGS } from '../flags/build-flags.ts';
 import { GLOBAL_FLAGS } from '../flags/global-flags.ts';
 import { parseArgs } from '../flags/parse-args.ts';
+import { print } from '../print.ts';
 import { readStdin } from '../read-stdin.ts';
 import { reportError } from '../report.ts';
 import type { CliContext } from '../types.ts';
@@ -99,7 +100,7 @@ export async function buildCommand(args: readonly string[], context: CliContext)
     const told = await toldWarnings(request, warnings.slice(request.warnings.length), env);
     writeResultFiles({ ...request, told }, result, cwd);
     const digest = request.printsDigest ? digestLines(result) : '';
-    stdout.write(digest);
+    await print(digest, context);
     await remember(request, context, { result, trace, steps, warnings, stdout: digest });
     return 0;
   } catch (error) {

@@ -3,6 +3,7 @@ import type { BuildResult } from '../../build/options.ts';
 import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
 import type { ProgressEvent } from '../../solver/types.ts';
 import { type CommandBuild, configuredRequest } from '../config/config-builds.ts';
+import { print } from '../print.ts';
 import { reportError } from '../report.ts';
 import type { CliContext } from '../types.ts';
 import type { BuildRequest } from './build-options.ts';
@@ -66,7 +67,8 @@ export async function buildMany(builds: readonly CommandBuild[], context: CliCon
   );
   await printer.finish(together(results));
   writeFiles(results, cwd);
-  for (const { request, result } of results) if (request.printsDigest) stdout.write(digestLines(result));
+  for (const { request, result } of results)
+    if (request.printsDigest) await print(digestLines(result), context);
   return 0;
 }
 
