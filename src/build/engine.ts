@@ -66,6 +66,8 @@ export interface EngineOptions {
   readonly onLost?: (digest: Digest, origin: LayerOrigin) => void;
   /** Device nodes of a layer could not be made in a user namespace, so what runs there does not see them. */
   readonly onDevicesLeftOut?: (paths: readonly string[]) => void;
+  /** The index was damaged, and starts empty. */
+  readonly onWarning?: (message: string) => void;
 }
 
 /** Picks every implementation: the only place that does. */
@@ -138,7 +140,9 @@ async function openRoot(options: EngineOptions): Promise<Opened> {
   if (access === 'look' && isForeign(dir)) return view();
   try {
     const root = await openStore(dir, { signal });
-    const db = await openDatabase(root.databaseFile);
+    const db = await openDatabase(root.databaseFile, {
+      ...(options.onWarning === undefined ? {} : { onWarning: options.onWarning }),
+    });
     return { root, db, lease: createLease(root, db), isView: false };
   } catch (error) {
     if (access !== 'look' || !isOcibuildError(error) || error.code !== 'STORE_NOT_WRITABLE') throw error;

@@ -118,6 +118,7 @@ async function runRecorded(
   const fetches: FetchReports = new Map();
   using fetchSteps = createFetchSteps({ emit, now: Date.now, soon: afterIdle });
   const onOtherFetch = fetchSteps.step('cached layers');
+  const onWarning = (message: string): void => emit({ kind: 'warning', time: Date.now(), message });
   let shared: SharedCache | undefined;
   const how: EngineOptions = {
     root: given.root,
@@ -131,7 +132,8 @@ async function runRecorded(
       else report(bytes);
     },
     onLost: (digest, origin) => shared?.forget(digest, origin),
-    onDevicesLeftOut: (paths) => emit({ kind: 'warning', time: Date.now(), message: devicesLeftOut(paths) }),
+    onWarning,
+    onDevicesLeftOut: (paths) => onWarning(devicesLeftOut(paths)),
   };
   await using own = held === undefined ? await openEngine(how) : undefined;
   const engine = own ?? (await (held as Held).open(how));

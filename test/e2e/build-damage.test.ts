@@ -157,4 +157,11 @@ describe('a build on a damaged store', () => {
     damage(built.project, built.image);
     await expectHealed(built);
   });
+
+  it('says why it begins anew when the index of the store is damaged', async () => {
+    const { project } = await createBuilt();
+    writeFileSync(join(project.store, 'cache.db'), 'no database '.repeat(999));
+    const { code, stderr } = await project.run(['-o', 'type=cacheonly', ...flags, '.']);
+    expect([code, stderr]).toEqual([0, expect.stringContaining('was damaged and starts empty')]);
+  });
 });

@@ -155,6 +155,7 @@ function createHeldEngine() {
         onFetch: (...args) => current?.onFetch?.(...args),
         onLost: (...args) => current?.onLost?.(...args),
         onDevicesLeftOut: (...args) => current?.onDevicesLeftOut?.(...args),
+        onWarning: (...args) => current?.onWarning?.(...args),
       });
       inode = inodeOf(engine.root.dir);
       return engine;
