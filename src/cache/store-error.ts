@@ -29,6 +29,17 @@ export function storeError(error: unknown, path: string): unknown {
 /** A failed read in the store as one of our errors. */
 export function readError(error: unknown, path: string): unknown {
   const errno = errnoOf(error);
+  if (errno === 'ENOTDIR') {
+    return new OcibuildError(
+      'STORE_INVALID',
+      `Cannot read "${path}": a file stands where a directory is needed`,
+      {
+        hint: 'choose another directory with --root or OCIBUILD_ROOT',
+        details: { path },
+        cause: error,
+      },
+    );
+  }
   if (errno !== 'EACCES' && errno !== 'EPERM') return error;
   return new OcibuildError('STORE_NOT_READABLE', `Cannot read the store: "${path}" belongs to another user`, {
     hint: 'run the command as its owner, or choose a directory of yours with --root or OCIBUILD_ROOT',

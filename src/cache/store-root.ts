@@ -65,10 +65,10 @@ export function isStore(dir: string): boolean {
 export function viewStore(root: string): StoreRoot {
   const dir = resolve(root);
   try {
-    if (statSync(dir, { throwIfNoEntry: false }) !== undefined) checkLayout(dir);
+    statSync(dir);
+    checkLayout(dir);
   } catch (error) {
-    if (errnoOf(error) === 'ENOTDIR') throw notADirectory(dir, error);
-    throw readError(error, dir);
+    if (errnoOf(error) !== 'ENOENT') throw readError(error, dir);
   }
   return {
     ...pathsOf(dir, currentOwner()),
@@ -127,7 +127,8 @@ function prepare(dir: string, owner: Owner): void {
       accessSync(join(dir, name), constants.W_OK | constants.X_OK);
   } catch (error) {
     const code = errnoOf(error);
-    if (code === 'ENOTDIR' || code === 'EEXIST') throw notADirectory(dir, error);
+    if (code === 'ENOTDIR' || code === 'EEXIST')
+      throw invalid(dir, 'a file stands where a directory is needed', error);
     // ENOENT: a file system that makes no directories, such as /proc.
     throw storeError(code === 'ENOENT' ? Object.assign(error as Error, { code: 'EROFS' }) : error, dir);
   }
@@ -182,10 +183,6 @@ function refuseForeign(dir: string): void {
   const stranger = readdirSync(dir).find((name) => !OURS.test(name));
   if (stranger === undefined) return;
   throw invalid(dir, `it is neither empty nor a store: it holds "${stranger}"`);
-}
-
-function notADirectory(dir: string, cause: unknown): OcibuildError {
-  return invalid(dir, 'a file stands where a directory is needed', cause);
 }
 
 function invalid(dir: string, why: string, cause?: unknown): OcibuildError {

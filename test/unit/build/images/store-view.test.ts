@@ -1,7 +1,9 @@
 import { chownSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { listContainers } from '../../../../src/build/containers/records.ts';
 import { openEngine } from '../../../../src/build/engine.ts';
+import { listBuilds } from '../../../../src/build/history/past-builds.ts';
 import { copyBetween } from '../../../../src/build/images/copy-between.ts';
 import { tagImage, untagImages } from '../../../../src/build/images/image-commands.ts';
 import { inspectImage, listImages } from '../../../../src/build/images/store-commands.ts';
@@ -86,8 +88,10 @@ describe('commands that look at a store', () => {
     expect(readdirSync(dir)).toEqual([]);
     writeFileSync(join(dir, 'thesis.txt'), '');
     await expect(listImages(dir, options)).rejects.toMatchObject({ code: 'STORE_INVALID' });
-    await expect(listImages(join(dir, 'thesis.txt'), options)).rejects.toMatchObject({
-      code: 'STORE_INVALID',
-    });
+    for (const root of [join(dir, 'thesis.txt'), join(dir, 'thesis.txt/store')]) {
+      await expect(listImages(root, options)).rejects.toMatchObject({ code: 'STORE_INVALID' });
+      expect(() => listContainers(root)).toThrow(expect.objectContaining({ code: 'STORE_INVALID' }));
+      expect(() => listBuilds(root)).toThrow(expect.objectContaining({ code: 'STORE_INVALID' }));
+    }
   });
 });
