@@ -61,8 +61,8 @@ function datedConfig(
     options.layers.length - added.filter((entry) => entry.empty_layer !== true).length,
   );
   const times = own.map((id) => (id === EMPTY_LAYER ? undefined : options.rows.get(id)?.createdMs));
-  const firstTime = times.find((time) => time !== undefined) ?? baseTime(config) ?? options.nowMs;
-  let last = baseTime(config) ?? firstTime;
+  // As in Docker: what stands before the first new layer has its time; without one nothing is newer than the base.
+  let last = times.find((time) => time !== undefined) ?? baseTime(config, baseHistory) ?? options.nowMs;
   let next = 0;
   const dated = added.map((entry): History => {
     const isEmpty = entry.empty_layer === true || own[next] === EMPTY_LAYER;
@@ -77,7 +77,8 @@ function datedConfig(
 }
 
 /** When the base image was made, ms since the epoch. */
-function baseTime({ created }: ImageConfig): number | undefined {
-  const time = created === undefined ? Number.NaN : Date.parse(created);
+function baseTime({ created, history = [] }: ImageConfig, baseHistory: number): number | undefined {
+  const newest = history.slice(0, baseHistory).findLast((entry) => entry.created !== undefined);
+  const time = Date.parse(newest?.created ?? created ?? '');
   return Number.isNaN(time) ? undefined : time;
 }

@@ -275,7 +275,7 @@ function emptyImage(platform: Platform): ImageConfig {
 
 /** What a child takes over from its base; other fields are the base's builder's own notes. */
 function inheritImage(config: ImageConfig): ImageConfig {
-  const keys = ['author', 'architecture', 'os', 'variant', 'os.version', 'os.features', 'config'];
+  const keys = ['created', 'author', 'architecture', 'os', 'variant', 'os.version', 'os.features', 'config'];
   const kept = Object.fromEntries(keys.flatMap((key) => (config[key] ? [[key, config[key]]] : [])));
   const { architecture, os } = config;
   return { ...kept, architecture, os, rootfs: { type: 'layers', diff_ids: [] } };

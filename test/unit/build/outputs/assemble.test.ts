@@ -99,6 +99,19 @@ describe('assembleResult()', () => {
     expect(none.created).toBe('2001-02-03T00:00:00Z');
   });
 
+  it('takes the time of the newest entry of the base where no layer is new, not the clock', () => {
+    const base = [{ created_by: 'old', created: '2001-02-03T00:00:00Z' }, { created_by: 'newer' }];
+    const facts = { baseHistory: 2, created: '2002-02-03T00:00:00Z' };
+    expect(assemble(['z'], base, facts).created).toBe('2001-02-03T00:00:00Z');
+    expect(assemble(['z'], [], { created: '2002-02-03T00:00:00Z' }).created).toBe('2002-02-03T00:00:00Z');
+    // What stands before the first new layer is as new as that.
+    const more = [...base, { created_by: 'ENV', empty_layer: true }, { created_by: 'COPY' }];
+    expect(assemble(['y', 'z', 'b'], more, facts).entries.slice(2)).toEqual([
+      'ENV 1970-01-03 empty',
+      'COPY 1970-01-03',
+    ]);
+  });
+
   it('uses the clock only where there is no layer at all', () => {
     const { entries, created } = assemble([], [{ created_by: 'ENV', empty_layer: true }]);
     expect(entries).toEqual(['ENV 2030-01-01 empty']);

@@ -57,6 +57,14 @@ describe('convertDockerfile()', () => {
     expect(historyOf(result)).toEqual(['- LABEL a=b', '- WORKDIR /']);
   });
 
+  it('keeps the time of the base, which is that of the image where nothing is new', async () => {
+    const base = image('base');
+    const created = '2001-02-03T00:00:00Z';
+    const images = { base: { ...base, config: { ...base.config, created } } };
+    const result = await convert('FROM base AS a\nFROM a\nLABEL a=b\n', {}, images);
+    expect(result.config.created).toBe(created);
+  });
+
   it('writes config and history as BuildKit when all metadata instructions are used', async () => {
     const result = await convert(
       [
