@@ -20,12 +20,27 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
   } catch (error) {
     const end = argv.indexOf('--');
     const flags = end < 0 ? argv : argv.slice(0, end);
+    if (
+      isOcibuildError(error) &&
+      error.code === 'CONFIG_INVALID' &&
+      /--progress[= ]github\b/.test(flags.join(' '))
+    )
+      context.stderr.write(await annotationOf(error, context));
     return reportError(withHelp(error, argv), {
       write: (text) => context.stderr.write(text),
       signal: context.signal,
       debug: flags.includes('--debug') || flags.includes('-D') || isSet(context.env.OCIBUILD_DEBUG),
     });
   }
+}
+
+/** Of a fault in the file that comes before the flags, so no printer is there yet. */
+async function annotationOf({ message, source }: OcibuildError, context: CliContext): Promise<string> {
+  const [{ githubGroups }, { pathFromWorkspace }] = await Promise.all([
+    import('../ui/group-styles.ts'),
+    import('./build/build-printer.ts'),
+  ]);
+  return githubGroups(pathFromWorkspace('.', context)).failure(message, source);
 }
 
 /** Wrong usage that has no better hint points to the help of its command. */

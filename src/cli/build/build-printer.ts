@@ -36,8 +36,8 @@ export async function openPrinter(
   });
 }
 
-/** A Dockerfile is named from its context; GitHub looks for it in the repository. */
-function pathFromWorkspace(
+/** A file is named from the context or the working directory; GitHub looks for it in the repository. */
+export function pathFromWorkspace(
   context: unknown,
   { env, cwd }: Pick<CliContext, 'env' | 'cwd'>,
 ): (name: string) => string {

@@ -1,7 +1,8 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { COMMANDS, type CommandName } from '../../../src/cli/commands.ts';
 import { helpText } from '../../../src/cli/help/help.ts';
 import { reportError } from '../../../src/cli/report.ts';
@@ -70,6 +71,18 @@ describe('runCli()', () => {
     [['images', '--all'], /error\[USAGE_FLAG_UNKNOWN\]/],
   ])('runCli() explains wrong usage on stderr with 2 when arguments are %j', async (argv, text) => {
     expect(await run(argv)).toEqual({ code: 2, stdout: '', stderr: expect.stringMatching(text) });
+  });
+
+  it('runCli() annotates the line of a config file that cannot be used when GitHub reads', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'ocibuild-run-'));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    const file = join(dir, 'ocibuild.config.json');
+    writeFileSync(file, '{\n"tag": "a"}\n');
+    const args = ['build', '--config', file, '--progress', 'github'];
+    const { stderr, code } = await run(args, { env: { GITHUB_WORKSPACE: dir } });
+    expect(stderr).toMatch(/^::error file=ocibuild\.config\.json,line=2::Cannot use the config file/);
+    expect(code).toBe(2);
+    expect((await run(args.slice(0, -2))).stderr).not.toContain('::error');
   });
 
   it('runCli() writes no archive to a terminal when one is asked for', async () => {
