@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { isOcibuildError } from '../../errors/error.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
 import { fsPath } from '../../layer/path-bytes.ts';
 import { noteImplied } from '../../layer/tree/implied-directories.ts';
@@ -107,8 +108,13 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     );
     if (read === undefined) throw layerUnavailable(id);
     const { tree } = read;
-    saveTree(id, tree);
-    rows.put(id, { hasTree: true });
+    try {
+      saveTree(id, tree);
+      rows.put(id, { hasTree: true });
+    } catch (error) {
+      // Whoever only looks at a store that cannot be written has what was asked for.
+      if (!isOcibuildError(error)) throw error;
+    }
     return tree;
   }
 
@@ -372,7 +378,11 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   }
 
   function write(file: string, text: string): void {
-    writeFileAtomic(file, Buffer.from(text), { temp: root.tempPath() });
+    try {
+      writeFileAtomic(file, Buffer.from(text), { temp: root.tempPath() });
+    } catch (error) {
+      throw storeError(error, file);
+    }
   }
 }
 

@@ -45,15 +45,15 @@ async function setUp() {
     }),
   });
   const fetch = createBlobFetcher({ content, registry, env: {}, onProgress: () => undefined });
-  const open = () =>
+  const open = (where = root) =>
     createLayerStore({
-      root,
+      root: where,
       content,
       rows,
       opaqueXattr: 'user.overlay.opaque',
       blobs: createLayerBlobs({ content, rows, fetch }),
     });
-  const base = { diffId: digestBytes(tar), descriptor, origin: ORIGIN };
+  const base = { diffId: digestBytes(tar), descriptor, origin: ORIGIN, blob };
   const leftovers = (): string[] => readdirSync(root.tmpDir);
   return { root, content, rows, store: open(), open, base, fetched, leftovers };
 }
@@ -124,6 +124,17 @@ describe('createLayerStore() with a base layer', () => {
     const other = await setUp();
     await other.store.tree(other.store.addBase(other.base), signal);
     expect(readdirSync(other.root.snapshotsDir)).toEqual([]);
+  });
+
+  it('reads the tree of a blob also when it cannot be kept', async () => {
+    const { root, content, base, open, fetched } = await setUp();
+    content.putBytes(base.blob);
+    // Nothing can be made in /sys, whoever one is.
+    const store = open({ ...root, tempPath: () => '/sys/ocibuild-tree' });
+    const id = store.addBase(base);
+    expect((await store.tree(id, signal)).map(({ path }) => path)).toEqual(['d', 'd/f']);
+    expect(readdirSync(root.treesDir)).toEqual([]);
+    expect(fetched).toEqual([]);
   });
 
   it('makes a form again when it is gone from the disk', async () => {
