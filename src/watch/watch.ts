@@ -33,11 +33,13 @@ export function watch(options: BuildOptions): Watch {
     waiting.clear();
   };
   let isOver = false;
-  const onCycle = (cycle: WatchCycle): void => {
-    cycles.push(cycle);
-    wake();
-  };
   const start = async (how: { readonly signal: AbortSignal; readonly emit: EventSink }): Promise<void> => {
+    const onCycle = (cycle: WatchCycle): void => {
+      // A process that does the work may end a build before it hears that it should not.
+      if (how.signal.aborted) return;
+      cycles.push(cycle);
+      wake();
+    };
     const here = async (): Promise<void> => {
       await using session = createBuildSession(options);
       await watchBuilds(session, {

@@ -82,7 +82,7 @@ describe('attestations', () => {
       metadata,
     );
     const index = JSON.parse(await output(project, 'inspect', '--raw', 'me/app:v1')) as Index;
-    expect(await validateImage(project.store, 'me/app:v1', { signal: AbortSignal.timeout(20_000) })).toEqual(
+    expect(await validateImage(project.store, 'me/app:v1', { signal: AbortSignal.timeout(100_000) })).toEqual(
       [],
     );
     expect(index.manifests.map(({ platform }) => platform?.architecture)).toEqual(['amd64', 'unknown']);

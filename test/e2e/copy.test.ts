@@ -164,7 +164,7 @@ describe('ocibuild copy', () => {
       };
       return writeBlob(layout, encodeDocument(manifest), MEDIA_TYPE.manifest);
     });
-    await writeLayoutIndex(layout, signatures, { signal: AbortSignal.timeout(20_000) });
+    await writeLayoutIndex(layout, signatures, { signal: AbortSignal.timeout(100_000) });
     const name = `docker://${registry.host}/signed/app:v1`;
     expect(await copy(project, 'oci:signed:v1', name)).toBe(image.digest);
     await copy(project, 'oci:signed:v1', name);

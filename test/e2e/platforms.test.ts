@@ -89,7 +89,7 @@ RUN ["/bin/busybox", "sh", "-c", "busybox --install -s /bin && sh -c 'uname -m >
     const [layout, bundle] = [join(project.store, '../layout'), join(project.store, '../bundle')];
     const digest = await run(project, '-q', '--platform', BOTH, '-t', 'app:v0');
     await run(project, '-q', '--platform', BOTH, '-t', 'app:v0', '-o', `type=oci,tar=false,dest=${layout}`);
-    expect(await validateImage(layout, 'v0', { signal: AbortSignal.timeout(60_000) })).toEqual([]);
+    expect(await validateImage(layout, 'v0', { signal: AbortSignal.timeout(100_000) })).toEqual([]);
     expect(await platformsOfLayout(layout)).toEqual(BOTH.split(','));
     for (const [platform, machine] of [
       ['linux/amd64', 'x86_64'],
@@ -275,7 +275,7 @@ COPY --from=compile /out /out
     const layout = out('layout');
     mkdirSync(layout);
     execFileSync('tar', ['-xf', out('o.tar'), '-C', layout]);
-    expect(await validateImage(layout, '1', { signal: AbortSignal.timeout(60_000) })).toEqual([]);
+    expect(await validateImage(layout, '1', { signal: AbortSignal.timeout(100_000) })).toEqual([]);
     const meta = JSON.parse(readFileSync(out('meta.json'), 'utf8'));
     const digest: string = meta['containerimage.digest'];
     expect(readFileSync(out('iid'), 'utf8')).toBe(digest);

@@ -14,7 +14,7 @@ import {
   USER,
 } from '../support/token-server.ts';
 
-const signal = AbortSignal.timeout(100_000);
+const signal = new AbortController().signal;
 const dir = mkdtempSync(join(tmpdir(), 'ocibuild-e2e-auth-'));
 const basic = Buffer.from(`${USER}:${PASSWORD}`).toString('base64');
 let tokens: TokenServer;

@@ -9,7 +9,7 @@ import { createResolver } from '../../src/registry/resolver.ts';
 import type { Resolver } from '../../src/registry/types.ts';
 import { type FaultyRegistry, startFaultyRegistry } from '../support/faulty-registry.ts';
 
-const signal = AbortSignal.timeout(100_000);
+const signal = new AbortController().signal;
 const EMPTY = { mediaType: MEDIA_TYPE.config, digest: `sha256:${'1'.repeat(64)}`, size: 2 };
 const MANIFEST = Buffer.from(
   JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.manifest, config: EMPTY, layers: [] }),

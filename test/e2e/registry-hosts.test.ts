@@ -11,7 +11,7 @@ import { makeLayout } from '../support/layout.ts';
 import { type Listening, listenOnLoopback, passOn } from '../support/loopback.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 
-const signal = AbortSignal.timeout(60_000);
+const signal = new AbortController().signal;
 const dir = mkdtempSync(join(tmpdir(), 'ocibuild-e2e-hosts-'));
 const [key, certificate] = [join(dir, 'key.pem'), join(dir, 'ca.pem')];
 let registry: TestRegistry;

@@ -15,7 +15,7 @@ import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { PASSWORD, startTokenServer, type TokenServer, USER } from '../support/token-server.ts';
 
 const exec = promisify(execFile);
-const signal = AbortSignal.timeout(100_000);
+const signal = new AbortController().signal;
 const dir = mkdtempSync(join(tmpdir(), 'ocibuild-e2e-push-'));
 const SIZE = 3_000_000;
 let registry: TestRegistry;

@@ -39,7 +39,7 @@ async function scene(body: (scene: Scene) => Promise<void>, handle?: Handler): P
         ...more,
       }).result,
     async fetch(source, secrets = {}) {
-      const signal = AbortSignal.timeout(20_000);
+      const signal = AbortSignal.timeout(100_000);
       await using engine = await openEngine({ root, env: {}, signal });
       const downloads = createDownloads({
         content: engine.content,

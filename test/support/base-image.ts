@@ -48,7 +48,7 @@ export async function makeShellImage(
     };
     const manifest = writeBlob(layout, Buffer.from(JSON.stringify(document)), MEDIA_TYPE.manifest);
     await writeLayoutIndex(layout, [{ ...manifest, annotations: { [ANNOTATION.refName]: tag } }], {
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(100_000),
     });
     return layers;
   } finally {

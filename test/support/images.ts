@@ -12,7 +12,7 @@ export interface CheckedImage extends FlatImage {
 
 /** Reads a layout directory; throws where the image breaks the image-spec. */
 export async function checkedLayout(dir: string, tag?: string): Promise<CheckedImage> {
-  const problems = await validateImage(dir, tag, { signal: AbortSignal.timeout(60_000) });
+  const problems = await validateImage(dir, tag, { signal: AbortSignal.timeout(100_000) });
   if (problems.length > 0) throw new Error(`Image in "${dir}" is not right: ${JSON.stringify(problems)}`);
   const flat = await flattenLayout(dir, tag === undefined ? {} : { tag });
   const manifest = JSON.parse(

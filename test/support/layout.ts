@@ -22,7 +22,7 @@ export interface TestImage {
   readonly platform?: Platform;
 }
 
-const signal = AbortSignal.timeout(60_000);
+const signal = new AbortController().signal;
 const AMD64: Platform = { os: 'linux', architecture: 'amd64' };
 
 /** Writes one image, or an index of several, into a layout directory under a tag; gives its descriptor. */
