@@ -1,8 +1,8 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { stopContainer } from './control.ts';
+import { stopContainer, waitWhile } from './control.ts';
 import { CONTAINER_FILES } from './create.ts';
-import { readContainer, removeRecord } from './records.ts';
+import { readContainer, removeRecord, writeState } from './records.ts';
 import { type ForegroundOptions, runInForeground } from './start.ts';
 import type { Container } from './types.ts';
 
@@ -10,6 +10,8 @@ import type { Container } from './types.ts';
 export interface ForegroundService {
   /** As it is now; undefined where it is gone. */
   now(): Container | undefined;
+  /** As it is once its start is over: a program may speak before it is known to run. @throws CANCELLED */
+  started(signal: AbortSignal): Promise<Container | undefined>;
   /** Stops its program with the stop signal and starts it anew on the files as they are. */
   restart(): Promise<void>;
   /** Stops it and removes all that it wrote. */
@@ -20,6 +22,9 @@ export interface ServiceOptions extends Omit<ForegroundOptions, 'forwardSignals'
   /** It has ended without being asked to; `error` where it could not be started. */
   onEnd(end: { readonly code?: number; readonly error?: unknown }): void;
 }
+
+/** A network may take its time. */
+const START_TIMEOUT_MS = 10_000;
 
 /** Starts a container made with `remove`, which is removed by `close`: until then it may start again. */
 export function startService(container: Container, options: ServiceOptions): ForegroundService {
@@ -54,6 +59,8 @@ export function startService(container: Container, options: ServiceOptions): For
 
   return {
     now: () => readContainer(root, plan.id),
+    started: (signal) =>
+      waitWhile(root, kept, { states: ['creating', 'created'], timeoutMs: START_TIMEOUT_MS, signal }),
     async restart() {
       await stop();
       const { work, network } = CONTAINER_FILES;
@@ -62,6 +69,8 @@ export function startService(container: Container, options: ServiceOptions): For
       mkdirSync(join(dir, work));
       rmSync(join(dir, network), { recursive: true, force: true });
       isStopping = false;
+      // It is not over, as the record of its last run says.
+      writeState(dir, { status: 'creating' });
       run = start();
     },
     async close() {

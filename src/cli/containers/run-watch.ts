@@ -128,9 +128,9 @@ export async function runWatch(
         const { canSync, syncFiles } = await import('../../build/containers/sync-files.ts');
         const { planSync } = await import('../../watch/sync-rules.ts');
         const plan = planSync(changed, rules);
-        const container = service?.now();
-        if (container?.state.status !== 'running' || !canSync(container) || plan.build.length > 0)
-          return changed;
+        if (plan.build.length > 0) return changed;
+        const container = await service?.started(signal).catch(() => undefined);
+        if (container?.state.status !== 'running' || !canSync(container)) return changed;
         try {
           current = undefined;
           const count = syncFiles(plan.copies, { container, wanted });
