@@ -35,7 +35,7 @@ export async function startContainerd(): Promise<Containerd> {
   const exited = new Promise<void>((done) => child.once('close', () => done()));
   const ctr: Containerd['ctr'] = async (...args) => (await exec('ctr', ['-a', socket, ...args])).stdout;
   for (let tries = 0; !existsSync(socket); tries++) {
-    if (tries > 500 || child.exitCode !== null) throw new Error(`containerd did not start: ${log}`);
+    if (tries > 3000 || child.exitCode !== null) throw new Error(`containerd did not start: ${log}`);
     await sleep(10);
   }
   return {

@@ -60,7 +60,7 @@ export function runInTerminal(
       setSize(toColumns, toRows);
     },
     async seen(pattern) {
-      for (let i = 0; i < 400; i++) {
+      for (let i = 0; i < 2400; i++) {
         const text = await screen.visible();
         if (pattern.test(text)) return text;
         await delay(25);
