@@ -33,12 +33,18 @@ export function startService(container: Container, options: ServiceOptions): For
   // The record still says that it is to be removed: should this process be killed, the next sweep does it.
   const kept: Container = { ...container, plan: { ...plan, remove: false } };
   let isStopping = false;
+  /** Whoever reads the output may have paused: a program that is to end does not wait for that. */
+  let letGo = Promise.withResolvers<void>();
   let run = start();
 
   async function start(): Promise<void> {
     try {
       const code = await runInForeground(kept, {
         ...options,
+        onOutput(stream, data) {
+          const wait = options.onOutput(stream, data);
+          return wait instanceof Promise ? Promise.race([wait, letGo.promise]) : undefined;
+        },
         joinsTerminal: false,
         forwardSignals: () => () => undefined,
       });
@@ -50,6 +56,7 @@ export function startService(container: Container, options: ServiceOptions): For
 
   async function stop(): Promise<void> {
     isStopping = true;
+    letGo.resolve();
     // A stop is not interrupted: what runs would be left behind.
     const signal = new AbortController().signal;
     const now = readContainer(root, plan.id);
@@ -71,6 +78,7 @@ export function startService(container: Container, options: ServiceOptions): For
       isStopping = false;
       // It is not over, as the record of its last run says.
       writeState(dir, { status: 'creating' });
+      letGo = Promise.withResolvers();
       run = start();
     },
     async close() {

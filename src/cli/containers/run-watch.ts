@@ -12,6 +12,7 @@ import { flagReader } from '../flags/parse-args.ts';
 import type { ParsedArgs } from '../flags/types.ts';
 import { reportError } from '../report.ts';
 import type { CliContext } from '../types.ts';
+import { openOutput } from './output.ts';
 
 const EXIT_INTERRUPTED = 130;
 
@@ -33,7 +34,8 @@ export async function runWatch(
   { request, requestOf, parsed, root, openPrinter, prepare }: RunWatchOptions,
   context: CliContext,
 ): Promise<number> {
-  const { cwd, env, stdout, stderr } = context;
+  const { cwd, env, stderr } = context;
+  const output = openOutput(context);
   const end = endOfWatch(context);
   const { signal } = end;
   const rules = await readRules(parsed, cwd);
@@ -67,7 +69,7 @@ export async function runWatch(
     report.say(`starting ${name}`);
     service = startService(container, {
       ...{ root, env },
-      onOutput: (stream, data) => void (stream === 'stdout' ? stdout : stderr).write(data),
+      onOutput: output.write,
       onWarnings: (warnings) => {
         for (const warning of warnings) stderr.write(`warning: ${warning}\n`);
       },
