@@ -245,6 +245,12 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
         }
         if (source.keepGitDir === true) {
           await inside('config', 'remote.origin.url', shownRemote(source));
+          // Reflogs name the user and the machine.
+          const forget = ['reflog', 'expire', '--expire=now', '--all'];
+          await inside(...forget);
+          const each = ['submodule', '-q', 'foreach', '--recursive', ['git', ...forget].join(' ')];
+          // A repository with a submodule that .gitmodules does not know has none here.
+          await call({ ...about, args: ['-C', dest, ...each] });
           await inside('repack', '-q', '-a', '-d');
           rmSync(join(dest, '.git/objects/info/alternates'), { force: true });
         } else {

@@ -108,6 +108,8 @@ test('build() fetches submodules and keeps a whole repository when told to', asy
   expect(git(join(out, 'x'), 'rev-parse', 'HEAD')).toBe(whole);
   expect(git(join(out, 'x'), 'status', '--porcelain')).toBe('');
   expect(git(join(out, 'x'), 'config', 'remote.origin.url')).toBe(`${server.url}/app.git`);
+  // Who built it is nobody's business.
+  for (const path of ['x', 'x/vendor/lib']) expect(git(join(out, path), 'reflog')).toBe('');
 });
 
 test('build() gives files 0644 or 0755 whatever the umask is, and the time of the commit when asked', async () => {
