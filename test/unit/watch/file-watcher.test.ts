@@ -26,9 +26,9 @@ it('fileWatchers() tells of an overflow when as much as the queue holds comes at
   writeFileSync(join(dir, 'read'), '1');
   await expect.poll(() => changed, { timeout: 10_000 }).toContain(join(dir, 'read'));
   expect(overflows).toBe(0);
-  changed.length = 0;
   // Nothing is heard before all of it is there; the same event twice in a row would be one.
   for (let i = 0; i < 20; i++) for (const name of ['a.log', 'b.log']) appendFileSync(join(dir, name), 'x');
   await overflown.promise;
-  expect(changed).toEqual([]);
+  // That file may be told more than once, and late.
+  expect(new Set(changed)).toEqual(new Set([join(dir, 'read')]));
 });
