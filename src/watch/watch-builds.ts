@@ -22,11 +22,19 @@ export interface WatchHooks {
   takeOver?(changed: readonly string[]): Promise<readonly string[]>;
   /** Directories that are watched whatever the build reads. */
   readonly more?: readonly string[];
-  /** The file that the options came from; tells whether the session has others by now, because the file says so. */
-  readonly settings?: { readonly path: string; apply(): Promise<boolean> } | undefined;
+  /** The file that the options came from. */
+  readonly settings?: Settings | undefined;
   /** What the build writes, also where it reads. */
   written?(): readonly string[];
   readonly openWatcher?: ListenerOptions['open'];
+}
+
+interface Settings {
+  readonly path: string;
+  /** Whether it says something else than when it was read last. */
+  differs(): boolean;
+  /** Reads it again; tells whether the session has other options for that. */
+  apply(): Promise<boolean>;
 }
 
 /** An editor writes, renames and sets times within a few ms; a checkout never pauses for so long. */
@@ -260,6 +268,7 @@ function compare({ session, changes, listener, poll, hooks }: Parts, textsOnly: 
     session.note(undefined);
     found = session.inputs().trees?.map(({ dir }) => dir) ?? [];
   }
+  if (hooks.settings?.differs()) changes.add(hooks.settings.path);
   poll.everyMs = Math.max(POLL_MS, POLL_SHARE * (performance.now() - startedMs));
   const plan = listener.plan();
   const missed = found.filter((path) => plan?.reads(path) !== false);

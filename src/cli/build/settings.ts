@@ -21,6 +21,10 @@ export function settingsOf(
   let seen = used;
   return {
     path,
+    differs() {
+      const now = settingsIn(path);
+      return now !== undefined && now !== seen;
+    },
     async apply() {
       const now = settingsIn(path);
       if (now === undefined || now === seen) return false;

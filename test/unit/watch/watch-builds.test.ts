@@ -18,6 +18,7 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
   const noted: (readonly string[] | undefined)[] = [];
   const missed: string[] = [];
   const settings: boolean[] = [];
+  const unheard: boolean[] = [];
   let events: FileWatcherEvents | undefined;
   let builds = 0;
   let rests = 0;
@@ -42,7 +43,11 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
     },
     onNotice: (notice) => void notices.push(notice),
     onRest: () => void rests++,
-    settings: { path: '/c/config.json', apply: async () => settings.pop() ?? false },
+    settings: {
+      path: '/c/config.json',
+      differs: () => unheard.pop() ?? false,
+      apply: async () => settings.pop() ?? false,
+    },
     openWatcher(_plan, given) {
       events = given;
       return { ready: Promise.resolve(), close: async () => undefined };
@@ -56,7 +61,7 @@ function start(build: (options: SessionBuildOptions, number: number) => Promise<
     while (!isSo()) await sleep(5);
   };
   return {
-    ...{ cycles, notices, noted, missed, settings, until, ending, run },
+    ...{ cycles, notices, noted, missed, settings, unheard, until, ending, run },
     change: (path: string) => events?.onChange(path),
     fail: (error: Error) => events?.onError(error),
     overflow: () => events?.onOverflow(),
@@ -132,6 +137,14 @@ describe('watchBuilds()', () => {
     watch.change('/c/config.json');
     await watch.until(() => watch.cycles.length === 3);
     expect(watch.cycles[2]?.changed).toEqual(['/c/config.json']);
+  });
+
+  it('finds that the file of its options has changed when that was not heard', async () => {
+    const watch = start(async () => RESULT);
+    watch.settings.push(true);
+    watch.unheard.push(true);
+    await watch.until(() => watch.cycles.length === 2);
+    expect(watch.cycles[1]?.changed).toEqual(['/c/config.json']);
   });
 
   it('starts a build anew with the options that its file says by then', async () => {
