@@ -22,7 +22,7 @@ export function configError(
 
 function shownName(path: string): string {
   const near = relative(process.cwd(), path);
-  return near === '' || near.startsWith('../../') ? path : near;
+  return near === '' || near.startsWith('../') ? path : near;
 }
 
 /**
