@@ -105,13 +105,16 @@ export async function supervise(
     );
     throw error;
   } finally {
-    await network?.close();
-    await executor.close();
-    log?.close();
-    const { reach: _, ...rest } = state;
-    state = rest;
-    change({ status: 'stopped', finished: new Date().toISOString() });
-    if (plan.remove) removeRecord(options.root, { plan, dir });
+    try {
+      await network?.close();
+    } finally {
+      await executor.close();
+      log?.close();
+      const { reach: _, ...rest } = state;
+      state = rest;
+      change({ status: 'stopped', finished: new Date().toISOString() });
+      if (plan.remove) removeRecord(options.root, { plan, dir });
+    }
   }
 }
 
