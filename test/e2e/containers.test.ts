@@ -451,6 +451,8 @@ describe.skipIf(process.getuid?.() !== 0)('terminals and runtimes', () => {
     const idFile = join(shared.dir, 'id');
     expect(readFileSync(idFile, 'utf8')).toBe(shown?.id);
     expect(await run('run', '--cidfile', 'id', 'base')).toMatchObject({ code: 2 });
+    const nowhere = await run('run', '--cidfile', 'none/id', 'base');
+    expect(nowhere.stderr).toContain('its directory does not exist');
     rmSync(idFile);
     await run('rm', 'few');
   });

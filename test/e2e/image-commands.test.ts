@@ -59,6 +59,11 @@ describe('ocibuild push and pull', () => {
       store: other,
     });
     expect(unpacked.code).toBe(0);
+    const blocked = await project.run(
+      ['unpack', `${open.host}/team/app:v0`, join(dir, 'bundle/config.json/x')],
+      { store: other },
+    );
+    expect(blocked.stderr).toContain('error[EXPORT_TARGET_INVALID]');
     expect(readFileSync(join(dir, 'bundle/rootfs/b'), 'utf8')).toBe('two');
     await expect.poll(() => project.leftovers(), { timeout: 10_000 }).toEqual([]);
   });

@@ -5,6 +5,7 @@ import type { LayerBlob } from '../../cache/types.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import type { Descriptor } from '../../image/types.ts';
 import { type Engine, openEngine } from '../engine.ts';
+import { checkDirectory } from '../outputs/writable-places.ts';
 import type { StoreCommandOptions } from './store-commands.ts';
 import { findImage, type ImageDetails } from './stored-image.ts';
 
@@ -27,6 +28,7 @@ export async function unpackImage(
     import('../../layer/unpack-layer.ts'),
     import('../../executor/bundle.ts'),
   ]);
+  checkDirectory(bundle);
   mkdirSync(dirname(bundle), { recursive: true });
   const temp = `${bundle}.${process.pid}.tmp`;
   const devices: string[] = [];

@@ -52,7 +52,8 @@ export function checkFile(path: string, made: readonly string[]): void {
   }
 }
 
-function checkDirectory(path: string): void {
+/** A directory that is there or can be made. @throws EXPORT_TARGET_INVALID, EXPORT_FAILED */
+export function checkDirectory(path: string): void {
   for (let at = path; ; at = dirname(at)) {
     const found = lookAt(at, path);
     if (found === undefined) continue;

@@ -59,6 +59,7 @@ export async function runCommand(args: readonly string[], context: CliContext): 
   refuseWatchFlags(parsed, { watches, keepsTerminal: detach || request.interactive || request.tty });
 
   const cidFile = idFile(parsed, { cwd, watches });
+  if (cidFile !== undefined) (await import('../../build/outputs/writable-places.ts')).checkFile(cidFile, []);
 
   const root = await storeOf(parsed, context);
   const { sweepDeadContainers } = await import('../../build/containers/sweep.ts');
