@@ -15,6 +15,8 @@ import { type Sys, sys } from '../sys.ts';
 import { type DiffUpperOptions, keptXattrs } from './diff-upper.ts';
 
 const CHUNK_BYTES = 1 << 20;
+/** From so many names on, lists of directories cost less than a look at each name. */
+const MANY_NAMES = 16;
 
 interface Removal {
   readonly calls: Sys;
@@ -43,7 +45,11 @@ function cleanDirectory(dir: string, below: readonly string[], removal: Removal)
   if (below.length === 0 || isOpaque(dir, removal)) return;
   const before = lstatSync(fsPath(dir));
   let isTouched = false;
-  for (const name of readdirSync(fsPath(dir), { encoding: 'buffer' }).map(decodeName)) {
+  const names = namesIn(dir);
+  // A step that makes many files in a directory: one list says that none of them is below.
+  const known = names.length < MANY_NAMES ? undefined : new Set(below.flatMap(namesIn));
+  for (const name of names) {
+    if (known?.has(name) === false) continue;
     const path = `${dir}/${name}`;
     const stat = lstatSync(fsPath(path));
     const shown = showing(name, below, removal);
@@ -52,7 +58,7 @@ function cleanDirectory(dir: string, below: readonly string[], removal: Removal)
     if (stat.isDirectory()) {
       cleanDirectory(path, shown, removal);
       if (isOpaque(path, removal) || !isSame({ path, stat }, top, removal)) continue;
-      if (readdirSync(fsPath(path)).length > 0) continue;
+      if (namesIn(path).length > 0) continue;
       rmdirSync(fsPath(path));
     } else {
       if (stat.nlink > 1 || !isSame({ path, stat }, top, removal)) continue;
@@ -61,6 +67,10 @@ function cleanDirectory(dir: string, below: readonly string[], removal: Removal)
     isTouched = true;
   }
   if (isTouched) utimesSync(fsPath(dir), before.atimeMs / 1000, before.mtimeMs / 1000);
+}
+
+function namesIn(dir: string): readonly string[] {
+  return readdirSync(fsPath(dir), { encoding: 'buffer' }).map(decodeName);
 }
 
 /** What the layers below have of a name, topmost first: of a directory every part that shows, else one path. */

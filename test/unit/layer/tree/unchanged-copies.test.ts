@@ -5,6 +5,7 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
@@ -59,6 +60,14 @@ describe.runIf(process.platform === 'linux')('removeUnchangedCopies()', () => {
     clean();
     expect(left()).toEqual(['app', 'app/sub', 'app/sub/b', 'new']);
     expect(lstatSync(`${upper}/app`).mtimeMs).toBe(TIME * 1000);
+  });
+
+  it('leaves the new ones of many files in a directory', () => {
+    const many = Array.from({ length: 40 }, (_, i) => `made${i}`);
+    for (const name of many) writeFileSync(`${upper}/app/${name}`, name);
+    touch(`${upper}/app`);
+    clean();
+    expect(readdirSync(`${upper}/app`).sort()).toEqual(many.toSorted());
   });
 
   it('keeps content that differs in nothing else, and a time that does', () => {
