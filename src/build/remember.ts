@@ -4,6 +4,7 @@ import { type LastBuild, writeLastBuild } from '../cache/last-build.ts';
 import type { ExportSet } from '../exporter/types.ts';
 import type { Digest } from '../image/types.ts';
 import { type FileTrace, type Invocation, keyOf, lastBuildFile, variablesOf } from './fast-path.ts';
+import { asksGitLabels } from './inputs/vcs.ts';
 import type { NormalOptions } from './normalise.ts';
 import type { BuildTrace } from './run-build.ts';
 import { VERSION } from './version.ts';
@@ -87,6 +88,8 @@ function isRepeatable(options: NormalOptions): boolean {
     options.dockerfileText === undefined &&
     // Provenance tells of one run at one time: each has its own, also where nothing is left to do.
     options.attest.provenance === undefined &&
+    // A commit may change nothing but itself.
+    !asksGitLabels(options.env) &&
     options.noCache !== true &&
     // What is written elsewhere may be gone there.
     (options.cacheTo ?? []).length === 0 &&

@@ -19,6 +19,7 @@ import { type LocalSources, localTrees } from './inputs/local-files.ts';
 import { isLocalDefinition, loadMainContext } from './inputs/main-context.ts';
 import { createRemoteSources, isPinnedBuild } from './inputs/remote-sources.ts';
 import { checkSecretFiles } from './inputs/secrets.ts';
+import { gitLabels } from './inputs/vcs.ts';
 import { createInternalSteps } from './internal-steps.ts';
 import { readHeldLock } from './lock/lock.ts';
 import { lockedFiles } from './lock/locked.ts';
@@ -160,7 +161,12 @@ async function runRecorded(
     },
   );
   const epochSec = await readEpoch(given, { main, images, steps, remote, signal });
-  const options: NormalOptions = { ...given, epochSec, contextDir: main.contextDir };
+  const dir = main.source === undefined ? main.contextDir : '';
+  const labels = {
+    ...given.labels,
+    ...(await gitLabels({ dir, dockerfile: main.files.path }, given.env, signal)),
+  };
+  const options: NormalOptions = { ...given, labels, epochSec, contextDir: main.contextDir };
   const frontendContext = createFrontendContext(main, { options, images, steps, signal });
   const failed: LintWarning[] = [];
   const graph = await createBuildGraph(options, {

@@ -122,6 +122,8 @@ export const MEDIA_TYPE = {
 export const ANNOTATION = {
   refName: 'org.opencontainers.image.ref.name',
   created: 'org.opencontainers.image.created',
+  revision: 'org.opencontainers.image.revision',
+  source: 'org.opencontainers.image.source',
   containerdName: 'io.containerd.image.name',
   /** Of an entry in the store's index: a build fetched the image as a base, nobody asked to keep it. */
   fetchedByBuild: 'ocibuild.fetched-by-build',

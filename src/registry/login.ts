@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, realpathSync } from 'node:fs';
+import { readFileSync, realpathSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { errnoOf, writeFileAtomic } from '../util/atomic-fs.ts';
+import { makeDirs } from '../util/make-dirs.ts';
 import { createClient } from './client.ts';
 import { authFiles, type Credential, type HelperCall, runHelper, serverName } from './credentials.ts';
 import type { ResolverOptions } from './types.ts';
@@ -109,7 +110,7 @@ function readConfig(file: string): DockerConfig {
 /** A link to a file elsewhere (dotfiles in a repository) stays a link. */
 function write(file: string, config: DockerConfig): void {
   try {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    makeDirs(dirname(file), 0o700);
     const target = realPathOf(file);
     const temp = `${target}.${randomBytes(6).toString('hex')}`;
     writeFileAtomic(target, `${JSON.stringify(config, undefined, '\t')}\n`, { temp, mode: 0o600 });

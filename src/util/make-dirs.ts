@@ -7,12 +7,12 @@ import { errnoOf } from './atomic-fs.ts';
  * Node's own `recursive` never returns below /proc, where mkdir(2) gives ENOENT though the parent is there, and calls
  * a read-only file system a missing directory.
  */
-export function makeDirs(path: string): string | undefined {
+export function makeDirs(path: string, mode?: number): string | undefined {
   if (isDirectory(path)) return undefined;
   const parent = dirname(path);
-  const made = isDirectory(parent) ? undefined : makeDirs(parent);
+  const made = isDirectory(parent) ? undefined : makeDirs(parent, mode);
   try {
-    mkdirSync(path);
+    mkdirSync(path, mode);
   } catch (error) {
     // Another process was quicker.
     if (errnoOf(error) !== 'EEXIST' || !isDirectory(path)) throw error;

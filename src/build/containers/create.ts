@@ -7,6 +7,7 @@ import type { SandboxMount } from '../../executor/types.ts';
 import type { Descriptor } from '../../image/types.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
 import { errnoOf } from '../../util/atomic-fs.ts';
+import { makeDirs } from '../../util/make-dirs.ts';
 import { currentOwner } from '../../util/owner.ts';
 import type { Engine } from '../engine.ts';
 import type { ImageDetails } from '../images/stored-image.ts';
@@ -105,7 +106,7 @@ function sandboxMount(
 function makeDirectory(path: string, target: string): void {
   if (statSync(path, { throwIfNoEntry: false }) !== undefined) return;
   try {
-    mkdirSync(path, { recursive: true });
+    makeDirs(path);
   } catch (cause) {
     throw new OcibuildError(
       'MOUNT_INVALID',

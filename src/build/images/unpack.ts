@@ -3,7 +3,9 @@ import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { LayerBlob } from '../../cache/types.ts';
 import { OcibuildError } from '../../errors/error.ts';
+import { exportError } from '../../exporter/export-error.ts';
 import type { Descriptor } from '../../image/types.ts';
+import { makeDirs } from '../../util/make-dirs.ts';
 import { type Engine, openEngine } from '../engine.ts';
 import { checkDirectory } from '../outputs/writable-places.ts';
 import type { StoreCommandOptions } from './store-commands.ts';
@@ -29,10 +31,10 @@ export async function unpackImage(
     import('../../executor/bundle.ts'),
   ]);
   checkDirectory(bundle);
-  mkdirSync(dirname(bundle), { recursive: true });
   const temp = `${bundle}.${process.pid}.tmp`;
   const devices: string[] = [];
   try {
+    makeDirs(dirname(bundle));
     mkdirSync(temp, { mode: 0o755 });
     const rootfs = join(temp, 'rootfs');
     mkdirSync(rootfs, { mode: 0o755 });
@@ -48,7 +50,7 @@ export async function unpackImage(
     renameSync(temp, bundle);
   } catch (error) {
     rmSync(temp, { recursive: true, force: true });
-    throw error;
+    throw exportError(error, bundle);
   }
   return { ...image, devicesLeftOut: devices };
 }

@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process';
+import { join, relative } from 'node:path';
 import { cancelledError } from '../../errors/error.ts';
 import { redactCredentials } from '../../errors/redact.ts';
+import { ANNOTATION } from '../../image/types.ts';
 import { goBool } from '../../util/go-bool.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -37,6 +39,35 @@ export async function readVcs(dir: string, env: Env, signal: AbortSignal): Promi
     ...(source === undefined ? {} : { source: redactUrl(source) }),
     ...(place === undefined ? {} : { 'localdir:context': place.replace(/\/$/, '') || '.' }),
     ...(revision === undefined ? {} : { revision: `${revision}${changes ? '-dirty' : ''}` }),
+  };
+}
+
+/** Whether BUILDX_GIT_LABELS asks for labels of the repository: `1`, or `full` as older buildx has it. */
+export function asksGitLabels(env: Env): boolean {
+  const asked = env.BUILDX_GIT_LABELS ?? '';
+  return asked === 'full' || goBool(asked) === true;
+}
+
+/**
+ * The labels that say which commit of which repository an image was built from, where they are asked for.
+ * @param places directory of the context, and the Dockerfile where it is a file
+ * @throws CANCELLED
+ * @see https://docs.docker.com/build/building/variables/#buildx_git_labels
+ */
+export async function gitLabels(
+  { dir, dockerfile }: { readonly dir: string; readonly dockerfile: string | undefined },
+  env: Env,
+  signal: AbortSignal,
+): Promise<Readonly<Record<string, string>>> {
+  if (!asksGitLabels(env)) return {};
+  const { source, revision, ...rest } = await readVcs(dir, { ...env, BUILDX_GIT_INFO: '1' }, signal);
+  const place = rest['localdir:context'];
+  const entrypoint =
+    dockerfile === undefined || place === undefined ? '..' : join(place, relative(dir, dockerfile));
+  return {
+    ...(revision === undefined ? {} : { [ANNOTATION.revision]: revision }),
+    ...(source === undefined ? {} : { [ANNOTATION.source]: source }),
+    ...(entrypoint.startsWith('..') ? {} : { 'com.docker.image.source.entrypoint': entrypoint }),
   };
 }
 

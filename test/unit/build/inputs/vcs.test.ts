@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readVcs } from '../../../../src/build/inputs/vcs.ts';
+import { gitLabels, readVcs } from '../../../../src/build/inputs/vcs.ts';
 
 const top = mkdtempSync(join(tmpdir(), 'ocibuild-vcs-'));
 afterAll(() => rmSync(top, { recursive: true, force: true }));
@@ -58,5 +58,24 @@ describe('readVcs()', () => {
 
   it('stops when the build is cancelled', async () => {
     await expect(readVcs(top, env, AbortSignal.abort())).rejects.toMatchObject({ code: 'CANCELLED' });
+  });
+});
+
+describe('gitLabels()', () => {
+  it('gives commit, remote and place of the Dockerfile where BUILDX_GIT_LABELS asks for them', async () => {
+    const dir = createCheckout('labels');
+    const places = { dir: join(dir, 'sub'), dockerfile: join(dir, 'sub/Dockerfile') };
+    expect(await gitLabels(places, env, signal)).toEqual({});
+    const asked = { ...env, BUILDX_GIT_LABELS: '1', BUILDX_GIT_INFO: 'false' };
+    const labels = {
+      'org.opencontainers.image.revision': git(dir, 'rev-parse', 'HEAD').trim(),
+      'org.opencontainers.image.source': 'https://git.example/x/y.git',
+    };
+    const entrypoint = { 'com.docker.image.source.entrypoint': 'sub/Dockerfile' };
+    expect(await gitLabels(places, asked, signal)).toEqual({ ...labels, ...entrypoint });
+    const full = { ...env, BUILDX_GIT_LABELS: 'full' };
+    expect(await gitLabels({ ...places, dockerfile: '/elsewhere/Dockerfile' }, full, signal)).toEqual(labels);
+    expect(await gitLabels({ ...places, dockerfile: undefined }, full, signal)).toEqual(labels);
+    expect(await gitLabels({ dir: '', dockerfile: undefined }, full, signal)).toEqual({});
   });
 });
