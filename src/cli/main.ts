@@ -3,6 +3,8 @@ import { isatty } from 'node:tty';
 import { answerFromLastBuild, type Invocation } from '../build/fast-path.ts';
 
 const MIN_NODE_MAJOR = 24;
+/** How long output may take to leave a command that was told to end. */
+const FLUSH_MS = 1000;
 
 // Everything but the fast path is loaded on demand: a build with nothing to do is measured against Node's own start.
 if (Number.parseInt(process.versions.node, 10) < MIN_NODE_MAJOR) {
@@ -55,6 +57,11 @@ async function runWhole(invocation: Invocation): Promise<void> {
     signal: controller.signal,
   });
   // Handles that someone forgot must not keep a finished command alive.
-  await Promise.all([stdout, stderr].map((stream) => new Promise((done) => stream.write('', done))));
+  const flushed = Promise.all(
+    [stdout, stderr].map((stream) => new Promise((done) => stream.write('', done))),
+  );
+  // Nor one that was told to end, a reader that has paused.
+  const late = new Promise((done) => controller.signal.aborted && setTimeout(done, FLUSH_MS));
+  await Promise.race([flushed, late]);
   process.exit(code);
 }

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { pack } from 'tar-stream';
 import type { ByteSink } from './target.ts';
 
@@ -36,15 +35,23 @@ export async function writeArchive(
     file: (name, bytes) => entry({ ...facts, name, mode: 0o644, size: bytes.length }, bytes),
     async stream(name, size, copy) {
       const done = Promise.withResolvers<void>();
+      /** Ends the write that is waited for. */
+      let stop: (error: unknown) => void = () => undefined;
       const into = tar.entry({ ...facts, name, mode: 0o644, size }, (error) => {
-        if (error) done.reject(error);
-        else done.resolve();
+        if (error) {
+          done.reject(error);
+          stop(error);
+        } else done.resolve();
       });
       done.promise.catch(() => undefined);
       into.on('error', () => undefined);
       await copy({
         async write(chunk) {
-          if (!into.write(ring.hold(chunk))) await Promise.race([once(into, 'drain'), done.promise]);
+          if (into.write(ring.hold(chunk))) return;
+          await new Promise<void>((resolve, reject) => {
+            stop = reject;
+            into.once('drain', resolve);
+          });
         },
       });
       into.end(undefined);

@@ -110,12 +110,8 @@ async function writeStream(
   body: (sink: ByteSink) => Promise<void>,
 ): Promise<void> {
   let failure: unknown;
-  let stop: (error: unknown) => void = () => {};
-  const failed = new Promise<never>((_, reject) => {
-    stop = reject;
-  });
-  // Nobody may be waiting for it at the moment it fails.
-  failed.catch(() => {});
+  /** Ends the write that is waited for: a promise of the whole stream would hold on to each that was. */
+  let stop: (error: unknown) => void = () => undefined;
   const onError = (error: unknown): void => {
     failure ??= error;
     stop(error);
@@ -126,10 +122,10 @@ async function writeStream(
   const sink: ByteSink = {
     async write(chunk) {
       if (failure !== undefined) throw failure;
-      const written = new Promise<void>((resolve, reject) => {
+      await new Promise<void>((resolve, reject) => {
+        stop = reject;
         stream.write(chunk, (error) => (error ? reject(error) : resolve()));
       });
-      await Promise.race([written, failed]);
     },
   };
   try {

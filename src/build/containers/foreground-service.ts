@@ -33,8 +33,8 @@ export function startService(container: Container, options: ServiceOptions): For
   // The record still says that it is to be removed: should this process be killed, the next sweep does it.
   const kept: Container = { ...container, plan: { ...plan, remove: false } };
   let isStopping = false;
-  /** Whoever reads the output may have paused: a program that is to end does not wait for that. */
-  let letGo = Promise.withResolvers<void>();
+  /** Output that its reader has not taken: a program that is to end does not wait for that. */
+  const waiting = new Set<() => void>();
   let run = start();
 
   async function start(): Promise<void> {
@@ -42,8 +42,10 @@ export function startService(container: Container, options: ServiceOptions): For
       const code = await runInForeground(kept, {
         ...options,
         onOutput(stream, data) {
-          const wait = options.onOutput(stream, data);
-          return wait instanceof Promise ? Promise.race([wait, letGo.promise]) : undefined;
+          // What it still says to a reader that has paused is lost: it could be any amount.
+          if (isStopping && waiting.size > 0) return;
+          const taken = options.onOutput(stream, data);
+          return taken instanceof Promise ? takenOrStopping(taken) : undefined;
         },
         joinsTerminal: false,
         forwardSignals: () => () => undefined,
@@ -54,9 +56,17 @@ export function startService(container: Container, options: ServiceOptions): For
     }
   }
 
+  function takenOrStopping(taken: Promise<void>): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      waiting.add(resolve);
+      taken.then(resolve, reject).finally(() => waiting.delete(resolve));
+      if (isStopping) resolve();
+    });
+  }
+
   async function stop(): Promise<void> {
     isStopping = true;
-    letGo.resolve();
+    for (const letGo of waiting) letGo();
     // A stop is not interrupted: what runs would be left behind.
     const signal = new AbortController().signal;
     const now = readContainer(root, plan.id);
@@ -78,7 +88,6 @@ export function startService(container: Container, options: ServiceOptions): For
       isStopping = false;
       // It is not over, as the record of its last run says.
       writeState(dir, { status: 'creating' });
-      letGo = Promise.withResolvers();
       run = start();
     },
     async close() {
