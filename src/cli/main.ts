@@ -60,7 +60,7 @@ async function runWhole(invocation: Invocation): Promise<void> {
   const flushed = Promise.all(
     [stdout, stderr].map((stream) => new Promise((done) => stream.write('', done))),
   );
-  // Nor one that was told to end, a reader that has paused.
+  // Nor may a reader that has paused keep one that was told to end.
   const late = new Promise((done) => controller.signal.aborted && setTimeout(done, FLUSH_MS));
   await Promise.race([flushed, late]);
   process.exit(code);

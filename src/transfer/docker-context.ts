@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
+import { readJson } from '../util/read-json.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -26,7 +27,7 @@ function currentContext(env: Env): string | undefined {
 
 /** The `docker` command's own settings; empty where it has none. */
 export function dockerConfig(env: Env): Readonly<Record<string, unknown>> {
-  const config = readJson(join(configDir(env), 'config.json'));
+  const config = readJson<unknown>(join(configDir(env), 'config.json'));
   return typeof config === 'object' && config !== null ? (config as Record<string, unknown>) : {};
 }
 
@@ -58,15 +59,6 @@ function configDir(env: Env): string {
 }
 
 function hostIn(file: string): string | undefined {
-  const meta = readJson(file) as Meta | undefined;
+  const meta = readJson<Meta>(file);
   return meta?.Endpoints?.docker?.Host || undefined;
-}
-
-/** Undefined where there is none. */
-function readJson(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'));
-  } catch {
-    return undefined;
-  }
 }
