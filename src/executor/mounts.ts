@@ -134,6 +134,15 @@ export function unmount(target: string): void {
   }
 }
 
+/** Where something is mounted at or below a directory, what was mounted last first. @see proc_pid_mountinfo(5) */
+export function mountsBelow(dir: string, mountinfo: string): readonly string[] {
+  const points = mountinfo.split('\n').map((line) => {
+    const [, , , , point = ''] = line.split(' ');
+    return point.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+  });
+  return points.filter((point) => point === dir || point.startsWith(`${dir}/`)).toReversed();
+}
+
 /** Binds a directory in the calling thread's mount namespace. */
 export function bindMount(source: string, target: string): void {
   sys().mount({ source, target, flags: SYS.MS_BIND | SYS.MS_REC });

@@ -4,6 +4,7 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
+  realpathSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -15,7 +16,7 @@ import { removeUnchangedCopies } from '../layer/tree/unchanged-copies.ts';
 import { readText } from '../util/read-text.ts';
 import { finalPath, locate, makeDirs, makeStub, removeStubs, type Stub, type StubKind } from './in-root.ts';
 import { withLowerFacts } from './lower-facts.ts';
-import { bindMount, mountOverlay, syscallErrno, unmount } from './mounts.ts';
+import { bindMount, mountOverlay, mountsBelow, syscallErrno, unmount } from './mounts.ts';
 import { hostsFile, resolvConf } from './network.ts';
 import type { SpecMount } from './spec.ts';
 import type { ProcessSpec, SandboxMount } from './types.ts';
@@ -35,6 +36,9 @@ export interface PreparedRoot {
    */
   release(becomesLayer: boolean): void;
 }
+
+/** A directory was seen to be busy for a moment, on a machine under load, after all was unmounted. */
+const BUSY_TRIES = 5;
 
 /** Mount points that Docker leaves in the layer of a step whose root lacks them. */
 const LASTING_POINTS = ['/proc', '/dev', '/sys'];
@@ -63,7 +67,10 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
       removeUnchangedCopies(spec.rootfs.upper, lower, { opaqueXattr });
     }
     // Only now that nothing is mounted below: rm must never walk into a root or a bind mount.
-    rmSync(bundle, { recursive: true, force: true });
+    for (const point of mountsBelow(realpathSync(bundle), readText('/proc/thread-self/mountinfo') ?? '')) {
+      unmount(point);
+    }
+    rmSync(bundle, { recursive: true, force: true, maxRetries: BUSY_TRIES });
   };
   try {
     mkdirSync(root, { recursive: true });

@@ -126,23 +126,23 @@ describe('prune under load', () => {
       for (let i = 0; i < 2; i++)
         await ok(project, 'build', '-q', '-t', name, '--build-arg', `N=${name}${i % 2}`, '.');
     };
-    const prunes = async (): Promise<number> => {
+    const prunes = async (): Promise<void> => {
       let killed = 0;
-      for (let i = 0; building; i++) {
+      // On a quick machine the builds may be over before one was killed.
+      for (let i = 0; building || killed === 0; i++) {
         const { child, ended } = project.start(['prune', '--all', '--force']);
         if (i % 2 === 1) {
-          await sleep(150 + ((i * 37) % 200));
+          await sleep(20 + ((i * 37) % 330));
           if (child.kill('SIGKILL')) killed++;
           await ended;
         } else expect((await ended).stderr).toBe('');
       }
-      return killed;
     };
     const pruning = prunes();
     await Promise.all(['one:v1', 'two:v1'].map(build)).finally(() => {
       building = false;
     });
-    expect(await pruning).toBeGreaterThan(0);
+    await pruning;
     for (const name of ['one:v1', 'two:v1']) verify(project, name);
     await pruned(project, '--all');
     for (const name of ['one:v1', 'two:v1']) verify(project, name);
