@@ -39,6 +39,9 @@ export async function startS3Server(dir: string): Promise<S3Server> {
   const answer = createServer(s3rver.callback());
   const inner = await listenOnLoopback(answer);
   const uploads = join(dir, BUCKET, '._S3rver_uploads');
+  /** What the inner server still works on, for clients that may have gone. */
+  const forwarded = new Set<Promise<unknown>>();
+  const aborted = new Set<string>();
   const server = createServer((request, response) => void handle(request, response));
   const listening = await listenOnLoopback(server);
   const state: S3Server = {
@@ -92,19 +95,33 @@ export async function startS3Server(dir: string): Promise<S3Server> {
     }
     const uploadId = url.searchParams.get('uploadId');
     if (method === 'DELETE' && uploadId !== null) {
-      // The one call that it lacks.
+      // The one call that it lacks. A part that it is about to write would bring the upload back.
+      aborted.add(uploadId);
+      await Promise.all(forwarded);
       rmSync(join(uploads, uploadId), { recursive: true });
       response.writeHead(204).end();
       return;
     }
+    if (uploadId !== null && aborted.has(uploadId)) {
+      refuse(response, 404, 'NoSuchUpload');
+      return;
+    }
     // The signature covers the Host header, so it stays what the client sent.
     const [host = '', port = ''] = inner.host.split(':');
+    const { promise: answered, resolve } = Promise.withResolvers<void>();
+    forwarded.add(answered);
     const forward = send({ host, port, method, path: request.url ?? '/', headers }, (copy) => {
+      resolve();
       response.writeHead(copy.statusCode ?? 500, copy.headers);
       copy.pipe(response);
     });
-    forward.on('error', () => response.destroy());
+    forward.on('error', () => {
+      resolve();
+      response.destroy();
+    });
     forward.end(body);
+    await answered;
+    forwarded.delete(answered);
   }
 }
 
