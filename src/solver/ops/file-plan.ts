@@ -127,7 +127,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
   }
 
   /** mkdir -p after following symlinks; gives the real path. */
-  function ensureDirectory(path: string, mode: number, owner: PlanOwner | undefined): string {
+  function ensureDirectory(path: string, mode: number, owner?: PlanOwner, inherits = SETGID): string {
     const { path: real } = follow(path);
     let at = '';
     for (const part of real.split('/').filter((p) => p !== '')) {
@@ -143,9 +143,15 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
       const parent = view.get(parentOf(at) ?? '');
       const setgid = (parent?.mode ?? 0) & SETGID;
       const inherited = setgid === 0 ? undefined : { uid: 0, gid: parent?.gid ?? 0 };
-      put(directoryEntry(at, mode | setgid, owner ?? inherited, epochSec));
+      put(directoryEntry(at, mode | (setgid & inherits), owner ?? inherited, epochSec));
     }
     return real;
+  }
+
+  /** One that an archive only implies. As in Docker it is root's whatever owner is asked for, and its mode is set
+   * after it was made: of a parent with setgid it has the group, and the bit no more. */
+  function impliedDirectory(path: string): string {
+    return ensureDirectory(path, 0o755, undefined, 0);
   }
 
   function follow(path: string): { path: string; entry: TreeEntry | undefined } {
@@ -280,10 +286,9 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
           const entry = source.view.get(path);
           if (entry === undefined) continue;
           const parent = parentOf(path) ?? '';
-          const real = ensureDirectory(join(root, parent), 0o755, undefined);
+          const real = impliedDirectory(join(root, parent));
           const at = join(real, name);
-          // A directory of the archive replaces a symlink, even one to a directory; one that it only implies is
-          // made where it is missing, and as in Docker belongs to root whatever owner is asked for.
+          // A directory of the archive replaces a symlink, even one to a directory.
           if (source.view.layerOf(path) >= 0) put({ ...entry, path: at, ...(owner ?? {}) });
           if (entry.type === 'file') origins.set(at, { source, entry });
           if (entry.type === 'dir') walk(path);
@@ -307,7 +312,7 @@ export function createFilePlan(base: TreeView, epochSec: number): FilePlan {
           put({ ...facts, path: target });
           origins.set(target, { source: lower, entry: known });
         }
-        const at = join(ensureDirectory(join(root, parentOf(path) ?? ''), 0o755, undefined), baseName(path));
+        const at = join(impliedDirectory(join(root, parentOf(path) ?? '')), baseName(path));
         put({ ...facts, path: at });
         const origin = origins.get(target);
         if (origin !== undefined) origins.set(at, origin);

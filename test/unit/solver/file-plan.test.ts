@@ -244,6 +244,18 @@ describe('createFilePlan().unpack()', () => {
     ]);
   });
 
+  it('makes directories only implied without setgid, the first in the group of a parent that has it', () => {
+    const base = tree('s/').map((entry) => ({ ...entry, mode: 0o2775 }));
+    const plan = createFilePlan(createTreeView([base]), 0);
+    plan.unpack(archiveOf(sourceOf('a/b/f')), '/s', { owner: { uid: 4, gid: 5 } });
+    const made = plan.finish().tree.map(({ path, mode, gid }) => [path, mode.toString(8), gid]);
+    expect(made.slice(0, 3)).toEqual([
+      ['s', '2775', 8],
+      ['s/a', '755', 8],
+      ['s/a/b', '755', 0],
+    ]);
+  });
+
   it('repeats a file of the base that a hard link of the archive names', () => {
     const base = sourceOf('opt/', 'opt/a');
     const plan = createFilePlan(base.view, 0);
