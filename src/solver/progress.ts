@@ -46,7 +46,9 @@ export function createProgress(definition: Definition, emit: EventSink, now: () 
     const step: VertexProgress = {
       started: () => void begin(),
       cached() {
-        if (!begin()) return;
+        begin();
+        // What another build has made while this one waited for it has begun already.
+        if (life.state === 'ended') return;
         life.state = 'ended';
         emit({ kind: 'cached', time: now(), vertex });
         emit({ kind: 'completed', time: now(), vertex });

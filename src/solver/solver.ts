@@ -55,6 +55,10 @@ export interface Solver {
 /** File and network work waits on disks, not on cores. */
 const IO_SLOTS = 4;
 
+const WAITS = 'waiting for another build that runs this step';
+/** Most steps are shorter; a build that seems to do nothing is to say why. */
+const WAIT_TOLD_MS = 500;
+
 export function createSolver(definition: Definition, deps: SolverDeps, options: SolverOptions): Solver {
   const { cache, emit, now } = deps;
   const queues = {
@@ -164,7 +168,7 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
     if (found !== undefined) return found;
     // The lock is taken before a slot: a slot is never held while waiting for another process, so two processes
     // cannot wait for each other.
-    await using _lock = await cache.lock(key, signal);
+    await using _lock = await failing(step, meta, () => tellingOfWait(step, () => cache.lock(key, signal)));
     const other = await findResult();
     if (other !== undefined) return other;
     if (options.explain) {
@@ -273,6 +277,20 @@ export function createSolver(definition: Definition, deps: SolverDeps, options: 
       step.failed(error);
       throw error;
     }
+  }
+}
+
+async function tellingOfWait<T>(step: VertexProgress, wait: () => Promise<T>): Promise<T> {
+  let told = false;
+  const timer = setTimeout(() => {
+    told = true;
+    step.status(WAITS, 0);
+  }, WAIT_TOLD_MS);
+  try {
+    return await wait();
+  } finally {
+    clearTimeout(timer);
+    if (told) step.status(WAITS, 0, 0);
   }
 }
 

@@ -280,6 +280,27 @@ describe('createSolver()', () => {
     expect([...one.ran, ...two.ran].sort()).toEqual(['a', 'b', 'c']);
   });
 
+  it('tells that a step waits for another build, and that this one has made it', async () => {
+    const { definition, digest } = graphOf({ a: [] });
+    const memory = memoryCache();
+    const { promise: isTold, resolve: goOn } = Promise.withResolvers<void>();
+    const first = solve(definition, digest('a'), memory, { run: () => isTold });
+    await expect.poll(() => memory.held.size, { timeout: 10_000 }).toBe(1);
+    const second = solve(definition, digest('a'), memory);
+    const waits = { kind: 'status', id: 'waiting for another build that runs this step' };
+    await expect
+      .poll(() => second.events, { timeout: 10_000 })
+      .toContainEqual(expect.objectContaining({ ...waits, current: 0 }));
+    goOn();
+    await Promise.all([first.result, second.result]);
+    expect([first.ran, second.ran]).toEqual([['a'], []]);
+    expect(second.events.slice(-3)).toEqual([
+      expect.objectContaining({ ...waits, done: true }),
+      expect.objectContaining({ kind: 'cached' }),
+      expect.objectContaining({ kind: 'completed' }),
+    ]);
+  });
+
   it('never runs more steps at a time than it has slots', async () => {
     const names = Array.from({ length: 12 }, (_, i) => `s${i}`);
     const { definition, digest } = graphOf({
