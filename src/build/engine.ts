@@ -16,7 +16,6 @@ import type {
   ContentStore,
   Database,
   ImageIndex,
-  KeyStore,
   LayerOrigin,
   LayerRows,
   LayerStore,
@@ -25,6 +24,7 @@ import type {
 import { isOcibuildError } from '../errors/error.ts';
 import type { Descriptor, Digest } from '../image/types.ts';
 import type { Resolver } from '../registry/types.ts';
+import type { CacheStore } from '../solver/types.ts';
 import { forgettingLost } from './cache/lost-layers.ts';
 import type { CacheFrom, CacheTo } from './cache/types.ts';
 import { createEndReader } from './inputs/blob-end.ts';
@@ -39,7 +39,7 @@ export interface Engine extends AsyncDisposable {
   readonly rows: LayerRows;
   readonly layers: LayerStore;
   readonly blobs: LayerBlobs;
-  readonly keys: KeyStore;
+  readonly keys: CacheStore;
   /** Keeps what is worked with from being pruned; ends with the engine. */
   readonly lease: Lease;
   readonly registry: () => Promise<Resolver>;
@@ -79,7 +79,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const rows = createLayerRows(db, { now: lease.now });
   const isRoot = process.geteuid?.() === 0;
   if (isRoot && !isView) dropForeignSnapshots(root, rows, currentIdMap());
-  let keys: KeyStore | undefined;
+  let keys: CacheStore | undefined;
   let resolver: Promise<Resolver> | undefined;
   const registry = (): Promise<Resolver> => {
     resolver ??= import('../registry/resolver.ts').then((module) =>

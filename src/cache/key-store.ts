@@ -1,9 +1,9 @@
 import type { Digest } from '../image/types.ts';
 import type { LayerId } from '../layer/layer-id.ts';
-import type { CacheRecord, Ingredient } from '../solver/types.ts';
+import type { CacheRecord, CacheStore, Ingredient } from '../solver/types.ts';
 import { createKeyLock, sweepLocks } from './key-lock.ts';
 import type { Lease } from './lease.ts';
-import type { Database, KeyStore, SqlValue } from './types.ts';
+import type { Database, SqlValue } from './types.ts';
 
 /** A hit is noted at most this often: a write for each look-up would cost more than the look-up. */
 const USED_GRANULARITY_MS = 60 * 60 * 1000;
@@ -23,7 +23,7 @@ export interface KeyStoreOptions {
 }
 
 /** Cache records and the locks of their keys, kept in cache.db. */
-export function createKeyStore(db: Database, options: KeyStoreOptions): KeyStore {
+export function createKeyStore(db: Database, options: KeyStoreOptions): CacheStore {
   const now = options.now ?? Date.now;
   const takeLock = createKeyLock(db);
   sweepLocks(db);
@@ -57,7 +57,15 @@ export function createKeyStore(db: Database, options: KeyStoreOptions): KeyStore
       );
     },
     lock: takeLock,
-    previous: (name) => latest(db, name, { kind: 'result', limit: PREVIOUS_LIMIT }),
+    previous: (name) =>
+      db
+        .all(
+          `SELECT * FROM records WHERE name = ? AND kind = 'result'
+           ORDER BY created_ms DESC, rowid DESC LIMIT ?`,
+          name,
+          PREVIOUS_LIMIT,
+        )
+        .map(toRecord),
     history: (ingredient) =>
       db
         .all(
@@ -67,25 +75,7 @@ export function createKeyStore(db: Database, options: KeyStoreOptions): KeyStore
           HISTORY_LIMIT,
         )
         .map(toRecord),
-    previousIngredients: (name, kind) => latest(db, name, { kind, limit: 1 })[0],
   };
-}
-
-function latest(
-  db: Database,
-  name: string,
-  { kind, limit }: { kind: CacheRecord['kind'] | undefined; limit: number },
-): readonly CacheRecord[] {
-  return db
-    .all(
-      `SELECT * FROM records WHERE name = ? AND (? IS NULL OR kind = ?)
-       ORDER BY created_ms DESC, rowid DESC LIMIT ?`,
-      name,
-      kind ?? null,
-      kind ?? null,
-      limit,
-    )
-    .map(toRecord);
 }
 
 function toRecord(row: Readonly<Record<string, SqlValue>>): CacheRecord {

@@ -3,7 +3,6 @@ import type { Compression, Descriptor, Digest, Platform } from '../image/types.t
 import type { GrowingFile } from '../layer/growing-file.ts';
 import type { LayerId } from '../layer/layer-id.ts';
 import type { FileContent, Tree, TreeEntry } from '../layer/types.ts';
-import type { CacheRecord, CacheStore } from '../solver/types.ts';
 
 /** The directory that everything is kept in. Paths are absolute. */
 export interface StoreRoot {
@@ -131,11 +130,6 @@ export interface LayerRows {
   byDiffId(diffId: Digest): readonly LayerRow[];
   /** Layers whose blob this is, whether its bytes are here or can be fetched. */
   byBlob(digest: Digest): readonly LayerRow[];
-}
-
-export interface KeyStore extends CacheStore {
-  /** The latest record of a vertex of that name, to tell what has changed since. */
-  previousIngredients(name: string, kind?: CacheRecord['kind']): CacheRecord | undefined;
 }
 
 /** A name in index.json. */

@@ -56,9 +56,7 @@ describe('createKeyStore', () => {
     await keys.save(record('d', { kind: 'definition' }));
     await keys.save(record('e', { name: 'COPY . .' }));
     expect(keys.previous('RUN make').map((found) => found.layers[1])).toEqual(['a', 'c', 'b']);
-    expect(keys.previousIngredients('RUN make')).toEqual(record('d', { kind: 'definition' }));
-    expect(keys.previousIngredients('RUN make', 'result')).toEqual(record('a'));
-    expect(keys.previousIngredients('nothing')).toBeUndefined();
+    expect(keys.previous('nothing')).toEqual([]);
   });
 });
 
