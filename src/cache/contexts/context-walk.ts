@@ -1,6 +1,6 @@
 import { constants, lstatSync, readdirSync, readlinkSync, type Stats, statSync } from 'node:fs';
 import { OcibuildError, throwIfAborted } from '../../errors/error.ts';
-import type { Digest } from '../../image/types.ts';
+import { EMPTY_DIGEST } from '../../image/digest.ts';
 import { readError } from '../../layer/fs-error.ts';
 import { decodeName, fsPath } from '../../layer/path-bytes.ts';
 import { errnoOf } from '../../util/atomic-fs.ts';
@@ -10,7 +10,6 @@ import type { OpenEntry, ScanOptions, StatRow, Walk } from './context-types.ts';
 import type { KeptEntries, KeptRange } from './kept-entries.ts';
 import type { TableCursor } from './table-cursor.ts';
 
-const EMPTY_DIGEST: Digest = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 const { S_IFMT, S_IFDIR, S_IFREG, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO } = constants;
 const TYPES = new Map<number, OpenEntry['type']>([
   [S_IFDIR, 'dir'],

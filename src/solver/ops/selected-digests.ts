@@ -1,10 +1,9 @@
+import { EMPTY_DIGEST } from '../../image/digest.ts';
 import type { Digest } from '../../image/types.ts';
 import type { Tree, TreeEntry } from '../../layer/types.ts';
 import type { LayeredSource } from './layered-source.ts';
 import type { Selected } from './select.ts';
 import type { LocalFiles, StepDeps } from './types.ts';
-
-const EMPTY_DIGEST: Digest = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
 /** Fills in the content digests of what was selected; reads only files whose digest is not known yet. */
 export async function withDigests(

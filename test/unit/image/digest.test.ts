@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { chainId, chainIds, digestBytes, isDigest, parseDigest } from '../../../src/image/digest.ts';
+import { digestBytes, EMPTY_DIGEST, isDigest, parseDigest } from '../../../src/image/digest.ts';
 
 const sha = (data: string | Buffer) => `sha256:${createHash('sha256').update(data).digest('hex')}`;
 
@@ -33,17 +33,8 @@ describe('parseDigest()', () => {
   });
 });
 
-describe('chainIds()', () => {
-  it('follows the image-spec recursion when there are several layers', () => {
-    const [a, b, c] = ['a', 'b', 'c'].map((text) => digestBytes(text));
-    if (!a || !b || !c) throw new Error('expected three digests');
-    const ab = sha(`${a} ${b}`);
-    expect(chainIds([a, b, c])).toEqual([a, ab, sha(`${ab} ${c}`)]);
-    expect(chainId([a, b])).toBe(ab);
-  });
-
-  it('gives nothing when there are no layers', () => {
-    expect(chainIds([])).toEqual([]);
-    expect(chainId([])).toBeUndefined();
+describe('EMPTY_DIGEST', () => {
+  it('is the digest of no bytes', () => {
+    expect(EMPTY_DIGEST).toBe(digestBytes(''));
   });
 });
