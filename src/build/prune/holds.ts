@@ -103,8 +103,10 @@ export function createHolds({ root, db, content, rows }: StoreParts): () => Hold
 
   return () => {
     // First: who ends a lease has written what he leaves.
-    const { horizon, names } = readLeases(root);
-    const used = db.all('SELECT digest FROM blob_uses WHERE used_ms >= ?', finite(horizon));
+    const { horizon: leased, names } = readLeases(root);
+    // SQLite knows no infinity as a bound value of an integer column.
+    const horizon = Math.min(leased, Number.MAX_SAFE_INTEGER);
+    const used = db.all('SELECT digest FROM blob_uses WHERE used_ms >= ?', horizon);
     const containers = listContainers(root.dir).filter(({ state }) => state.status !== 'stopped');
     const failed = keptSteps(root.dir).filter(({ user }) => user !== undefined && isAlive(user));
     const layers = new Set([
@@ -124,11 +126,6 @@ export function createHolds({ root, db, content, rows }: StoreParts): () => Hold
       ),
     };
   };
-}
-
-/** SQLite knows no infinity as a bound value of an integer column. */
-function finite(horizon: number): number {
-  return Math.min(horizon, Number.MAX_SAFE_INTEGER);
 }
 
 /** All entries: also those of other tools, and those without a name. */

@@ -175,12 +175,8 @@ function dropRecords(
     if (!known.has(step.own) && (step.user === undefined || !isAlive(step.user))) dropStep(store, step);
   }
   if (!total) return;
-  for (const { digest } of db.all('SELECT digest FROM blob_uses WHERE used_ms < ?', finite(holds.horizon))) {
+  for (const { digest } of db.all('SELECT digest FROM blob_uses WHERE used_ms < ?', holds.horizon)) {
     if (store.content.peek(String(digest) as Digest) === undefined)
       db.run('DELETE FROM blob_uses WHERE digest = ?', digest ?? '');
   }
-}
-
-function finite(horizon: number): number {
-  return Math.min(horizon, Number.MAX_SAFE_INTEGER);
 }
