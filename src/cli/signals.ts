@@ -1,12 +1,11 @@
+import { exitCodeOf } from '../errors/codes.ts';
 import { OcibuildError } from '../errors/error.ts';
-
-const EXIT_INTERRUPTED = 130;
 
 /** Stops the work at the first SIGINT, SIGTERM or SIGHUP; a second SIGINT ends the process at once. */
 export function stopOnSignals(process: NodeJS.Process, controller: AbortController): void {
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => {
-      if (controller.signal.aborted && name === 'SIGINT') process.exit(EXIT_INTERRUPTED);
+      if (controller.signal.aborted && name === 'SIGINT') process.exit(exitCodeOf('cancelled'));
       controller.abort(new OcibuildError('CANCELLED', `Cannot finish: interrupted by ${name}`));
     });
   }

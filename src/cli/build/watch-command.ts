@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { BuildOptions, BuildResult } from '../../build/options.ts';
+import { exitCodeOf } from '../../errors/codes.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import type { CliContext } from '../types.ts';
 import type { BuildRequest } from './build-options.ts';
@@ -7,8 +8,6 @@ import { endOfWatch } from './end-of-watch.ts';
 import { prepareResultFiles } from './result-files.ts';
 import { settingsOf } from './settings.ts';
 import { createWatchReport, type OpenPrinter } from './watch-report.ts';
-
-const EXIT_INTERRUPTED = 130;
 
 export interface WatchCommandOptions extends Pick<BuildOptions, 'dockerfileText'> {
   /** A printer for one build. */
@@ -58,11 +57,11 @@ export async function watchCommand(
     onEnd: (cycle) => report.onEnd(cycle, async (result) => onResult(result, request)),
   });
   report.say(end.words());
-  return EXIT_INTERRUPTED;
+  return exitCodeOf('cancelled');
 }
 
 /** Files that the build writes itself: where they lie in the context, they must not start the next build. */
-export function writtenPaths({ options, iidFile, metadataFile }: BuildRequest, cwd: string): string[] {
+function writtenPaths({ options, iidFile, metadataFile }: BuildRequest, cwd: string): string[] {
   const outputs = options.outputs?.flatMap((output) =>
     'dest' in output && output.dest !== undefined && output.dest !== '-' ? [output.dest] : [],
   );

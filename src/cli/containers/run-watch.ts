@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import type { ForegroundService } from '../../build/containers/foreground-service.ts';
 import type { Container } from '../../build/containers/types.ts';
 import type { BuildResult } from '../../build/options.ts';
+import { exitCodeOf } from '../../errors/codes.ts';
 import type { SyncRules } from '../../watch/sync-rules.ts';
 import type { BuildRequest } from '../build/build-options.ts';
 import { endOfWatch } from '../build/end-of-watch.ts';
@@ -13,8 +14,6 @@ import type { ParsedArgs } from '../flags/types.ts';
 import { reportError } from '../report.ts';
 import type { CliContext } from '../types.ts';
 import { openOutput } from './output.ts';
-
-const EXIT_INTERRUPTED = 130;
 
 export interface RunWatchOptions {
   /** What is built, and how it is shown. */
@@ -151,7 +150,7 @@ export async function runWatch(
     await stop();
   }
   report.say(end.words());
-  return EXIT_INTERRUPTED;
+  return exitCodeOf('cancelled');
 }
 
 async function readRules(parsed: ParsedArgs, cwd: string): Promise<SyncRules> {
