@@ -33,7 +33,7 @@ export function renderError(error: unknown, options: RenderOptions = {}): string
 }
 
 /** The lines of a text around the ranges, numbered, the ranges' own lines marked with `>`. */
-export function renderExcerpt(source: SourceRef): string[] {
+function renderExcerpt(source: SourceRef): string[] {
   const texts = source.file.text.split(/\r?\n/);
   // The piece after a final line feed is no line that a user would count.
   const total = texts.at(-1) === '' ? texts.length - 1 : texts.length;

@@ -5,7 +5,7 @@ import { deviceNumbers } from './machine.ts';
 import type { DeviceEdits, DeviceNode, SandboxMount } from './types.ts';
 
 /** Where specs are; what stands in a later one wins. @see CDI SPEC.md */
-export const CDI_DIRS = ['/etc/cdi', '/var/run/cdi'] as const;
+const CDI_DIRS = ['/etc/cdi', '/var/run/cdi'] as const;
 
 /** `vendor.com/class=name`; without a name the first of its class, with `*` all. */
 export interface WantedDevice {

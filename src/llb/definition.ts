@@ -70,7 +70,7 @@ export function mergeDefinitions(definitions: readonly Definition[]): Definition
   return graph.definition();
 }
 
-export function vertexDigest(op: Op, inputs: readonly Digest[]): Digest {
+function vertexDigest(op: Op, inputs: readonly Digest[]): Digest {
   return digestOf({ op, inputs });
 }
 

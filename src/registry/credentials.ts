@@ -31,7 +31,7 @@ export interface CredentialStore {
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** Docker's own key for its hub. */
-export const HUB_KEY = 'https://index.docker.io/v1/';
+const HUB_KEY = 'https://index.docker.io/v1/';
 const HUB_HOSTS = ['index.docker.io', 'docker.io', 'registry-1.docker.io'];
 
 /** What Docker and the containers tools keep: only what is read here. */

@@ -4,7 +4,7 @@ import { OcibuildError } from '../../errors/error.ts';
 import { errnoOf } from '../../util/atomic-fs.ts';
 
 /** Names of config files; one directory has at most one of them. */
-export const CONFIG_NAMES: readonly string[] = ['ts', 'mts', 'js', 'mjs', 'json'].map(
+const CONFIG_NAMES: readonly string[] = ['ts', 'mts', 'js', 'mjs', 'json'].map(
   (end) => `ocibuild.config.${end}`,
 );
 /** In a package.json. */

@@ -15,7 +15,7 @@ const STATE = 'state.json';
 const NAMES = 'names';
 
 /** Where the containers of a store are. */
-export function containersDir(root: string): string {
+function containersDir(root: string): string {
   return join(root, 'containers');
 }
 

@@ -93,7 +93,7 @@ function refuseForSeveral(named: readonly Named[]): void {
 }
 
 /** Steps of different builds are apart, also where they are the same step. */
-export function ofBuild(name: string, event: ProgressEvent): ProgressEvent {
+function ofBuild(name: string, event: ProgressEvent): ProgressEvent {
   const own = (vertex: string): string => vertex.replace(/^(internal:)?/, `$1${name}/`);
   if (event.kind === 'planned') return { ...event, vertices: event.vertices.map(own) };
   if (event.vertex === undefined) return event;

@@ -11,7 +11,7 @@ import type { CliContext } from '../types.ts';
 import { agoOf } from './du-text.ts';
 import { enterStore } from './prune-command.ts';
 
-export const CACHE_ACTIONS = ['ls', 'rm', 'path', 'shell'] as const;
+const CACHE_ACTIONS = ['ls', 'rm', 'path', 'shell'] as const;
 const MAX_ID = 60;
 
 /** `ocibuild cache ls|rm|path|shell [ID…]`: gives the exit code. */

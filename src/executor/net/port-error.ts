@@ -58,7 +58,7 @@ export function portError(
 }
 
 /** `127.0.0.1:8080/tcp`, or `port 8080/tcp` on all addresses. */
-export function showPort({ hostIp, hostPort, protocol }: PublishedPort): string {
+function showPort({ hostIp, hostPort, protocol }: PublishedPort): string {
   if (hostIp === undefined) return `port ${hostPort}/${protocol}`;
   return `${isIPv6(hostIp) ? `[${hostIp}]` : hostIp}:${hostPort}/${protocol}`;
 }

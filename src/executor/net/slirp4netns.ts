@@ -19,7 +19,7 @@ export function startSlirp4netns(namespacePath: string, searchPath: string): Pro
 }
 
 /** Without its own port forwarding: ports are held by the namespace's thread before there is a namespace. */
-export function slirpArguments(): string[] {
+function slirpArguments(): string[] {
   return [
     ...['--configure', '--disable-host-loopback', '--mtu', '65520'],
     ...['--ready-fd', String(READY), '--exit-fd', String(EXIT)],

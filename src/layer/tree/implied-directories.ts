@@ -4,7 +4,7 @@ import type { Tree } from '../types.ts';
 import { parentOf } from './tree-view.ts';
 
 /** Directories that a layer has entries in and no entry for: they are what the layers below say. */
-export function impliedDirectories(tree: Tree): string[] {
+function impliedDirectories(tree: Tree): string[] {
   const listed = new Set<string>();
   for (const { path, type } of tree) if (type !== 'whiteout' && type !== 'opaque') listed.add(path);
   const implied = new Set<string>();
