@@ -4,10 +4,11 @@ import type { BuildOptions, Output } from '../../build/options.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
 import type { ProgressMode } from '../../ui/types.ts';
+import { goBool } from '../../util/go-bool.ts';
 import { COMMAND_NAMES } from '../commands.ts';
 import { parseCsv } from '../flags/csv.ts';
 import { oneOf } from '../flags/one-of.ts';
-import { boolOf, flagReader, splitAt } from '../flags/parse-args.ts';
+import { flagReader, splitAt } from '../flags/parse-args.ts';
 import type { ParsedArgs } from '../flags/types.ts';
 import { parseAttestFlags } from './attest-flags.ts';
 import { type CallRequest, readCall } from './call-flag.ts';
@@ -165,7 +166,7 @@ function readProgress(flag: string | undefined, variable: string | undefined): B
 export function readPull(value: string | undefined): (typeof PULL)[number] {
   if (value === undefined) return 'missing';
   // Docker's flag is yes or no, in any spelling of that.
-  const bool = boolOf(value);
+  const bool = goBool(value);
   if (bool !== undefined) return bool ? 'always' : 'missing';
   return oneOf('--pull', value, PULL);
 }
