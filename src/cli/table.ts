@@ -3,14 +3,14 @@ import { clip, widthOf } from '../ui/text-width.ts';
 
 const UNITS = ['kB', 'MB', 'GB', 'TB'] as const;
 
-/** Rows as lines; columns are as wide as their widest cell. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Rows as lines; columns are as wide as their widest cell and `gap` blanks. */
+export function table(rows: readonly (readonly string[])[], gap = 2): string {
   const cells = rows.map((row) => row.map((cell) => oneLine(cell)));
   const widths = (cells[0] ?? []).map((_, column) =>
     Math.max(...cells.map((row) => widthOf(row[column] ?? ''))),
   );
   const padded = cells.map((row) =>
-    row.map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - widthOf(cell))).join('  '),
+    row.map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - widthOf(cell))).join(' '.repeat(gap)),
   );
   return padded.map((line) => `${line.trimEnd()}\n`).join('');
 }

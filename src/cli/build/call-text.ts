@@ -2,6 +2,7 @@ import type { CheckResult } from '../../build/describe.ts';
 import { redact } from '../../errors/redact.ts';
 import type { SourceFile } from '../../errors/source.ts';
 import type { LintWarning, Outline, TargetInfo } from '../../frontend/types.ts';
+import { table } from '../table.ts';
 import { SUBREQUEST_VERSION, SUBREQUESTS } from './call-json.ts';
 
 /** Lines shown before and behind the ones at fault. */
@@ -31,13 +32,13 @@ export function outlineText({ name, description, args, secrets, ssh, caches }: O
   const required = (list: Outline['secrets']) => list.map((each) => [each.name, each.required ? 'true' : '']);
   const parts = [
     head.map((line) => `${line}\n`).join(''),
-    table(
+    listed(
       ['BUILD ARG', 'VALUE', 'DESCRIPTION'],
       args.map((arg) => [arg.name, arg.value ?? '', arg.description ?? '']),
     ),
-    table(['SECRET', 'REQUIRED'], required(secrets)),
-    table(['SSH', 'REQUIRED'], required(ssh)),
-    table(
+    listed(['SECRET', 'REQUIRED'], required(secrets)),
+    listed(['SSH', 'REQUIRED'], required(ssh)),
+    listed(
       ['CACHE'],
       caches.map((cache) => [cache.name]),
     ),
@@ -46,21 +47,16 @@ export function outlineText({ name, description, args, secrets, ssh, caches }: O
 }
 
 export function targetsText(list: readonly TargetInfo[]): string {
-  return redact(
-    table(
-      ['TARGET', 'DESCRIPTION'],
-      list.map(({ name, description = '', isDefault }) => [
-        [name ?? '', isDefault ? '(default)' : ''].filter((part) => part !== '').join(' '),
-        description,
-      ]),
-      1,
-    ),
-  );
+  const rows = list.map(({ name, description = '', isDefault }) => [
+    [name ?? '', isDefault ? '(default)' : ''].filter((part) => part !== '').join(' '),
+    description,
+  ]);
+  return redact(table([['TARGET', 'DESCRIPTION'], ...rows], 1));
 }
 
 export function subrequestsText(): string {
   const rows = SUBREQUESTS.map(({ name, description }) => [name, SUBREQUEST_VERSION, description]);
-  return table(['NAME', 'VERSION', 'DESCRIPTION'], rows, 1);
+  return table([['NAME', 'VERSION', 'DESCRIPTION'], ...rows], 1);
 }
 
 function warningText(warning: LintWarning, file: SourceFile): string {
@@ -84,15 +80,7 @@ function warningText(warning: LintWarning, file: SourceFile): string {
   ].join('\n');
 }
 
-/** Columns as wide as their widest cell and `gap` blanks; nothing where there are no rows. */
-function table(head: readonly string[], rows: readonly (readonly string[])[], gap = 3): string {
-  if (rows.length === 0) return '';
-  const all = [head, ...rows];
-  const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
-  return all
-    .map((row) => {
-      const cells = row.map((cell, i) => (i < row.length - 1 ? cell.padEnd((widths[i] ?? 0) + gap) : cell));
-      return `${cells.join('').trimEnd()}\n`;
-    })
-    .join('');
+/** Nothing where there are no rows. */
+function listed(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return rows.length === 0 ? '' : table([head, ...rows], 3);
 }
