@@ -12,6 +12,11 @@ if (Number.parseInt(process.versions.node, 10) < MIN_NODE_MAJOR) {
     `error[NODE_TOO_OLD]: Cannot start ocibuild: Node ${process.versions.node} is too old, it needs Node ${MIN_NODE_MAJOR} or later\n`,
   );
   process.exitCode = 3;
+} else if (currentDirectory() === undefined) {
+  process.stderr.write(
+    'error[SYSCALL_FAILED]: Cannot read the current directory: it was deleted\nhint: `cd` to another one, or to this one once it is there again\n',
+  );
+  process.exitCode = 3;
 } else {
   const argv = process.argv.slice(2);
   const columns = isatty(2) ? process.stderr.columns : undefined;
@@ -21,6 +26,14 @@ if (Number.parseInt(process.versions.node, 10) < MIN_NODE_MAJOR) {
   else {
     writeAll(2, answer.stderr);
     writeAll(1, answer.stdout);
+  }
+}
+
+function currentDirectory(): string | undefined {
+  try {
+    return process.cwd();
+  } catch {
+    return undefined;
   }
 }
 
@@ -61,7 +74,11 @@ async function runWhole(invocation: Invocation): Promise<void> {
     [stdout, stderr].map((stream) => new Promise((done) => stream.write('', done))),
   );
   // Nor may a reader that has paused keep one that was told to end.
-  const late = new Promise((done) => controller.signal.aborted && setTimeout(done, FLUSH_MS));
+  const late = new Promise((done) => {
+    const giveUp = (): void => void setTimeout(done, FLUSH_MS);
+    if (controller.signal.aborted) giveUp();
+    else controller.signal.addEventListener('abort', giveUp, { once: true });
+  });
   await Promise.race([flushed, late]);
   process.exit(code);
 }

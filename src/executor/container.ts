@@ -2,6 +2,7 @@ import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
+import { isAlive, type Owner, startTimeOf } from '../util/owner.ts';
 import { readText } from '../util/read-text.ts';
 import { cgroupDirs, killCgroups, removeCgroups } from './cgroup.ts';
 import type { Emulation } from './emulation.ts';
@@ -95,10 +96,13 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
   const output = createOutputBatcher(
     deps.onOutput,
     () => startFailure(readText(log) ?? '', spec.args) !== undefined,
+    endOf(pidFile),
   );
   if (child.stdout) output.attach('stdout', child.stdout);
   if (child.stderr) output.attach('stderr', child.stderr);
   if (terminal !== undefined) output.attach('stdout', terminal.output);
+  // The end of a container does not wait for a reader that has paused.
+  child.once('exit', output.readRest);
   const killer = createKiller({ child, pidFile, id: spec.id, runtime: { ...setup, stateDir } });
 
   const stopWatch =
@@ -158,6 +162,16 @@ function stdioOf(container: ContainerSettings | undefined, peer: number | undefi
   const stdin = { none: 'ignore', open: 'pipe', inherit: 'inherit' } as const;
   const output = container.terminal === 'inherit' ? 'inherit' : 'pipe';
   return [stdin[container.stdin], output, output];
+}
+
+/** Tells whether the first process of a container has ended, once its pid file is there. */
+function endOf(pidFile: string): () => boolean {
+  let init: Owner | undefined;
+  return () => {
+    const pid = Number(readText(pidFile) ?? 0);
+    if (pid > 1) init ??= { pid, startTime: startTimeOf(pid) ?? '0' };
+    return init !== undefined && !isAlive(init);
+  };
 }
 
 /** Exit code of a child, 128 + n for a signal, after its pipes are read to the end. */

@@ -4,6 +4,8 @@ import type { OutputPart } from './protocol.ts';
 /** Gathers a step's output into few messages. */
 export interface OutputBatcher {
   attach(stream: OutputPart['stream'], source: Readable): void;
+  /** The writer has ended: what its pipes still hold is bounded, and read whether the reader takes it or not. */
+  readRest(): void;
   /** The reader is done with so many bytes. */
   taken(bytes: number): void;
   /** Sends what is held. */
@@ -17,11 +19,17 @@ const FLUSH_MS = 10;
 const FLUSH_BYTES = 256 * 1024;
 /** Above it the pipes are not read, so that a step that writes faster than we do waits. */
 const MAX_UNTAKEN_BYTES = 4 * 1024 * 1024;
+const END_POLL_MS = 100;
 
-/** @param hasFailed asked before the first words are sent: those of a runtime that could not start are not the step's */
+/**
+ * @param hasFailed asked before the first words are sent: those of a runtime that could not start are not the step's
+ * @param hasEnded asked while the pipes are not read: runc stands between a program and them, and ends only when they
+ * have taken all of it
+ */
 export function createOutputBatcher(
   send: (parts: readonly OutputPart[]) => void,
   hasFailed: () => boolean,
+  hasEnded?: () => boolean,
 ): OutputBatcher {
   const sources: Readable[] = [];
   let held: OutputPart[] = [];
@@ -29,6 +37,8 @@ export function createOutputBatcher(
   let untaken = 0;
   let timer: NodeJS.Timeout | undefined;
   let begun = false;
+  let isRest = false;
+  let endTimer: NodeJS.Timeout | undefined;
 
   const flush = (): void => {
     clearTimeout(timer);
@@ -40,7 +50,25 @@ export function createOutputBatcher(
     untaken += heldBytes;
     heldBytes = 0;
     send(parts);
-    if (untaken > MAX_UNTAKEN_BYTES) for (const source of sources) source.pause();
+    if (untaken <= MAX_UNTAKEN_BYTES || isRest) return;
+    for (const source of sources) source.pause();
+    awaitEnd();
+  };
+
+  const awaitEnd = (): void => {
+    clearTimeout(endTimer);
+    if (hasEnded !== undefined)
+      endTimer = setTimeout(() => (hasEnded() ? readRest() : awaitEnd()), END_POLL_MS);
+  };
+
+  const resume = (): void => {
+    clearTimeout(endTimer);
+    for (const source of sources) source.resume();
+  };
+
+  const readRest = (): void => {
+    isRest = true;
+    resume();
   };
 
   const flushSoon = (): void => {
@@ -58,9 +86,10 @@ export function createOutputBatcher(
         else timer ??= setTimeout(flushSoon, FLUSH_MS);
       });
     },
+    readRest,
     taken(bytes) {
       untaken -= bytes;
-      if (untaken <= MAX_UNTAKEN_BYTES / 2) for (const source of sources) source.resume();
+      if (untaken <= MAX_UNTAKEN_BYTES / 2) resume();
     },
     flush,
     drop(stream) {

@@ -353,6 +353,37 @@ describe.each(ACTORS)('containers of $who', ({ who, create, reason }) => {
       expect(await ended).toMatchObject({ code: 5, stdout: 'up\n' });
     },
   );
+
+  it.skipIf(reason)(
+    'a container has ended when its program has, though a reader who paused has not taken all',
+    async () => {
+      const child = actor.start([
+        'run',
+        '--network',
+        'none',
+        '--name',
+        'much',
+        'base',
+        'yes',
+        'x'.repeat(1000),
+      ]);
+      const logged = (): string => {
+        const [id = ''] = readdirSync(join(actor.store, 'containers')).filter((name) => name !== 'names');
+        const log = join(actor.store, 'containers', id, 'log');
+        return id !== '' && existsSync(log) ? readFileSync(log, 'latin1') : '';
+      };
+      // More than is kept for a reader.
+      await expect.poll(() => logged().length, { timeout: 30_000 }).toBeGreaterThan(4 * 1024 * 1024);
+      expect(await text('stop', '-t', '0', 'much')).toBe('much\n');
+      expect(await list()).toMatchObject([{ status: 'stopped', exitCode: 137 }]);
+      const count = logged().split(' F ').length;
+      await text('rm', 'much');
+      expect(child.exitCode).toBe(null);
+      const { code, stdout } = await endOf(child);
+      expect(code).toBe(137);
+      expect(stdout.split('\n').length).toBe(count);
+    },
+  );
 });
 
 describe.skipIf(process.getuid?.() !== 0)('terminals and runtimes', () => {

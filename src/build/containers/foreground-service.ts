@@ -5,6 +5,7 @@ import { CONTAINER_FILES } from './create.ts';
 import { readContainer, removeRecord, writeState } from './records.ts';
 import { type ForegroundOptions, runInForeground } from './start.ts';
 import type { Container } from './types.ts';
+import { createUntakenOutput } from './untaken.ts';
 
 /** A container that this process runs, stops and starts again. */
 export interface ForegroundService {
@@ -33,8 +34,7 @@ export function startService(container: Container, options: ServiceOptions): For
   // The record still says that it is to be removed: should this process be killed, the next sweep does it.
   const kept: Container = { ...container, plan: { ...plan, remove: false } };
   let isStopping = false;
-  /** Output that its reader has not taken: a program that is to end does not wait for that. */
-  const waiting = new Set<() => void>();
+  const untaken = createUntakenOutput();
   let run = start();
 
   async function start(): Promise<void> {
@@ -43,9 +43,12 @@ export function startService(container: Container, options: ServiceOptions): For
         ...options,
         onOutput(stream, data) {
           // What it still says to a reader that has paused is lost: it could be any amount.
-          if (isStopping && waiting.size > 0) return;
+          if (isStopping && untaken.isHeld()) return;
           const taken = options.onOutput(stream, data);
-          return taken instanceof Promise ? takenOrStopping(taken) : undefined;
+          if (!(taken instanceof Promise)) return;
+          const wait = untaken.until(taken);
+          if (isStopping) untaken.letGo();
+          return wait;
         },
         joinsTerminal: false,
         forwardSignals: () => () => undefined,
@@ -56,17 +59,9 @@ export function startService(container: Container, options: ServiceOptions): For
     }
   }
 
-  function takenOrStopping(taken: Promise<void>): Promise<void> {
-    return new Promise<void>((resolve, reject) => {
-      waiting.add(resolve);
-      taken.then(resolve, reject).finally(() => waiting.delete(resolve));
-      if (isStopping) resolve();
-    });
-  }
-
   async function stop(): Promise<void> {
     isStopping = true;
-    for (const letGo of waiting) letGo();
+    untaken.letGo();
     // A stop is not interrupted: what runs would be left behind.
     const signal = new AbortController().signal;
     const now = readContainer(root, plan.id);

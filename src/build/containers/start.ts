@@ -14,6 +14,7 @@ import type { LogStream } from './log-file.ts';
 import { parseSignal } from './signals.ts';
 import { supervise } from './supervise.ts';
 import type { Container, ContainerReach, MonitorWord } from './types.ts';
+import { createUntakenOutput } from './untaken.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -38,7 +39,7 @@ const SIGKILL = 9;
 /** Runs a container in this process. @returns its exit code, 128 + n for a signal */
 export async function runInForeground(container: Container, options: ForegroundOptions): Promise<number> {
   const { plan } = container;
-  const { root, env, joinsTerminal, onOutput, onWarnings } = options;
+  const { root, env, joinsTerminal, onWarnings } = options;
   const killer = new AbortController();
   let reach: ContainerReach | undefined;
   const waiting: string[] = [];
@@ -47,7 +48,10 @@ export async function runInForeground(container: Container, options: ForegroundO
     // It may have ended just now.
     signalContainer(to, parseSignal(name)).catch(() => undefined);
   };
+  const untaken = createUntakenOutput();
   const stopForwarding = options.forwardSignals((name) => {
+    // Its last words find room, though the reader has paused.
+    untaken.letGo();
     if (reach !== undefined) return deliver(reach, name);
     // It may run already, and we are about to hear of it.
     waiting.push(name);
@@ -57,7 +61,11 @@ export async function runInForeground(container: Container, options: ForegroundO
   });
   try {
     const status = await supervise(container, {
-      ...{ root, env, onOutput, onWarnings },
+      ...{ root, env, onWarnings },
+      onOutput(stream, data) {
+        const taken = options.onOutput(stream, data);
+        return taken instanceof Promise ? untaken.until(taken) : undefined;
+      },
       terminal: plan.tty ? (joinsTerminal ? 'inherit' : 'own') : undefined,
       stdin: plan.interactive ? 'inherit' : 'none',
       signal: AbortSignal.any([killer.signal, ...(options.signal === undefined ? [] : [options.signal])]),

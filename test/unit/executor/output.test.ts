@@ -56,6 +56,30 @@ describe('createOutputBatcher', () => {
     expect(bytes).toBe(6 << 20);
   });
 
+  it('reads the rest, which nobody has taken, when the program has ended', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    let [bytes, hasEnded] = [0, false];
+    const source = new PassThrough({ highWaterMark: 1 << 20 });
+    const batcher = createOutputBatcher(
+      (parts) => {
+        bytes += parts.reduce((sum, part) => sum + part.data.length, 0);
+      },
+      () => false,
+      () => hasEnded,
+    );
+    batcher.attach('stdout', source);
+    for (let n = 0; n < 20; n++) {
+      source.write(Buffer.alloc(1 << 20));
+      await turn();
+    }
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(bytes).toBe(5 << 20);
+    hasEnded = true;
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(bytes).toBe(20 << 20);
+  });
+
   it('drop() forgets one stream when the runtime repeats itself there', async () => {
     const sent: string[][] = [];
     const [out, err] = [new PassThrough(), new PassThrough()];
