@@ -40,9 +40,12 @@ export async function createContainer(
     engine.layers.addBase({ diffId, descriptor: image.manifest.layers[i] as Descriptor, origin: undefined }),
   );
   const lower = await snapshotsOf(engine, layers, signal);
-  const name = request.name ?? newContainerName();
   const root = engine.root.dir;
-  const dir = createRecord(root, { id, name });
+  const chance = newContainerName();
+  // Of a few thousand names two are soon the same; with an id behind it there is no second one.
+  const names =
+    request.name === undefined ? ([chance, `${chance}_${id}`] as const) : ([request.name] as const);
+  const { dir, name } = createRecord(root, { id, names });
   const { args: _, entrypoint: __, publishAll: ___, expose: ____, ...rest } = request;
   try {
     const { upper, work } = CONTAINER_FILES;

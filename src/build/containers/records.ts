@@ -1,10 +1,11 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { readError, storeError } from '../../cache/store-error.ts';
+import { listDir } from '../../cache/list-dir.ts';
+import { storeError } from '../../cache/store-error.ts';
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
 import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
-import { isAlive } from '../../util/owner.ts';
+import { currentOwner, isAlive } from '../../util/owner.ts';
 import { readJson } from '../../util/read-json.ts';
 import { readText } from '../../util/read-text.ts';
 import type { Container, ContainerPlan, ContainerState } from './types.ts';
@@ -20,40 +21,65 @@ function containersDir(root: string): string {
 }
 
 /**
- * Makes the directory of a container and takes its name. Two that want one name: the file system decides.
+ * Makes the directory of a container and takes the first of the names that is free. Two that want one name: the file
+ * system decides.
  * @throws CONTAINER_NAME_TAKEN
  */
 export function createRecord(
   root: string,
-  { id, name }: { readonly id: string; readonly name: string },
-): string {
+  { id, names }: { readonly id: string; readonly names: readonly [string, ...string[]] },
+): { readonly dir: string; readonly name: string } {
   const dir = join(containersDir(root), id);
-  const names = join(containersDir(root), NAMES);
   try {
-    mkdirSync(names, { recursive: true, mode: 0o700 });
+    mkdirSync(join(containersDir(root), NAMES), { recursive: true, mode: 0o700 });
     mkdirSync(dir, { mode: 0o711 });
   } catch (error) {
     throw storeError(error, dir);
   }
-  for (;;) {
-    try {
-      writeFileSync(join(names, name), id, { flag: 'wx' });
-      return dir;
-    } catch (error) {
-      if (errnoOf(error) !== 'EEXIST') throw storeError(error, join(names, name));
-      const holder = readFileSync(join(names, name), 'utf8');
-      if (readContainer(root, holder) !== undefined) {
-        rmSync(dir, { recursive: true });
-        throw new OcibuildError(
-          'CONTAINER_NAME_TAKEN',
-          `Cannot use the name "${name}": the container ${holder} has it`,
-          { hint: `ocibuild rm -f ${name}`, details: { name, id: holder } },
-        );
-      }
-      // Left by a process that died between the two files.
-      rmSync(join(names, name), { force: true });
+  // Says that somebody makes it, until there is a plan.
+  writeState(dir, { status: 'creating', monitor: currentOwner() });
+  for (const name of names) if (takeName(root, { id, name })) return { dir, name };
+  rmSync(dir, { recursive: true });
+  const [name] = names;
+  const holder = readText(join(containersDir(root), NAMES, name)) ?? 'another';
+  throw new OcibuildError(
+    'CONTAINER_NAME_TAKEN',
+    `Cannot use the name "${name}": the container ${holder} has it`,
+    { hint: `ocibuild rm -f ${name}`, details: { name, id: holder } },
+  );
+}
+
+/** False where a container has the name. */
+function takeName(root: string, { id, name }: { readonly id: string; readonly name: string }): boolean {
+  const file = join(containersDir(root), NAMES, name);
+  try {
+    const temp = join(containersDir(root), id, NAMES);
+    while (!writeFileAtomic(file, id, { temp, mode: 0o600, exclusive: true })) {
+      const holder = readNameFile(file);
+      if (holder !== undefined && isHeld(root, holder)) return false;
+      // Left by a process that died before its container had a plan.
+      if (holder !== undefined) rmSync(file, { force: true });
     }
+    return true;
+  } catch (error) {
+    throw storeError(error, file);
   }
+}
+
+/** Undefined where the name was given up meanwhile. */
+function readNameFile(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function isHeld(root: string, id: string): boolean {
+  if (readContainer(root, id) !== undefined) return true;
+  const maker = readJson<ContainerState>(join(containersDir(root), id, STATE))?.monitor;
+  return maker !== undefined && isAlive(maker);
 }
 
 export function writePlan(dir: string, plan: ContainerPlan): void {
@@ -131,15 +157,5 @@ export function removeRecord(
     if (readText(file) === plan.id) rmSync(file, { force: true });
   } catch (error) {
     throw storeError(error, dir);
-  }
-}
-
-function listDir(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch (error) {
-    // A sweep was here first.
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw readError(error, dir);
   }
 }

@@ -28,7 +28,7 @@ function put(
   state: ContainerState = { status: 'running' },
 ): void {
   const name = plan.name ?? `name-${id}`;
-  const dir = createRecord(root, { id, name });
+  const { dir } = createRecord(root, { id, names: [name] });
   const whole = {
     version: 1,
     id,
@@ -74,6 +74,23 @@ describe('records of containers', () => {
     rmSync(join(root, 'containers/1240'), { recursive: true });
     put('1250', { name: 'web' });
     expect(findContainer(root, 'web').plan.id).toBe('1250');
+  });
+
+  it('createRecord() refuses the name of a container that somebody is just making', () => {
+    const record = { id: '1230', names: ['web'] } as const;
+    createRecord(root, record);
+    const taken = expect.objectContaining({ code: 'CONTAINER_NAME_TAKEN' });
+    expect(() => createRecord(root, { id: '1240', names: ['web'] })).toThrow(taken);
+    writeState(join(root, 'containers/1230'), { status: 'creating', monitor: DEAD });
+    expect(createRecord(root, { id: '1250', names: ['web'] }).name).toBe('web');
+  });
+
+  it('createRecord() takes the next name when the first is taken', () => {
+    put('1230', { name: 'merry_kite' });
+    expect(createRecord(root, { id: '1240', names: ['merry_kite', 'merry_kite_1240'] })).toEqual({
+      dir: join(root, 'containers/1240'),
+      name: 'merry_kite_1240',
+    });
   });
 
   it('readContainer() says "stopped" when the process that holds the container is dead', () => {
