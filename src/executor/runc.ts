@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { cancelledError, isOcibuildError, OcibuildError } from '../errors/error.ts';
 import { type ErrorData, errorFromData } from '../errors/wire.ts';
-import { workerUrl } from '../util/worker-url.ts';
+import { openWorker } from '../util/open-worker.ts';
 import type { FromWorker, OutputPart, ToWorker, WorkerSetup } from './protocol.ts';
 import { type Reaper, startReaper } from './reaper.ts';
 import { findRuntime, type Runtime } from './runtime.ts';
@@ -45,7 +45,7 @@ export function createRuncExecutor(options: ExecutorOptions): RuncExecutor {
     const stateDir = options.stateDir ?? defaultStateDir(runDir, options.rootless);
     const { rootless, searchPath = '' } = options;
     const setup: WorkerSetup = { runtime, runDir, stateDir, rootless, searchPath };
-    const worker = new Worker(workerUrl(import.meta.url, 'executor-worker.ts'), {
+    const worker = openWorker(import.meta.url, 'executor-worker.ts', {
       workerData: setup,
       name: 'executor',
     });

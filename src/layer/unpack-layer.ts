@@ -1,8 +1,7 @@
 import type { Readable } from 'node:stream';
-import { Worker } from 'node:worker_threads';
 import { ERROR_CODES, type ErrorCode } from '../errors/codes.ts';
 import { cancelledError, OcibuildError, throwIfAborted } from '../errors/error.ts';
-import { workerUrl } from '../util/worker-url.ts';
+import { openWorker } from '../util/open-worker.ts';
 import { type ExtractJob, extractLayer, readBlobFile } from './extract-layer.ts';
 import type { FromWorker, ToWorker, WorkerError, WorkerStart } from './extract-worker.ts';
 import type { ExtractOptions } from './extractor.ts';
@@ -101,7 +100,7 @@ async function inWorker(
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const growing = 'growing' in source ? source.growing : undefined;
   const start: WorkerStart = { job, source: 'path' in source ? source : { fd: source.growing.fd }, stop };
-  const worker = new Worker(workerUrl(import.meta.url, 'extract-worker.ts'), {
+  const worker = openWorker(import.meta.url, 'extract-worker.ts', {
     workerData: start,
     // Inherited flags such as --input-type, which a script given by -e needs, keep a worker from starting.
     execArgv: [],

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import {
@@ -215,6 +215,17 @@ describe('ocibuild', () => {
     expect(stderr).toMatch(/^hint: /m);
     expect(code).toBe(3);
     await expectHealthy(project);
+  });
+
+  it('fails with 3 in a directory that was deleted', async () => {
+    const { dir, command } = createProject({});
+    const { command: words, env } = command(['images']);
+    const script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"';
+    const { status, stderr } = spawnSync('/bin/sh', ['-c', script, 'sh', ...words], { cwd: dir, env });
+    expect(stderr.toString()).toContain(
+      'error[SYSCALL_FAILED]: Cannot read the current directory: it was deleted',
+    );
+    expect(status).toBe(3);
   });
 
   it('build needs no runtime when there is no RUN', async () => {

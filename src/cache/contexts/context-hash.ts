@@ -1,9 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
 import { throwIfAborted } from '../../errors/error.ts';
 import { type ErrorData, errorFromData } from '../../errors/wire.ts';
 import type { Digest } from '../../image/types.ts';
-import { workerUrl } from '../../util/worker-url.ts';
+import { openWorker } from '../../util/open-worker.ts';
 import type { OpenEntry } from './context-types.ts';
 import { createFileHasher, type FileToHash } from './hash-file.ts';
 import { createHashWork, type HashWork, hashShare } from './hash-share.ts';
@@ -58,7 +57,7 @@ interface Helper {
 }
 
 function startHelper(work: HashWork): Helper {
-  const worker = new Worker(workerUrl(import.meta.url, 'hash-worker.ts'), { workerData: work });
+  const worker = openWorker(import.meta.url, 'hash-worker.ts', { workerData: work });
   const done = new Promise<void>((resolve, reject) => {
     worker.once('error', reject);
     worker.once('message', (failure: ErrorData | undefined) => {

@@ -1,6 +1,5 @@
-import { Worker } from 'node:worker_threads';
 import { isOcibuildError, OcibuildError } from '../../errors/error.ts';
-import { workerUrl } from '../../util/worker-url.ts';
+import { openWorker } from '../../util/open-worker.ts';
 import type { PublishedPort } from '../types.ts';
 import { type PortFault, portError } from './port-error.ts';
 
@@ -31,7 +30,7 @@ export interface NetNamespace {
 
 /** @throws PORT_IN_USE, PORT_UNAVAILABLE, NETWORK_UNAVAILABLE */
 export async function openNetNamespace(setup: NamespaceSetup): Promise<NetNamespace> {
-  const worker = new Worker(workerUrl(import.meta.url, 'namespace-worker.ts'), {
+  const worker = openWorker(import.meta.url, 'namespace-worker.ts', {
     workerData: setup,
     name: 'network',
   });
