@@ -4,9 +4,9 @@ import { isOcibuildError } from '../errors/error.ts';
 import type { Digest } from '../image/types.ts';
 import type { LayerId } from '../layer/layer-id.ts';
 import { errnoOf } from '../util/atomic-fs.ts';
-import { listDir } from '../util/list-dir.ts';
 import { currentOwner, isAlive, ownedName, ownerOf } from '../util/owner.ts';
 import { readText } from '../util/read-text.ts';
+import { listDir } from './list-dir.ts';
 import { storeError } from './store-error.ts';
 import type { Database, StoreRoot } from './types.ts';
 

@@ -1,11 +1,11 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { dropLayer } from '../../cache/layers/drop-layer.ts';
+import { listDir } from '../../cache/list-dir.ts';
 import type { LayerId } from '../../layer/layer-id.ts';
 import type { ExecOp } from '../../llb/ops.ts';
 import type { SolvedInputs } from '../../solver/types.ts';
 import { writeFileAtomic } from '../../util/atomic-fs.ts';
-import { listDir } from '../../util/list-dir.ts';
 import { currentOwner, isAlive, type Owner } from '../../util/owner.ts';
 import { readJson } from '../../util/read-json.ts';
 import type { Engine } from '../engine.ts';

@@ -1,8 +1,9 @@
-import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { readError, storeError } from '../../cache/store-error.ts';
+import { listDir } from '../../cache/list-dir.ts';
+import { storeError } from '../../cache/store-error.ts';
 import { OcibuildError } from '../../errors/error.ts';
-import { errnoOf, writeFileAtomic } from '../../util/atomic-fs.ts';
+import { writeFileAtomic } from '../../util/atomic-fs.ts';
 import { isAlive } from '../../util/owner.ts';
 import { readJson } from '../../util/read-json.ts';
 import type { PastBuild, PastRequest } from './types.ts';
@@ -133,21 +134,12 @@ export function sweepBuilds(
 }
 
 function ids(root: string): string[] {
-  return list(buildsDir(root)).sort().reverse();
+  return listDir(buildsDir(root)).sort().reverse();
 }
 
 function sizeOf(dir: string): number {
-  return list(dir).reduce(
+  return listDir(dir).reduce(
     (sum, name) => sum + (statSync(join(dir, name), { throwIfNoEntry: false })?.size ?? 0),
     0,
   );
-}
-
-function list(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw readError(error, dir);
-  }
 }

@@ -1,8 +1,8 @@
 import { lstatSync } from 'node:fs';
+import { listDir } from '../../cache/list-dir.ts';
 import type { LayerOrigin, LayerRow } from '../../cache/types.ts';
 import { isDigest } from '../../image/digest.ts';
 import type { Digest } from '../../image/types.ts';
-import { listDir } from '../../util/list-dir.ts';
 import { GRACE_MS, isUsed, type SurveyContext } from './holds.ts';
 import type { StoreItem } from './types.ts';
 

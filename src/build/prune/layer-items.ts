@@ -1,8 +1,8 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
+import { listDir } from '../../cache/list-dir.ts';
 import type { LayerRow } from '../../cache/types.ts';
 import { diskBytes } from '../../util/disk-bytes.ts';
-import { listDir } from '../../util/list-dir.ts';
 import { layerName } from './blob-items.ts';
 import { GRACE_MS, type Holds, isNamed, isUsed, type SurveyContext } from './holds.ts';
 import type { StoreItem } from './types.ts';

@@ -1,5 +1,6 @@
-import { lstatSync, readdirSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
+import { listDir } from '../../cache/list-dir.ts';
 import { diskBytes } from '../../util/disk-bytes.ts';
 import { isAlive } from '../../util/owner.ts';
 import { readText } from '../../util/read-text.ts';
@@ -135,12 +136,4 @@ async function keptItems(context: SurveyContext): Promise<StoreItem[]> {
     });
   }
   return items;
-}
-
-function listDir(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch {
-    return [];
-  }
 }
