@@ -113,7 +113,9 @@ export function removeStubs(stubs: readonly Stub[]): void {
 function makeEntry({ path, kind }: Stub): void {
   if (kind === 'file') writeFileSync(path, '', { flag: 'wx' });
   else mkdirSync(path);
-  chmodSync(path, { dir: 0o755, tmpfs: 0o1777, file: 0o644 }[kind]);
+  // What mkdir(2) inherits of a parent with setgid shows where the step puts more into the directory.
+  const inherited = lstatSync(path).mode & 0o2000;
+  chmodSync(path, { dir: 0o755, tmpfs: 0o1777, file: 0o644 }[kind] | inherited);
 }
 
 function keepTime(dir: string, change: () => void): void {

@@ -52,7 +52,7 @@ interface Target {
 export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean): PreparedRoot {
   const root = join(bundle, 'rootfs');
   const mounted: string[] = [];
-  let stubs: Stub[] = [];
+  const stubs: Stub[] = [];
   const upperStubs: Stub[] = [];
   let lower: readonly string[] = [];
   const release = (becomesLayer: boolean): void => {
@@ -78,30 +78,26 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
     const files = writeNetworkFiles(spec, bundle);
     const configDir = hasSecrets(spec) ? mountMemory(bundle, mounted) : bundle;
     const stepMounts = prepareMounts({ spec, bundle, rootless, mounted, configDir });
-    const targets: Target[] = [
-      ...files.map((mount): Target => ({ path: mount.destination, kind: 'file' })),
-      // Only of a tmpfs on a new directory does runc keep the mode that it was asked for: so it makes that itself.
-      ...stepMounts
-        .filter(({ type, options }) => type !== 'tmpfs' || !options.some((word) => word.startsWith('mode=')))
-        .map((mount): Target => ({ path: mount.destination, kind: kindOf(mount) })),
-    ];
-    const base = makeStubLayer(join(bundle, 'points'), targets);
+    const fileTargets = files.map((mount): Target => ({ path: mount.destination, kind: 'file' }));
+    // Only of a tmpfs on a new directory does runc keep the mode that it was asked for: so it makes that itself.
+    const stepTargets = stepMounts
+      .filter(({ type, options }) => type !== 'tmpfs' || !options.some((word) => word.startsWith('mode=')))
+      .map((mount): Target => ({ path: mount.destination, kind: kindOf(mount) }));
+    const base = makeStubLayer(join(bundle, 'points'), fileTargets);
     lower = mountRoot({ spec, bundle, base: base.dir, rootless });
     mounted.push(root);
     fillVolumes(root, spec.mounts);
     upperStubs.push(...base.stubs.map((stub) => ({ ...stub, path: join(spec.rootfs.upper, stub.path) })));
 
     for (const point of LASTING_POINTS) makeDirs(root, locate(root, point), { uid: 0, gid: 0 });
+    // In the upper, as in Docker: a step may rename a directory that was made to hold a mount point.
+    const covered = [...LASTING_POINTS, ...stepMounts.map(({ destination }) => destination)];
+    for (const { path, kind } of [...fileTargets, ...stepTargets])
+      if (!isBelowOwnMount(path, covered)) stubs.push(...makeStub(root, locate(root, path), kind));
     const own = resolveUser(root, spec.user);
     const groups = resolveGroups(root, spec.container?.extras?.groups ?? []);
     const user = { ...own, additionalGids: [...new Set([...own.additionalGids, ...groups])] };
     const cwd = makeCwd(root, spec.cwd, user);
-    stubs = targets
-      .filter(
-        (target) =>
-          !isBelowOwnMount(target.path, [...LASTING_POINTS, ...stepMounts.map((m) => m.destination)]),
-      )
-      .flatMap((target) => makeStub(root, locate(root, target.path), target.kind));
     return { user, cwd, mounts: [...files, ...stepMounts], configDir, release };
   } catch (error) {
     try {
@@ -114,8 +110,8 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
 }
 
 /**
- * A lowest layer that holds just the mount points: where an image lacks /etc/hosts, the point is there all the same
- * and neither the upper nor the times of a directory change.
+ * A lowest layer that holds just the points of the files that every step has: where an image lacks /etc/hosts, it is
+ * there all the same and neither the upper nor the times of a directory change.
  */
 function makeStubLayer(dir: string, targets: readonly Target[]): { dir: string; stubs: Stub[] } {
   mkdirSync(dir);

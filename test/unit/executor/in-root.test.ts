@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -58,6 +59,14 @@ describe.runIf(process.platform === 'linux')('locate', () => {
     removeStubs(stubs);
     expect(existsSync(join(root, 'a/s'))).toBe(false);
     expect(statSync(join(root, 'a')).mtimeMs).toBe(OLD * 1000);
+  });
+
+  it('makeStub() keeps the setgid bit that a new directory inherits', () => {
+    chmodSync(join(root, 'a'), 0o2775);
+    makeStub(root, locate(root, '/a/s/t'), 'dir');
+    expect(['s', 's/t'].map((path) => statSync(join(root, 'a', path)).mode & 0o7777)).toEqual([
+      0o2755, 0o2755,
+    ]);
   });
 
   it('removeStubs() keeps what has content when the step wrote there', () => {
