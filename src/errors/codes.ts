@@ -77,6 +77,7 @@ const CODES = {
   // the machine
   RUNTIME_NOT_FOUND: 'environment',
   RUNTIME_FAILED: 'environment',
+  NSENTER_NOT_FOUND: 'environment',
   OVERLAY_UNAVAILABLE: 'environment',
   EMULATOR_MISSING: 'environment',
   LIMIT_UNAVAILABLE: 'environment',

@@ -419,6 +419,26 @@ describe.skipIf(process.getuid?.() !== 0)('terminals and runtimes', () => {
     expect((await run('logs', 't')).stdout).toBe('/dev/pts/0\r\nxterm\r\n');
   });
 
+  it('stop and exec name the program that they need when this machine lacks it', async () => {
+    const id = (await run('run', '-d', '--rm', '--network', 'none', 'base', 'sleep', '1000')).stdout.trim();
+    const nsenter = execFileSync('which', ['nsenter'], { encoding: 'utf8' }).trim();
+    const hide = 'mount --bind /dev/null "$1" && shift && exec "$@"';
+    const without = (...args: readonly string[]): Promise<Run> =>
+      endOf(spawn('unshare', ['-m', 'sh', '-c', hide, 'sh', nsenter, ...shared.command(args)]));
+    for (const args of [
+      ['stop', id],
+      ['exec', id, 'true'],
+    ]) {
+      expect(await without(...args)).toEqual({
+        code: 3,
+        stdout: '',
+        stderr: `error[NSENTER_NOT_FOUND]: Cannot enter the container: "nsenter" is not installed
+hint: sudo apt-get install util-linux\n`,
+      });
+    }
+    expect(await run('rm', '-f', id)).toMatchObject({ code: 0 });
+  });
+
   it('run limits memory and processes when there are cgroups for that', async () => {
     const script =
       'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; cat /sys/fs/cgroup/memory/memory.memsw.limit_in_bytes /sys/fs/cgroup/memory.swap.max 2>/dev/null; cat /sys/fs/cgroup/cpuset/cpuset.cpus /sys/fs/cgroup/cpuset.cpus 2>/dev/null';

@@ -2,7 +2,8 @@ import { execFile } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { OcibuildError, throwIfAborted } from '../../errors/error.ts';
+import { isOcibuildError, OcibuildError, throwIfAborted } from '../../errors/error.ts';
+import { findProgram } from '../../executor/find-program.ts';
 import { globalArgs } from '../../executor/runtime.ts';
 import { readContainer, removeRecord } from './records.ts';
 import { parseSignal } from './signals.ts';
@@ -17,6 +18,7 @@ const KILL_TIMEOUT_MS = 10_000;
  * A command line of the container's runtime, in the namespaces of the process that holds the container: its mounts
  * are seen there only, and of a normal user's container the ids too.
  * @param log where the runtime reports to, as JSON lines
+ * @throws NSENTER_NOT_FOUND
  */
 export function runtimeCommand(
   reach: ContainerReach,
@@ -24,19 +26,26 @@ export function runtimeCommand(
   log?: string,
 ): [string, string[]] {
   const { mountNamespace, runtime, stateDir } = reach;
+  const nsenter = findProgram('nsenter', process.env.PATH ?? '');
+  if (nsenter === undefined) {
+    throw new OcibuildError('NSENTER_NOT_FOUND', 'Cannot enter the container: "nsenter" is not installed', {
+      hint: 'sudo apt-get install util-linux',
+    });
+  }
   const userNamespace = mountNamespace.replace(/mnt$/, 'user');
   const isOurs = readlinkSync(userNamespace) === readlinkSync('/proc/self/ns/user');
   const enter = [...(isOurs ? [] : [`--user=${userNamespace}`]), `--mount=${mountNamespace}`];
   const options = { stateDir, ...(log === undefined ? {} : { log }) };
-  return ['nsenter', [...enter, '--', runtime.path, ...globalArgs(runtime, options), ...args]];
+  return [nsenter, [...enter, '--', runtime.path, ...globalArgs(runtime, options), ...args]];
 }
 
-/** @throws CONTAINER_STATE_INVALID when it has ended meanwhile */
+/** @throws CONTAINER_STATE_INVALID when it has ended meanwhile, NSENTER_NOT_FOUND */
 export async function signalContainer(reach: ContainerReach, signal: number): Promise<void> {
   try {
     const [file, args] = runtimeCommand(reach, ['kill', reach.runtimeId, String(signal)]);
     await promisify(execFile)(file, args);
   } catch (cause) {
+    if (isOcibuildError(cause)) throw cause;
     throw new OcibuildError('CONTAINER_STATE_INVALID', 'Cannot send a signal to the container', { cause });
   }
 }
@@ -91,7 +100,9 @@ async function killContainer(
 
 /** It may have ended between the look at it and the signal. */
 async function quietly(sent: Promise<void>): Promise<void> {
-  await sent.catch(() => undefined);
+  await sent.catch((error: unknown) => {
+    if (isOcibuildError(error) && error.code === 'NSENTER_NOT_FOUND') throw error;
+  });
 }
 
 /** The container once it is in none of these states, or after the time; undefined when it is gone. */

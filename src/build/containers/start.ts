@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { text as readAll } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import type { ErrorCode } from '../../errors/codes.ts';
-import { OcibuildError, throwIfAborted } from '../../errors/error.ts';
+import { isOcibuildError, OcibuildError, throwIfAborted } from '../../errors/error.ts';
 import type { ExitStatus } from '../../executor/types.ts';
 import { memoryLimitWords } from '../../util/memory-limit.ts';
 import { workerUrl } from '../../util/worker-url.ts';
@@ -45,8 +45,10 @@ export async function runInForeground(container: Container, options: ForegroundO
   const waiting: string[] = [];
   let patience: NodeJS.Timeout | undefined;
   const deliver = (to: ContainerReach, name: string): void => {
-    // It may have ended just now.
-    signalContainer(to, parseSignal(name)).catch(() => undefined);
+    signalContainer(to, parseSignal(name)).catch((error: unknown) => {
+      // Else it has ended just now.
+      if (isOcibuildError(error) && error.code === 'NSENTER_NOT_FOUND') onWarnings([error.message]);
+    });
   };
   const untaken = createUntakenOutput();
   const stopForwarding = options.forwardSignals((name) => {

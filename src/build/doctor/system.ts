@@ -94,6 +94,12 @@ interface Program {
 
 const PROGRAMS: readonly Program[] = [
   {
+    id: 'nsenter',
+    args: ['--version'],
+    meaning: 'stop, kill and exec of containers need it',
+    packages: { apt: 'util-linux', dnf: 'util-linux-core', apk: 'util-linux-misc' },
+  },
+  {
     id: 'git',
     args: ['--version'],
     meaning: 'git contexts and ADD of repositories need it',
