@@ -57,14 +57,15 @@ export async function copyImage(
   const copyDocument = (descriptor: Descriptor, above: readonly Digest[]): Promise<void> =>
     once(descriptor, async () => {
       const bytes = await from.readBytes(descriptor, either);
-      const parts = partsOf(bytes, descriptor);
+      const inOrder = to.inOrder === true;
+      const parts = partsOf(bytes, descriptor, inOrder);
       const copyPart = (part: Descriptor): Promise<void> => {
         if (documentKind(part.mediaType) === undefined) return copyBlob(part);
         if (part.digest === descriptor.digest || above.includes(part.digest)) throw cycle(part);
         return copyDocument(part, [...above, descriptor.digest]);
       };
       if (above.length === MAX_DEPTH) throw tooDeep(top);
-      await forEachOf(parts, to.inOrder === true ? 1 : PARTS_AT_ONCE, copyPart);
+      await forEachOf(parts, inOrder ? 1 : PARTS_AT_ONCE, copyPart);
       await to.putDocument(descriptor, bytes, either);
       onEvent({ descriptor, current: descriptor.size, result: 'copied' });
     });
@@ -79,14 +80,16 @@ export async function copyImage(
 }
 
 /** What a document refers to and must be there before it. Layers that only their makers may distribute stay where they
- * are. */
-function partsOf(bytes: Buffer, { mediaType }: Descriptor): readonly Descriptor[] {
+ * are. The last layer is first unless the order counts: what is new of an image is at its end, and so is sent while the
+ * target is still asked for the rest. */
+function partsOf(bytes: Buffer, { mediaType }: Descriptor, inOrder: boolean): readonly Descriptor[] {
   const document = parseDocument(bytes, mediaType);
   if (document.kind === 'index') return document.index.manifests;
   const { config, layers } = document.manifest;
   const isForeign = (layer: Descriptor): boolean =>
     layer.urls !== undefined && /foreign|nondistributable/.test(layer.mediaType);
-  return [config, ...layers.filter((layer) => !isForeign(layer))];
+  const own = layers.filter((layer) => !isForeign(layer));
+  return [config, ...(inOrder ? own : own.toReversed())];
 }
 
 /** Runs `action` on all items, some at a time; the first failure ends it. */

@@ -51,4 +51,34 @@ describe('copyImage()', () => {
     await copy(index(Array.from({ length: 200 }, (_, i) => index([], String(i)))));
     expect(state).toEqual({ now: 0, most: 16, put: 201 });
   });
+
+  it.each([
+    { inOrder: false, order: [0, 3, 2, 1], of: 'a target that takes several at once' },
+    { inOrder: true, order: [0, 1, 2, 3], of: 'an archive' },
+  ])('asks $of for the blobs as $order when the config is 0', async ({ inOrder, order }) => {
+    const blobs = [0, 1, 2, 3].map((i): Descriptor => {
+      const mediaType = i === 0 ? MEDIA_TYPE.config : MEDIA_TYPE.layerGzip;
+      return { mediaType, digest: digestBytes(Buffer.of(i)), size: 1 };
+    });
+    const [config, ...layers] = blobs;
+    const bytes = Buffer.from(
+      JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.manifest, config, layers }),
+    );
+    const top = { mediaType: MEDIA_TYPE.manifest, digest: digestBytes(bytes), size: bytes.length };
+    const asked: number[] = [];
+    const to: ContentTarget = {
+      inOrder,
+      putBlob: async ({ digest }) => {
+        asked.push(blobs.findIndex((blob) => blob.digest === digest));
+        return 'exists';
+      },
+      putDocument: async () => undefined,
+    };
+    const blob = () => ({
+      open: () => Promise.reject(new Error('nothing is read')),
+      mountFrom: () => undefined,
+    });
+    await copyImage(top, { from: { readBytes: async () => bytes, blob }, to }, { signal });
+    expect(asked).toEqual(order);
+  });
 });
