@@ -18,6 +18,7 @@ export function openWorker(base: string, file: string, options: WorkerOptions): 
 /** Node starts no thread in a directory that was deleted. A watch may stand in one: it is entered once more where it was
  * made again under its name. */
 function enterAgain(): void {
+  if (process.platform !== 'linux') return;
   const link = readlinkSync('/proc/self/cwd');
   if (!link.endsWith(DELETED)) return;
   const dir = link.slice(0, -DELETED.length);
