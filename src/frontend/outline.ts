@@ -39,10 +39,13 @@ export async function outlineDockerfile(given: FrontendContext): Promise<Outline
   );
   const first = program.instructions.findIndex(({ kind }) => kind === 'FROM');
   const globals = program.instructions.slice(0, first).filter((each) => each.kind === 'ARG');
+  // A line without a value has only what is given: the platform that it stands for is no default of the file.
+  const globalValue = (key: string, fallback: string | undefined) =>
+    fallback === undefined ? buildArg(context, key) : plan.scope.globals.get(key);
   const globalArgs = new Map(
     globals.flatMap((instruction) =>
       instruction.args.map(
-        ({ key }) => [key, argInfo(key, plan.scope.globals.get(key), instruction)] as const,
+        ({ key, value }) => [key, argInfo(key, globalValue(key, value), instruction)] as const,
       ),
     ),
   );

@@ -1,4 +1,5 @@
 import { escapeRegExp } from '../../util/go-match.ts';
+import { quoteGo } from '../convert/quote-go.ts';
 import type { CopyInstruction, ListInstruction, PairsInstruction } from '../parse/instructions.ts';
 import { expandText, LexError } from '../parse/shell-lex.ts';
 import { splitBlanks, splitQuoted } from '../parse/words.ts';
@@ -50,7 +51,7 @@ const WORKDIR_RELATIVE_PATH: Rule = {
     const { raw, text } = instruction;
     const path = expanded(text, state.env, escapeChar);
     if (path === undefined || path.startsWith('/')) return;
-    const detail = `Relative workdir "${path}" can have unexpected results if the base image changes`;
+    const detail = `Relative workdir ${quoteGo(path)} can have unexpected results if the base image changes`;
     yield { raw, detail, range: rangeOf(raw, { start: restOffset(raw), end: raw.text.length }) };
   },
 };
@@ -81,7 +82,7 @@ const SECRETS_USED: Rule = {
     const keys = (kind === 'ARG' ? instruction.args : instruction.pairs).map(({ key }) => key);
     for (const key of keys) {
       if (!SECRET.test(key) || HARMLESS.test(key)) continue;
-      const detail = `Do not use ARG or ENV instructions for sensitive data (${kind} "${key}")`;
+      const detail = `Do not use ARG or ENV instructions for sensitive data (${kind} ${quoteGo(key)})`;
       const expression = new RegExp(`(?<=\\s)${escapeRegExp(key)}(?=[=\\s]|$)`, 'v');
       yield { raw, detail, range: findIn(raw, expression, raw.word.length) };
     }
@@ -99,7 +100,7 @@ const COPY_IGNORED_FILE: Rule = {
       if (path === undefined || isRemote(path) || !ignores(path.replace(/\/+$/, ''))) continue;
       const verb = kind === 'ADD' ? 'Add' : 'Copy';
       const word = wordsOf(raw, restOffset(raw)).find(({ text }) => text === source);
-      const detail = `Attempting to ${verb} file "${path}" that is excluded by .dockerignore`;
+      const detail = `Attempting to ${verb} file ${quoteGo(path)} that is excluded by .dockerignore`;
       yield { raw, detail, range: word && rangeOf(raw, word) };
     }
   },
