@@ -14,7 +14,7 @@ const NEEDS_STRIPPING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2
 const COLOUR = /^\u001b\[[0-9;:]*m$/;
 
 const USERINFO = /\b([a-z][a-z0-9+.-]{0,20}:\/\/)[^\s/?#@"'<>]{1,1024}@/gi;
-const AUTHORIZATION = /\b(authorization["']?\s*[:=]\s*["']?(?:basic|bearer|token)?\s*)[^\s"',;]{4,}/gi;
+const AUTHORIZATION = /\b(authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|token)\s*)?)[^\s"',;]{4,}/gi;
 const BEARER = /\b(bearer\s+)[\w.~+/-]{8,}=*/gi;
 const PARAMETER =
   /([?&;](?:access_token|refresh_token|id_token|token|password|passwd|secret|client_secret|api_key|apikey|sig|signature|x-amz-signature|x-amz-security-token|x-amz-credential)=)[^\s&#"'<>;]+/gi;

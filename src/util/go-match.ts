@@ -34,6 +34,18 @@ export function compileGoMatch(pattern: string): (name: string) => boolean {
  * @throws BadPatternError
  */
 export function goPatternSource(pattern: string): string {
+  const [first = '', ...others] = splitAtStars(pattern);
+  const last = others.pop();
+  if (last === undefined) return first;
+  // As in Go, what stands between two stars is taken where it comes first: to try every place for each of them takes
+  // half a minute for `*a*a*a*a*a*b` and a name of a hundred letters.
+  const between = others.map((piece) => `(?:(?!${piece})[^/])*${piece}`);
+  return `${first}${between.join('')}[^/]*${last}`;
+}
+
+/** Sources of what stands around the stars; several stars in a row are one. */
+function splitAtStars(pattern: string): string[] {
+  const pieces: string[] = [];
   let source = '';
   let i = 0;
   const chars = [...pattern];
@@ -41,7 +53,8 @@ export function goPatternSource(pattern: string): string {
     const ch = chars[i] ?? '';
     if (ch === '*') {
       while (chars[i + 1] === '*') i++;
-      source += '[^/]*';
+      pieces.push(source);
+      source = '';
       i++;
     } else if (ch === '?') {
       source += '[^/]';
@@ -59,7 +72,7 @@ export function goPatternSource(pattern: string): string {
       i++;
     }
   }
-  return source;
+  return [...pieces, source];
 }
 
 /** One character as it stands in a regular expression with the `u` flag. */

@@ -28,6 +28,14 @@ const CASES: readonly [pattern: string, name: string, matches: boolean][] = [
   ['a.c', 'abc', false],
   ['[z-a]', 'b', false],
   ['(a|b)+', '(a|b)+', true],
+  ['*ab*c', 'aabc', true],
+  ['*a*b', 'acab', true],
+  ['*ab*ab', 'ab', false],
+  ['*a?*c/*d', 'aabbc/d', true],
+  ['*a/*b*', 'ba/ab', true],
+  ['*[^a]*a*', 'aa☺a', true],
+  // Every place for each letter would be a thousand million tries.
+  ['*a*a*a*a*a*a*b', 'a'.repeat(100), false],
 ];
 
 describe('compileGoMatch()', () => {
