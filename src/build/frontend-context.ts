@@ -7,6 +7,7 @@ import type { ImageSources } from './inputs/image-resolver.ts';
 import type { MainContext } from './inputs/main-context.ts';
 import type { InternalSteps } from './internal-steps.ts';
 import type { NormalOptions } from './normalise.ts';
+import { withProxySettings } from './proxy-env.ts';
 
 /** What every conversion of a build has in common: texts, flags and where base images are found. */
 export function createFrontendContext(
@@ -27,7 +28,7 @@ export function createFrontendContext(
     dockerfile: files.dockerfile,
     ...(files.ignoreFile === undefined ? {} : { ignoreFile: files.ignoreFile }),
     readDockerfile: files.readDockerfile,
-    buildArgs: options.buildArgs ?? {},
+    buildArgs: withProxySettings(options.buildArgs ?? {}, options.env),
     labels: options.labels ?? {},
     buildPlatform: options.buildPlatform,
     noCache: options.noCache === true ? true : (options.noCacheFilter ?? false),

@@ -13,7 +13,7 @@ import type { RemoteSources } from './inputs/remote-sources.ts';
 import { createSecrets } from './inputs/secrets.ts';
 import type { NormalOptions } from './normalise.ts';
 import { blobOptions, isPackedOutput } from './outputs/image-outputs.ts';
-import { proxyEnvironment } from './proxy-env.ts';
+import { proxyEnvironment, withProxySettings } from './proxy-env.ts';
 
 export interface OpParts extends Pick<OpDeps, 'executor' | 'imageLayers' | 'cacheMounts' | 'keepFailed'> {
   readonly options: NormalOptions;
@@ -93,7 +93,7 @@ export function createStepDeps(parts: StepParts): StepDeps {
         ignoreDevices: engine.rootless,
       });
     },
-    proxyEnv: proxyEnvironment(options.env, options.buildArgs),
+    proxyEnv: proxyEnvironment(options.env, withProxySettings(options.buildArgs ?? {}, options.env)),
     newRunId: () => engine.root.bundle().id,
     readFile: (path) => readFileSync(path),
     isStackedFile,

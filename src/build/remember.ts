@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { type LastBuild, writeLastBuild } from '../cache/last-build.ts';
 import type { ExportSet } from '../exporter/types.ts';
 import type { Digest } from '../image/types.ts';
+import { dockerConfigFile } from '../transfer/docker-context.ts';
 import { type FileTrace, type Invocation, keyOf, lastBuildFile, variablesOf } from './fast-path.ts';
 import { asksGitLabels } from './inputs/vcs.ts';
 import type { NormalOptions } from './normalise.ts';
@@ -39,6 +40,8 @@ export function rememberBuild(
       ...rowsOf(layoutFiles(options, trace)),
       ...rowsOf(config.files),
       ...rowsOf(policyFiles(options)),
+      // It may have proxies, which an ARG reads.
+      ...rowsOf([dockerConfigFile(options.env)]),
       ...trace.local.scans().flatMap((scan) => [...scan.statRows()]),
     ],
     texts: {},

@@ -25,9 +25,14 @@ function currentContext(env: Env): string | undefined {
   return typeof name === 'string' ? name : undefined;
 }
 
+/** Where the `docker` command keeps its settings. */
+export function dockerConfigFile(env: Env): string {
+  return join(configDir(env), 'config.json');
+}
+
 /** The `docker` command's own settings; empty where it has none. */
 export function dockerConfig(env: Env): Readonly<Record<string, unknown>> {
-  const config = readJson<unknown>(join(configDir(env), 'config.json'));
+  const config = readJson<unknown>(dockerConfigFile(env));
   return typeof config === 'object' && config !== null ? (config as Record<string, unknown>) : {};
 }
 

@@ -15,7 +15,7 @@ export function stepProcess(
     id: deps.newRunId(),
     rootfs: { lower, upper, work },
     args: op.args,
-    env: [...deps.proxyEnv, ...op.env, ...env],
+    env: [...deps.proxyEnv.host, ...op.env, ...deps.proxyEnv.given, ...env],
     secretEnv,
     ...(devices === undefined ? {} : { devices }),
     cwd: op.cwd,

@@ -8,6 +8,14 @@ import type { Ingredient, SolvedInputs } from '../types.ts';
 import type { OpenedArchive, PlanSource } from './file-plan.ts';
 
 /** What the ops of one build work with; made by the composition root. */
+/** Proxies for every RUN, each as `K=V`, outside of all keys. */
+export interface ProxyEnv {
+  /** What the environment of the build has: variables of the Dockerfile beat it. */
+  readonly host: readonly string[];
+  /** What the build was given: beats variables of the Dockerfile, as in Docker. */
+  readonly given: readonly string[];
+}
+
 export interface OpDeps {
   readonly layers: LayerStore;
   /** Started at the first RUN. */
@@ -43,8 +51,7 @@ export interface OpDeps {
     tree: Tree,
     options: { readonly content: (entry: TreeEntry) => FileContent; readonly signal: AbortSignal },
   ) => Promise<void>;
-  /** `K=V` for every RUN, outside of all keys (proxies). */
-  readonly proxyEnv: readonly string[];
+  readonly proxyEnv: ProxyEnv;
   /** Unique name for a container; starts with the owner of this process. */
   readonly newRunId: () => string;
   /** SOURCE_DATE_EPOCH or 0: times of directories that COPY and WORKDIR make. Seconds. */

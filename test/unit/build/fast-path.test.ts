@@ -99,6 +99,10 @@ describe('answerFromLastBuild()', () => {
       'a variable named on the command line has another value',
       ({ invocation }) => ({ env: { ...invocation.env, VERSION: '2' } }),
     ],
+    [
+      "Docker's settings are elsewhere",
+      ({ invocation }) => ({ env: { ...invocation.env, DOCKER_CONFIG: '/x' } }),
+    ],
     ['the home directory is another', ({ invocation }) => ({ env: { ...invocation.env, HOME: '/x' } })],
   ];
   it('knows nothing when it is called in another way', async () => {
@@ -180,6 +184,15 @@ describe('answerFromLastBuild()', () => {
     });
     expect(answer()).toEqual(LINES);
     writeFileSync(join(dir, 'ignore'), 'src/a');
+    expect(answer()).toBeUndefined();
+  });
+
+  it("knows nothing when Docker's settings change, which may have proxies", async () => {
+    const { answer, dir } = await remembered(FILES, (at) => ({
+      env: { SOURCE_DATE_EPOCH: '0', VERSION: '1', DOCKER_CONFIG: at },
+    }));
+    expect(answer()).toEqual(LINES);
+    writeFileSync(join(dir, 'config.json'), '{}');
     expect(answer()).toBeUndefined();
   });
 

@@ -45,7 +45,9 @@ describe('bindExec() keys', () => {
   });
 
   it('do not count proxy settings of the machine', async () => {
-    expect(await key({}, { proxyEnv: ['HTTP_PROXY=http://p'] })).toEqual(await key());
+    expect(
+      await key({}, { proxyEnv: { host: ['HTTP_PROXY=http://p'], given: ['FTP_PROXY=http://p'] } }),
+    ).toEqual(await key());
   });
 
   const CHANGES: [string, Partial<ExecOp>][] = [
@@ -248,21 +250,21 @@ describe('bindExec().exec() with mounts', () => {
 describe('bindExec().exec()', () => {
   const inputs: SolvedInputs = [{ layers: ['low', EMPTY_LAYER, 'high'] }, { layers: ['m'] }];
 
-  it('runs on snapshots of the layers below, proxies before the variables of the image', async () => {
+  it('runs on snapshots of the layers below, proxies around the variables of the image', async () => {
     const mounts: ExecMount[] = [
       { type: 'bind', target: '/m', readonly: true, input: 1, source: 'd' },
       { type: 'tmpfs', target: '/t', size: 10 },
     ];
     const { op, recorded } = bind(
       { mounts, extraHosts: ['db:10.0.0.1'], shmSize: 5 },
-      { proxyEnv: ['HTTP_PROXY=p'] },
+      { proxyEnv: { host: ['HTTP_PROXY=p'], given: ['NO_PROXY=n'] } },
     );
     expect(await op.exec(inputs, execContext())).toEqual(['run-1']);
     expect(recorded.specs).toEqual([
       expect.objectContaining({
         id: 'run-id',
         rootfs: { lower: ['/snapshots/low', '/snapshots/high'], upper: '/upper', work: '/work-dir' },
-        env: ['HTTP_PROXY=p', 'A=1', 'B=2'],
+        env: ['HTTP_PROXY=p', 'A=1', 'B=2', 'NO_PROXY=n'],
         hostname: 'buildkitsandbox',
         extraHosts: ['db:10.0.0.1'],
         shmSize: 5,

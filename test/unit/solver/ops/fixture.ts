@@ -40,7 +40,7 @@ export interface World {
   /** Text of files that ops read, by `SNAPSHOT/PATH`. */
   readonly texts?: Readonly<Record<string, string>>;
   readonly epochSec?: number;
-  readonly proxyEnv?: readonly string[];
+  readonly proxyEnv?: OpDeps['proxyEnv'];
   readonly secrets?: Readonly<Record<string, string>>;
   /** Ids of SSH agents. */
   readonly agents?: readonly string[];
@@ -131,7 +131,7 @@ export function opDeps(world: World): { readonly deps: OpDeps; readonly recorded
         : undefined,
     devices: async () => ({ env: [], nodes: [], mounts: [], additionalGids: [], hooks: {} }),
     writeTree: async (_dir, tree) => void recorded.seeds.push(tree),
-    proxyEnv: world.proxyEnv ?? [],
+    proxyEnv: world.proxyEnv ?? { host: [], given: [] },
     newRunId: () => 'run-id',
     epochSec: world.epochSec ?? 0,
     readFile: (path) => Buffer.from(world.texts?.[String(path)] ?? ''),
