@@ -1,5 +1,8 @@
 import type { Flag } from './types.ts';
 
+/** Docker's flags of these names always take a value: `--provenance false`. No context looks like this. */
+const ATTRIBUTES = /^(?:true|false|[01]|[a-z][a-z-]*=.*)$/;
+
 const NO_RESOURCES = 'this version does not limit the resources of RUN steps';
 
 export const BUILD_FLAGS: readonly Flag[] = [
@@ -126,6 +129,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     kind: 'optional',
     value: 'SPEC',
     bare: 'true',
+    separate: ATTRIBUTES,
     help: 'say how the image was built: mode=min or max, …',
   },
   {
@@ -133,6 +137,7 @@ export const BUILD_FLAGS: readonly Flag[] = [
     kind: 'optional',
     value: 'SPEC',
     bare: 'true',
+    separate: ATTRIBUTES,
     help: 'say what is in the image: format=spdx or cyclonedx',
   },
   {

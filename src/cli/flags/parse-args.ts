@@ -1,11 +1,9 @@
 import { OcibuildError } from '../../errors/error.ts';
 import { suggest } from '../../errors/suggest.ts';
+import { goBool } from '../../util/go-bool.ts';
 import type { Flag, ParsedArgs } from './types.ts';
 
 type Value = boolean | string | readonly string[];
-
-const TRUE = ['1', 't', 'T', 'true', 'TRUE', 'True'];
-const FALSE = ['0', 'f', 'F', 'false', 'FALSE', 'False'];
 
 /**
  * Reads arguments by the habits of Go's command lines: `--flag VALUE`, `--flag=VALUE`, `--bool=false`, `-t VALUE`,
@@ -49,7 +47,8 @@ export function parseArgs(
       const flag = table.find((candidate) => candidate.name === name);
       if (flag === undefined) throw unknownFlag(`--${name}`, table);
       const shown = `--${name}`;
-      set(flag, shown, text ?? (needsValue(flag) ? takeNext(flag, shown) : undefined));
+      const takes = needsValue(flag) || flag.separate?.test(args[i + 1] ?? '') === true;
+      set(flag, shown, text ?? (takes ? takeNext(flag, shown) : undefined));
       continue;
     }
     for (let at = 1; at < arg.length; at++) {
@@ -88,15 +87,9 @@ function readValue(
 }
 
 function readBool(shown: string, text: string | undefined): boolean {
-  const value = text === undefined ? true : boolOf(text);
+  const value = text === undefined ? true : goBool(text);
   if (value !== undefined) return value;
   throw new OcibuildError('USAGE_INVALID', `Cannot use ${shown}=${text}: expected true or false`);
-}
-
-/** The spellings of Go's flags; undefined for any other text. */
-export function boolOf(text: string): boolean | undefined {
-  if (TRUE.includes(text)) return true;
-  return FALSE.includes(text) ? false : undefined;
 }
 
 function unknownFlag(shown: string, table: readonly Flag[]): OcibuildError {

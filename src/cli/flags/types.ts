@@ -2,11 +2,13 @@
 export interface Flag {
   readonly name: string;
   readonly short?: string;
-  /** `optional` takes a value only as `--flag=VALUE`; bare it stands for `bare`. `list` may be repeated. */
+  /** `optional` takes a value as `--flag=VALUE`, or as `separate` says; bare it stands for `bare`. `list` may be repeated. */
   readonly kind: 'bool' | 'string' | 'list' | 'optional';
   /** What the value is called in the help. */
   readonly value?: string;
   readonly bare?: string;
+  /** What can only be the value of an `optional` flag where it stands behind it as an argument of its own. */
+  readonly separate?: RegExp;
   /** All values that it takes, or the usual ones: offered by shells. */
   readonly choices?: readonly string[];
   /** One line for the help; absent: known, but not shown. */

@@ -21,6 +21,17 @@ describe('parseArgs()', () => {
     ['bools with values', ['--no-cache=false', '-q=1'], { 'no-cache': false, quiet: true, _: [] }],
     ['an optional value', ['--pull', '.'], { pull: 'always', _: ['.'] }],
     ['an optional value with =', ['--pull=never'], { pull: 'never', _: [] }],
+    [
+      'attributes as the next argument',
+      ['--provenance', 'mode=max', '.'],
+      { provenance: 'mode=max', _: ['.'] },
+    ],
+    ['false as the next argument', ['--sbom', 'false', './a=b'], { sbom: 'false', _: ['./a=b'] }],
+    [
+      'a context as the next argument',
+      ['--sbom', 'https://x/y?a=b'],
+      { sbom: 'true', _: ['https://x/y?a=b'] },
+    ],
     ['flags after the context', ['.', '-q'], { quiet: true, _: ['.'] }],
     ['the end of flags', ['-q', '--', '-t'], { quiet: true, _: ['-t'] }],
     ['a dash as a value and an argument', ['-f', '-', '-'], { file: '-', _: ['-'] }],
