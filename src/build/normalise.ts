@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
+import { formatPlatform, parsePlatform } from '../image/platform.ts';
 import { parseReference } from '../image/reference.ts';
 import type { GitSource, HttpSource } from '../llb/ops.ts';
 import { goBool } from '../util/go-bool.ts';
@@ -123,11 +124,13 @@ function withAgent(
 function readNamedContexts(
   contexts: Readonly<Record<string, string>>,
   cwd: string,
-): Pick<NormalOptions, 'contextDirs' | 'remoteContexts'> {
+): Pick<NormalOptions, 'buildContexts' | 'contextDirs' | 'remoteContexts'> {
+  const buildContexts: Record<string, string> = {};
   const contextDirs: Record<string, string> = {};
   const remoteContexts: Record<string, GitSource | HttpSource> = {};
-  for (const [name, text] of Object.entries(contexts)) {
-    checkContextName(name);
+  for (const [given, text] of Object.entries(contexts)) {
+    const name = readContextName(given);
+    buildContexts[name] = text;
     if (/^(oci-layout|docker-image):\/\//.test(text)) continue;
     const input = readContextInput(text, { cwd, named: true });
     if (input.type === 'stdin') {
@@ -139,19 +142,22 @@ function readNamedContexts(
     if (input.type === 'directory') contextDirs[name] = input.dir;
     else remoteContexts[name] = input;
   }
-  return { contextDirs, remoteContexts };
+  return { buildContexts, contextDirs, remoteContexts };
 }
 
-/** What FROM and --from look up is an image name, or a stage in lower case: nothing could ever ask for another. */
-function checkContextName(name: string): void {
+/** `NAME` or `NAME::PLATFORM`, the platform as look-ups write it. */
+function readContextName(text: string): string {
+  const [, name = text, platform] = /^(.*?)::(.*)$/.exec(text) ?? [];
+  // What FROM and --from look up is an image name, or a stage in lower case: nothing could ever ask for another.
   try {
     parseReference(name);
   } catch (cause) {
     if (!(cause instanceof OcibuildError)) throw cause;
     const why = cause.message.replace(/^Cannot read image name ".*": /, '');
-    throw new OcibuildError('USAGE_INVALID', `Cannot use the build context name "${name}": ${why}`, {
+    throw new OcibuildError('USAGE_INVALID', `Cannot use the build context name "${text}": ${why}`, {
       cause,
       ...(cause.hint === undefined ? {} : { hint: cause.hint }),
     });
   }
+  return platform === undefined ? name : `${name}::${formatPlatform(parsePlatform(platform))}`;
 }

@@ -56,6 +56,13 @@ describe('normaliseOptions()', () => {
     expect(normalise({ buildContexts }).contextDirs).toEqual({ c: '/work/dir' });
   });
 
+  it('normalises the platform that a context is for', () => {
+    const buildContexts = { 'a::arm64': 'dir', 'Linux.io/b::linux/arm64/v8': 'docker-image://alpine' };
+    const options = normalise({ buildContexts });
+    expect(options.contextDirs).toEqual({ 'a::linux/arm64': '/work/dir' });
+    expect(options.buildContexts).toMatchObject({ 'Linux.io/b::linux/arm64': 'docker-image://alpine' });
+  });
+
   it('gives names in both forms', () => {
     expect(normalise({ tags: ['app', 'ghcr.io/me/app:v1'] }).targets[0]?.names).toEqual([
       { normal: 'docker.io/library/app:latest', familiar: 'app:latest' },
@@ -105,6 +112,7 @@ describe('normaliseOptions()', () => {
     ],
     ['stdin as a named context', { buildContexts: { a: '-' } }, 'USAGE_INVALID'],
     ['a context name that no image has', { buildContexts: { Lib: 'oci-layout://x' } }, 'USAGE_INVALID'],
+    ['a context for a platform that is none', { buildContexts: { 'a::linux/': '.' } }, 'PLATFORM_INVALID'],
     ['a name that is none', { tags: ['UPPER'] }, 'REFERENCE_INVALID'],
     ['a name with a digest', { tags: [`app@sha256:${'a'.repeat(64)}`] }, 'REFERENCE_INVALID'],
     ['a platform that is none', { platform: 'linux/' }, 'PLATFORM_INVALID'],
