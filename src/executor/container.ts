@@ -1,4 +1,4 @@
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
@@ -12,7 +12,7 @@ import { oomEnd, oomKills } from './oom.ts';
 import { createOutputBatcher, type OutputBatcher } from './output.ts';
 import type { OutputPart, WorkerSetup } from './protocol.ts';
 import { prepareRoot } from './rootfs.ts';
-import { globalArgs, startFailure } from './runtime.ts';
+import { globalArgs, type Runtime, startFailure } from './runtime.ts';
 import { runtimeSpec } from './spec.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
 import type { ContainerSettings, ExitStatus, ProcessSpec } from './types.ts';
@@ -40,6 +40,7 @@ export interface ContainerDeps {
 const KILL_RETRY_MS = 50;
 /** After so many tries (7 s) the runtime itself is taken to hang, and is killed too. */
 const KILL_TRIES = 140;
+const DELETE_TIMEOUT_MS = 10_000;
 const HIGHEST_SIGNAL = 64;
 
 /** Mounts the root and starts the runtime; synchronous up to the spawn, in the thread that owns the mounts. */
@@ -103,7 +104,12 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
   if (terminal !== undefined) output.attach('stdout', terminal.output);
   // The end of a container does not wait for a reader that has paused.
   child.once('exit', output.readRest);
-  const killer = createKiller({ child, pidFile, id: spec.id, runtime: { ...setup, stateDir } });
+  const killer = createKiller(child, pidFile);
+  /** Ends what a runtime has left that was killed: it could not do so itself. */
+  let ending: Promise<void> | undefined;
+  child.once('exit', (_, signal) => {
+    if (signal !== null) ending = endAbandoned({ id: spec.id, pidFile, runtime: setup.runtime, stateDir });
+  });
 
   const stopWatch =
     spec.container === undefined
@@ -129,8 +135,8 @@ export function startContainer(spec: ProcessSpec, deps: ContainerDeps): Containe
       killer.stop();
       stopWatch?.();
       terminal?.close();
-      // A runtime that was killed, or crun when it cannot start, leaves them.
-      if (killer.forced()) killCgroups(cgroupDirs(spec.id));
+      await ending;
+      // crun leaves them when it cannot start.
       if (hasCgroups(machine)) removeCgroups(cgroupDirs(spec.id));
       root.release(becomesLayer);
     }
@@ -208,34 +214,20 @@ function reportStartFailure(run: {
 interface Killer {
   kill(): void;
   stop(): void;
-  /** The runtime had to be killed and could not clean up. */
-  forced(): boolean;
 }
 
 /**
  * Kills the container's init by its pid. The runtime writes the pid file only once the container runs, so it is tried
  * again until the runtime returns: killing the runtime instead would leave its state and its cgroups behind.
  */
-function createKiller(run: {
-  child: ChildProcess;
-  pidFile: string;
-  id: string;
-  runtime: WorkerSetup;
-}): Killer {
+function createKiller(child: ChildProcess, pidFile: string): Killer {
   let timer: NodeJS.Timeout | undefined;
   let tries = 0;
-  let isForced = false;
   const attempt = (): void => {
-    if (run.child.exitCode !== null || run.child.signalCode !== null) return;
-    const pid = Number(readText(run.pidFile) ?? 0);
-    if (pid > 1) killQuietly(pid);
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    killInit(pidFile);
     if (++tries >= KILL_TRIES) {
-      isForced = true;
-      killCgroups(cgroupDirs(run.id));
-      run.child.kill('SIGKILL');
-      const { runtime, stateDir } = run.runtime;
-      const args = [...globalArgs(runtime, { stateDir }), 'delete', '--force', run.id];
-      spawn(runtime.path, args, { stdio: 'ignore' }).on('error', () => undefined);
+      child.kill('SIGKILL');
       return;
     }
     timer = setTimeout(attempt, tries < 10 ? KILL_RETRY_MS / 10 : KILL_RETRY_MS);
@@ -245,8 +237,28 @@ function createKiller(run: {
       if (timer === undefined && tries === 0) attempt();
     },
     stop: () => clearTimeout(timer),
-    forced: () => isForced,
   };
+}
+
+/** By its pid, by its cgroup and by what the runtime knows of it: a container that is being made has only some of them. */
+async function endAbandoned(left: {
+  readonly id: string;
+  readonly pidFile: string;
+  readonly runtime: Runtime;
+  readonly stateDir: string;
+}): Promise<void> {
+  const { id, pidFile, runtime, stateDir } = left;
+  killInit(pidFile);
+  killCgroups(cgroupDirs(id));
+  const args = [...globalArgs(runtime, { stateDir }), 'delete', '--force', id];
+  await new Promise<void>((done) =>
+    execFile(runtime.path, args, { timeout: DELETE_TIMEOUT_MS }, () => done()),
+  );
+}
+
+function killInit(pidFile: string): void {
+  const pid = Number(readText(pidFile) ?? 0);
+  if (pid > 1) killQuietly(pid);
 }
 
 function killQuietly(pid: number): void {

@@ -153,6 +153,7 @@ export const CASES: readonly StepCase[] = [
     spec: { mounts: [{ type: 'bind', target: '/in', readonly: true, source: 'DIR/absent' }] },
   },
   { name: 'cancel', sh: 'trap "" TERM; echo ready; while true; do sleep 1; done', cancelAt: 'ready' },
+  { name: 'kill-runtime', sh: 'echo ready; sleep 1000', killRuntimeAt: 'ready' },
   ...[1, 2, 3, 4].map(
     (n): StepCase => ({ name: `side-${n}`, group: 'side', sh: `echo ${n} > /tmp/n; sleep 0.5; cat /tmp/n` }),
   ),

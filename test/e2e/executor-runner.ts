@@ -3,6 +3,7 @@
  * whoever started it, and leaves what happened in DIR/results.json.
  * Usage: node executor-runner.ts DIR root|rootless RUNTIME
  */
+import { spawnSync } from 'node:child_process';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isOcibuildError } from '../../src/errors/error.ts';
@@ -19,9 +20,13 @@ export interface StepCase {
   readonly group?: string;
   /** Cancel when this text was put out. */
   readonly cancelAt?: string;
+  /** Kill the runtime when this text was put out. */
+  readonly killRuntimeAt?: string;
 }
 
 export interface StepResult {
+  /** Of its container. */
+  readonly id: string;
   readonly status?: ExitStatus;
   readonly code?: string;
   readonly message?: string;
@@ -75,6 +80,7 @@ async function runCase(item: StepCase): Promise<void> {
         output[stream] += Buffer.from(data).toString();
         process.stdout.write(data);
         if (item.cancelAt !== undefined && output.stdout.includes(item.cancelAt)) controller.abort();
+        if (item.killRuntimeAt !== undefined && output.stdout.includes(item.killRuntimeAt)) killRuntime(id);
       },
     })
     .then(
@@ -88,12 +94,18 @@ async function runCase(item: StepCase): Promise<void> {
   const entries = (value: 'line' | 'mtime') =>
     Object.fromEntries(tree.map((entry) => [entry.path, entry[value]]));
   results[item.name] = {
+    id,
     ...outcome,
     ...output,
     ms: performance.now() - start,
     upper: entries('line') as Record<string, string>,
     mtimes: entries('mtime') as Record<string, number>,
   };
+}
+
+function killRuntime(id: string): void {
+  const { stdout } = spawnSync('pgrep', ['-f', `run --bundle .* ${id}$`], { encoding: 'utf8' });
+  for (const pid of stdout.trim().split('\n')) process.kill(Number(pid), 'SIGKILL');
 }
 
 function listTree(root: string, path: string): { path: string; line: string; mtime: number }[] {

@@ -14,7 +14,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sweepContainers } from '../../src/executor/reaper.ts';
@@ -147,10 +147,11 @@ function runAll(
   });
   if (run.status !== 0) throw new Error(`runner ended with ${run.status ?? run.signal}: ${run.stderr}`);
   expect(run.stderr).toBe('');
-  return {
-    dir,
-    results: JSON.parse(readFileSync(join(dir, 'results.json'), 'utf8')) as Record<string, StepResult>,
-  };
+  return { dir, results: readResults(join(dir, 'results.json')) };
+}
+
+function readResults(file: string): Record<string, StepResult> {
+  return JSON.parse(readFileSync(file, 'utf8')) as Record<string, StepResult>;
 }
 
 /** What a step must not leave: mounts, bundles, runtime state, cgroups, processes. */
@@ -164,8 +165,10 @@ function leftovers(dir: string): string[] {
   const cgroups = spawnSync('find', ['/sys/fs/cgroup', '-path', '*/ocibuild/*', '-type', 'd'], {
     encoding: 'utf8',
   });
-  const ids = new Set(readdirSync(dir));
-  found.push(...cgroups.stdout.split('\n').filter((path) => [...ids].some((id) => path.endsWith(`-${id}`))));
+  const file = join(dir, 'results.json');
+  const results = existsSync(file) ? readResults(file) : {};
+  const ids = new Set(Object.values(results).map(({ id }) => id));
+  found.push(...cgroups.stdout.split('\n').filter((path) => ids.has(basename(path))));
   const processes = spawnSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' }).stdout;
   found.push(...processes.split('\n').filter((line) => line.includes(dir)));
   return found;
@@ -388,6 +391,10 @@ describe.each(KINDS)('executor with $name', (kind) => {
   it('run() ends the container when it is cancelled', () => {
     expect(of('cancel')).toMatchObject({ code: 'CANCELLED', stdout: 'ready\n' });
     expect(of('cancel').ms).toBeLessThan(4000);
+  });
+
+  it('run() ends the container when its runtime is killed', () => {
+    expect(of('kill-runtime')).toMatchObject({ status: { code: 137, signal: 9 }, stdout: 'ready\n' });
   });
 
   it('close() leaves nothing when all is done', async () => {
