@@ -271,7 +271,7 @@ function compare({ session, changes, listener, poll, hooks }: Parts, textsOnly: 
   if (hooks.settings?.differs()) changes.add(hooks.settings.path);
   poll.everyMs = Math.max(POLL_MS, POLL_SHARE * (performance.now() - startedMs));
   const plan = listener.plan();
-  const missed = found.filter((path) => plan?.reads(path) !== false);
+  const missed = textsOnly ? found : found.filter((path) => plan?.reads(path) !== false);
   if (missed.length === 0) return;
   for (const path of missed) changes.add(path);
   session.note(undefined);

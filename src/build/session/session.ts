@@ -1,4 +1,4 @@
-import { lstatSync } from 'node:fs';
+import { existsSync, lstatSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { OcibuildError } from '../../errors/error.ts';
 import type { RemoteMemory } from '../../source/types.ts';
@@ -23,9 +23,12 @@ export function createBuildSession(options: BuildOptions): BuildSession {
   let files: readonly string[] = [];
   let trees: readonly LocalTree[] | undefined;
   let rows = new Map<string, string>();
+  /** Of the contexts: whether they were there. */
+  let places = new Map<string, string>();
   let remotes = emptyMemory();
-  const editedTexts = (): string[] =>
-    [...rows].filter(([path, row]) => rowOf(path) !== row).map(([path]) => path);
+  const differing = (known: ReadonlyMap<string, string>, now: (path: string) => string): string[] =>
+    [...known].filter(([path, row]) => now(path) !== row).map(([path]) => path);
+  const editedTexts = (): string[] => differing(rows, rowOf);
 
   const inputs = (): BuildInputs => ({
     files: [...new Set([...files, ...namedFiles(normal)])],
@@ -39,6 +42,7 @@ export function createBuildSession(options: BuildOptions): BuildSession {
       files = [];
       contexts.begin();
       rows = new Map(inputs().files.map((path) => [path, rowOf(path)]));
+      places = new Map(contextPlaces(normal).map((dir) => [dir, placeOf(dir)]));
       const held = {
         contexts,
         remotes,
@@ -78,7 +82,7 @@ export function createBuildSession(options: BuildOptions): BuildSession {
     inputs,
     differences({ textsOnly = false } = {}) {
       const texts = editedTexts();
-      return textsOnly ? texts : [...texts, ...contexts.differences()];
+      return textsOnly ? [...texts, ...differing(places, placeOf)] : [...texts, ...contexts.differences()];
     },
     [Symbol.asyncDispose]: store.close,
   };
@@ -116,8 +120,19 @@ function namedFiles({ contextDir, contextDirs, cwd, dockerfile, dockerfileText }
         : [resolve(cwd, dockerfile)];
   return [
     ...dockerfiles,
-    ...[contextDir, ...Object.values(contextDirs)].map((dir) => join(dir, '.dockerignore')),
+    ...contextPlaces({ contextDir, contextDirs }).map((dir) => join(dir, '.dockerignore')),
   ];
+}
+
+function contextPlaces({
+  contextDir,
+  contextDirs,
+}: Pick<NormalOptions, 'contextDir' | 'contextDirs'>): string[] {
+  return [contextDir, ...Object.values(contextDirs)];
+}
+
+function placeOf(dir: string): string {
+  return existsSync(dir) ? 'there' : '';
 }
 
 function inodeOf(dir: string): number | undefined {

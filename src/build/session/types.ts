@@ -47,6 +47,7 @@ export interface BuildSession extends AsyncDisposable {
   saw(path: string): boolean;
   /** Of the last build. */
   inputs(): BuildInputs;
-  /** Looks at everything that was read, or at texts only: paths that have changed and were not noted. */
+  /** Looks at everything that was read, or only at texts and whether contexts are there: paths that have changed and were
+   * not noted. */
   differences(options?: { readonly textsOnly?: boolean }): readonly string[];
 }

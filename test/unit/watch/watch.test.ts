@@ -1,7 +1,9 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { isOcibuildError } from '../../../src/errors/error.ts';
+import type { WatchCycle } from '../../../src/watch/types.ts';
 import { watch } from '../../../src/watch/watch.ts';
 
 describe('watch()', () => {
@@ -28,6 +30,34 @@ describe('watch()', () => {
     }
     expect(new Set(digests).size).toBe(2);
     expect(digests).not.toContain(undefined);
+  });
+
+  it('goes on when the directory behind a linked context is gone for a while', async () => {
+    const top = mkdtempSync(join(tmpdir(), 'ocibuild-watch-'));
+    onTestFinished(() => rmSync(top, { recursive: true, force: true }));
+    const real = join(top, 'real/context');
+    const fill = (text: string): void => {
+      mkdirSync(real, { recursive: true });
+      writeFileSync(join(real, 'a'), text);
+    };
+    fill('1');
+    mkdirSync(join(top, 'links'));
+    const context = join(top, 'links/context');
+    symlinkSync(real, context);
+    const rounds = watch({
+      ...{ context, dockerfileText: 'FROM scratch\nCOPY a /\n', root: join(top, 'store'), env: {} },
+    })[Symbol.asyncIterator]();
+    const next = async (): Promise<WatchCycle> => (await rounds.next()).value as WatchCycle;
+    const { result: first } = await next();
+    rmSync(join(top, 'real'), { recursive: true });
+    let round: WatchCycle;
+    // The file may be seen to go before the directory.
+    do round = await next();
+    while (!isOcibuildError(round.error) || round.error.code !== 'CONTEXT_NOT_FOUND');
+    fill('2');
+    do round = await next();
+    while (round.error !== undefined);
+    expect(round.result?.digest).not.toBe(first?.digest);
   });
 
   it('ends every loop when it is closed, as often as that is', async () => {
