@@ -84,22 +84,22 @@ export async function runWatch(
   let replacing: Promise<void> | undefined;
   /** Saves do not wait for a program that is slow to end: only the image that is the latest by then is run. */
   const replace = async (): Promise<void> => {
-    try {
-      while (latest !== undefined && !signal.aborted) {
-        if (latest.digest === current && service?.now()?.state.status === 'running') {
-          latest = undefined;
-          report.say(`the image is the same: ${name} goes on`);
-          continue;
-        }
+    while (latest !== undefined && !signal.aborted) {
+      if (latest.digest === current && service?.now()?.state.status === 'running') {
+        latest = undefined;
+        report.say(`the image is the same: ${name} goes on`);
+        continue;
+      }
+      try {
         await stop();
         const result = latest;
         latest = undefined;
         current = result.digest;
         if (!signal.aborted) await start(result);
+      } catch (error) {
+        // A container that cannot be made is no reason to end: the next image may put it right.
+        if (!signal.aborted) complain(error);
       }
-    } catch (error) {
-      // A container that cannot be made is no reason to end: the next save may put it right.
-      if (!signal.aborted) complain(error);
     }
   };
   const wanted = (path: string, isDir: boolean): boolean =>
