@@ -32,7 +32,11 @@ export function superviseBuild<T>(
   let queue: ProgressEvent[] | undefined = options.onEvent === undefined ? [] : undefined;
   let keptBytes = 0;
   let readers = 0;
-  let wake: (() => void) | undefined;
+  const waiting = new Set<() => void>();
+  const wake = (): void => {
+    for (const resolve of waiting) resolve();
+    waiting.clear();
+  };
   let ended = false;
   const mayKeep = (event: ProgressEvent): boolean => {
     if (readers > 0 || (event.kind !== 'log' && event.kind !== 'status')) return true;
@@ -47,13 +51,13 @@ export function superviseBuild<T>(
       emit(event) {
         how.emit(event);
         if (queue !== undefined && mayKeep(event)) queue.push(event);
-        wake?.();
+        wake();
       },
     }),
   );
   const end = (): void => {
     ended = true;
-    wake?.();
+    wake();
   };
   run.then(end, end);
 
@@ -68,7 +72,7 @@ export function superviseBuild<T>(
         if (taken.length > 0) continue;
         if (ended) return;
         await new Promise<void>((resolve) => {
-          wake = resolve;
+          waiting.add(resolve);
         });
       }
     } finally {

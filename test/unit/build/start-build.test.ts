@@ -41,6 +41,16 @@ describe('superviseBuild()', () => {
     expect(kinds.at(-1)).toBe('completed');
   });
 
+  it('ends every loop when several take the events', async () => {
+    const { events, emit, end } = held();
+    const loops = [rest(events()), rest(events())];
+    emit(done);
+    await new Promise(setImmediate);
+    emit(done);
+    end();
+    expect((await Promise.all(loops)).flat()).toEqual(['completed', 'completed']);
+  });
+
   it('leaves nothing out while somebody iterates, however slowly, and again when they have stopped', async () => {
     const { events, emit, end } = held();
     const iterator = events();
