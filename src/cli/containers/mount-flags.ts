@@ -1,13 +1,14 @@
 import { join, resolve } from 'node:path';
 import type { MountRequest } from '../../build/containers/types.ts';
 import { OcibuildError } from '../../errors/error.ts';
+import { goBool } from '../../util/go-bool.ts';
 import { parseAttributes } from '../flags/csv.ts';
 
 const VOLUME_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 /** What SELinux and macOS ask for changes nothing here. */
 const IDLE_OPTIONS = ['rw', 'z', 'Z', 'cached', 'delegated', 'consistent'];
 
-/** `SRC:DST[:ro]` or `DST`; a SRC with a slash, `.` or `~` is a directory, else the name of a volume. @throws USAGE_INVALID */
+/** `SRC:DST[:ro]` or `DST`; a SRC that has a slash or begins with a dot is a directory, else the name of a volume. @throws USAGE_INVALID */
 export function parseVolume(text: string, cwd: string): MountRequest {
   const parts = text.split(':');
   const [source, destination, options = ''] = parts.length === 1 ? [undefined, text] : parts;
@@ -46,7 +47,8 @@ export function parseMount(text: string, cwd: string): MountRequest {
     keys.map((key) => attributes.get(key)).find((found) => found !== undefined);
   const target = targetOf('--mount', text, value(TARGET));
   const flag = value(READONLY);
-  const readonly = flag !== undefined && flag !== 'false' && flag !== '0';
+  const readonly = flag === '' ? true : goBool(flag ?? 'false');
+  if (readonly === undefined) throw invalid('--mount', text, `"${flag}" is neither true nor false`);
   const source = value(SOURCE);
   switch (type) {
     case 'bind':

@@ -219,6 +219,7 @@ describe('mounts', () => {
       { type: 'bind', source: '/cwd/h', target: '/c', readonly: true, create: false },
     ],
     ['target=/c', { type: 'volume', target: '/c', readonly: false }],
+    ['target=/c,ro=False', { type: 'volume', target: '/c', readonly: false }],
     ['source=v,destination=/c,readonly=false', { type: 'volume', name: 'v', target: '/c', readonly: false }],
     [
       'type=tmpfs,dst=/c,tmpfs-size=1m,tmpfs-mode=700',
@@ -228,12 +229,16 @@ describe('mounts', () => {
     expect(parseMount(text, '/cwd')).toEqual(mount);
   });
 
-  it.each(['type=bind,dst=/c', 'type=nfs,dst=/c', 'type=tmpfs,src=/h,dst=/c', 'src=/h', 'dst=/c,what=1'])(
-    'parseMount() refuses when the text is %s',
-    (text) => {
-      expect(() => parseMount(text, '/cwd')).toThrow(usage);
-    },
-  );
+  it.each([
+    'type=bind,dst=/c',
+    'type=nfs,dst=/c',
+    'type=tmpfs,src=/h,dst=/c',
+    'src=/h',
+    'dst=/c,what=1',
+    'dst=/c,ro=no',
+  ])('parseMount() refuses when the text is %s', (text) => {
+    expect(() => parseMount(text, '/cwd')).toThrow(usage);
+  });
 
   it('parseTmpfs() hands the options on when there are some', () => {
     expect(parseTmpfs('/t:ro,size=1m,exec')).toEqual({
