@@ -1,6 +1,7 @@
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
 import { familiarName, parseReference, withDefaultTag } from '../../image/reference.ts';
+import { goRegExp } from '../../util/go-regexp.ts';
 import { parseTimeSpan } from '../../util/time-span.ts';
 import type { DiskUsageItem, ItemType } from './types.ts';
 
@@ -130,7 +131,7 @@ function checkType(type: string, filter: string): void {
 
 function regexp(value: string, filter: string): RegExp {
   try {
-    return new RegExp(value);
+    return goRegExp(value);
   } catch (cause) {
     throw wrong(filter, `it is no regular expression: ${(cause as Error).message}`);
   }

@@ -125,6 +125,7 @@ describe('parseFilters()', () => {
     [['id~=^run-123456$'], ['run-123456:snapshot']],
     [['id~=^run'], ['run-123456:snapshot']],
     [['description~=make$'], ['run-123456:snapshot']],
+    [['description~=(?i)MAKE$'], ['run-123456:snapshot']],
     [['description=step m1'], ['m1']],
     [['until=24h'], ['m1']],
     [['unused-for=1h30m'], ['m1', 'run-123456:snapshot']],
