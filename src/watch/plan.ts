@@ -1,6 +1,7 @@
 import { realpathSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { BuildInputs } from '../build/session/types.ts';
+import { isAtOrBelow } from './is-at-or-below.ts';
 
 /** Where to listen, and what of what is heard there matters. All paths are absolute. */
 export interface WatchPlan {
@@ -139,10 +140,6 @@ function real(path: string): string {
 function outermost(paths: readonly string[]): string[] {
   const all = [...new Set(paths)];
   return all.filter((path) => !all.some((other) => other !== path && isAtOrBelow(path, other))).sort();
-}
-
-function isAtOrBelow(path: string, dir: string): boolean {
-  return path === dir || dir === '/' || path.startsWith(`${dir}/`);
 }
 
 function never(): boolean {

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
+import { isAtOrBelow } from './is-at-or-below.ts';
 
 /** Files that are copied into the running container when they change, in place of a build. */
 export interface SyncRule {
@@ -67,8 +68,4 @@ function longest<T>(all: readonly T[], pathOf: (one: T) => string): T | undefine
     (best, one) => (best === undefined || pathOf(one).length > pathOf(best).length ? one : best),
     undefined,
   );
-}
-
-function isAtOrBelow(path: string, dir: string): boolean {
-  return path === dir || dir === '/' || path.startsWith(`${dir}/`);
 }
