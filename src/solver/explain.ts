@@ -15,6 +15,8 @@ export const BASE_IMAGE: string = 'base image';
 
 /** What other steps gave: they say themselves what changed. */
 const OF_OTHERS = /^(input \d+|rootfs|layer)$/;
+/** Of those, what was in it. */
+const CONTENTS = ['rootfs', 'layer'];
 /** Selections that have files: names of those tell more. */
 const FILES = /^(files of |mount |download |context$)/;
 /** Sources of one kind that a step may have several of, by one name. */
@@ -38,12 +40,12 @@ export function compareIngredients(before: readonly Ingredient[], after: readonl
   const changes: string[] = [];
   const files: string[] = [];
   const inputs: number[] = [];
-  let byOthers = false;
+  const byOthers = new Set<string>();
   for (const name of new Set([...fresh.keys(), ...old.keys()])) {
     if (name === SCOPE || !differs(name, old, fresh)) continue;
     const [was, is] = [old.get(name), fresh.get(name)];
     if (OF_OTHERS.test(name)) {
-      byOthers = true;
+      byOthers.add(name);
       const index = /^input (\d+)$/.exec(name)?.[1];
       if (index !== undefined && is !== undefined) inputs.push(Number(index));
     } else if (FILES.test(name)) files.push(...describe(name, was, is));
@@ -51,7 +53,11 @@ export function compareIngredients(before: readonly Ingredient[], after: readonl
     else if (!name.startsWith('env ') || !differs(`ARG ${name.slice('env '.length)}`, old, fresh))
       changes.push(...describe(name, was, is));
   }
-  return { changes, files, inputs, byOthers };
+  // A step below that is another one now may still give the same.
+  const isKnown = CONTENTS.some((name) => old.has(name) && fresh.has(name));
+  if (isKnown && files.length === 0 && CONTENTS.every((name) => !byOthers.has(name)))
+    return { changes, files, inputs: [], byOthers: false };
+  return { changes, files, inputs, byOthers: byOthers.size > 0 };
 }
 
 type Values = ReadonlyMap<string, string>;

@@ -112,6 +112,15 @@ describe('compareIngredients()', () => {
       byOthers: true,
     });
   });
+
+  it.each(['rootfs', 'layer'])('names no input when its %s is what it was', (content) => {
+    const before = of({ 'input 0': 'a', [content]: 'same', 'ARG V': '1' });
+    const after = of({ 'input 0': 'b', [content]: 'same', 'ARG V': '2' });
+    const changes = ['ARG V 1 → 2'];
+    expect(compareIngredients(before, after)).toEqual({ changes, files: [], inputs: [], byOthers: false });
+    const other = of({ 'input 0': 'b', [content]: 'other', 'ARG V': '2' });
+    expect(compareIngredients(before, other)).toEqual({ changes, files: [], inputs: [0], byOthers: true });
+  });
 });
 
 describe('hiddenValue()', () => {
