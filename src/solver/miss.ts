@@ -77,9 +77,17 @@ export function createMissExplainer(
       .find((record) => compareIngredients(record.ingredients, ingredients).changes.length === 0);
   }
 
-  /** Why an input is not what it was: what this build ran again, in the input or below one that was found again. */
-  function causesOf(digest: Digest): readonly string[] {
-    return reasons.get(digest)?.causes ?? definition.vertices.get(digest)?.inputs.flatMap(causesOf) ?? [];
+  /** Why inputs are not what they were: what this build ran again, in them or below those that were found again. */
+  function causesOf(inputs: readonly Digest[]): Set<string> {
+    const causes = new Set<string>();
+    const below = new Set(inputs);
+    for (const digest of below) {
+      const own = reasons.get(digest)?.causes;
+      for (const cause of own ?? []) causes.add(cause);
+      if (own === undefined)
+        for (const input of definition.vertices.get(digest)?.inputs ?? []) below.add(input);
+    }
+    return causes;
   }
 
   /** Of an input that changed in an earlier build. */
@@ -122,7 +130,7 @@ export function createMissExplainer(
     const changes = [...new Set([...miss.changes, ...(files.length === 0 ? miss.files : files)])];
     const isOwn = changes.length > images.length;
     const others = inputs.filter((input) => ofInternal(input).length === 0);
-    const causes = new Set(others.flatMap(causesOf));
+    const causes = causesOf(others);
     if (causes.size + changes.length === 0)
       for (const cause of others.flatMap(oldCausesOf)) causes.add(cause);
     const because = [...causes].map((cause) => `because ${cause}`);

@@ -131,6 +131,26 @@ describe('createMissExplainer()', () => {
     expect(await explain(2, { op: names[2] ?? '', 'input 0': '2' })).toEqual(['because [1/3] RUN a changed']);
   });
 
+  it('looks once at steps that many ways lead to', async () => {
+    const graph = createGraph();
+    let last = graph.add(exec('0'), [], { name: '0' });
+    for (let stage = 1; stage < 40; stage++) {
+      const copied = graph.add(exec(`${stage}`, 0), [last], { name: `${stage}` });
+      last = graph.add({ kind: 'merge' }, [last, copied], { name: `${stage}` });
+    }
+    const digest = graph.add(exec('last', 0), [last], { name: 'last' });
+    const definition = graph.definition();
+    const explainer = createMissExplainer(definition, {
+      scope: undefined,
+      cache: { previous: () => [recordOf('last', { 'input 0': 'x' })] },
+    });
+    const vertex = definition.vertices.get(digest);
+    if (vertex === undefined) throw new Error('The step was added');
+    const { ingredients } = recordOf('', { 'input 0': 'y' });
+    const step = { vertex, meta: { name: 'last' }, ingredients, more: async () => [] };
+    expect(await explainer.explain(step)).not.toEqual([]);
+  });
+
   it('names no step that this build did not run when the step itself changed', async () => {
     const names = ['[1/2] RUN a', '[2/2] COPY . .'];
     const history = names.map((name) => recordOf(name, { op: name, 'input 0': '1' }));
