@@ -41,7 +41,7 @@ export interface RegistryClient {
 }
 
 export const DEFAULT_RETRY_DELAY_MS = 1000;
-const DEFAULT_TIMEOUT_MS = 60_000;
+export const DEFAULT_TIMEOUT_MS = 60_000;
 
 export function createClient(options: ResolverOptions): RegistryClient {
   const plainHttp = options.plainHttp ?? [];

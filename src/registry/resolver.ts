@@ -1,12 +1,19 @@
 import { isOcibuildError, OcibuildError } from '../errors/error.ts';
-import type { HttpResponse } from '../http/transport.ts';
+import { createTransport, type HttpResponse } from '../http/transport.ts';
 import { digestBytes, isDigest } from '../image/digest.ts';
 import { documentKind, MAX_DOCUMENT_BYTES, parseDocument } from '../image/manifest.ts';
 import { familiarName, type Reference, withDefaultTag } from '../image/reference.ts';
 import { type Descriptor, type Digest, MEDIA_TYPE } from '../image/types.ts';
 import { createSlots, type Slots } from '../util/slots.ts';
 import { openBlobStream } from './blob-stream.ts';
-import { createClient, DEFAULT_RETRY_DELAY_MS, protocolError, type RegistryClient } from './client.ts';
+import {
+  createClient,
+  DEFAULT_RETRY_DELAY_MS,
+  DEFAULT_TIMEOUT_MS,
+  protocolError,
+  type RegistryClient,
+} from './client.ts';
+import { openExternalBlob } from './external-blob.ts';
 import { createPusher } from './pusher.ts';
 import { listReferrers } from './referrers.ts';
 import { readBody } from './response-error.ts';
@@ -32,11 +39,22 @@ export function createResolver(options: ResolverOptions): Resolver {
     slots.set(registry, known);
     return known;
   };
+  const transport = createTransport({
+    env: options.env,
+    // The digest says what comes.
+    mayBePlain: () => true,
+    errorCode: 'REGISTRY_RESPONSE_INVALID',
+    timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+  });
+  const fetchExternal: Fetcher['fetchBlob'] = (descriptor, { signal, offset = 0 }) =>
+    openExternalBlob({ transport, slots: slotsOf(''), retryDelayMs }, { descriptor, offset, signal });
   return {
+    fetchExternal,
     resolve: (ref, resolveOptions) => resolve(client, withDefaultTag(ref), resolveOptions),
     referrers: (ref, digest, { signal }) => listReferrers(client, { ref, digest, signal }),
     pusher: (ref) => createPusher({ client, ref, slots: slotsOf(ref.registry), retryDelayMs }),
-    fetcher: (ref) => createFetcher(client, { ref, slots: slotsOf(ref.registry), retryDelayMs }),
+    fetcher: (ref) =>
+      createFetcher(client, { ref, slots: slotsOf(ref.registry), retryDelayMs, fetchExternal }),
   };
 }
 
@@ -135,16 +153,33 @@ async function readDocument(ref: Reference, response: HttpResponse): Promise<Buf
 
 function createFetcher(
   client: RegistryClient,
-  { ref, slots, retryDelayMs }: { ref: Reference; slots: Slots; retryDelayMs: number },
+  {
+    ref,
+    slots,
+    retryDelayMs,
+    fetchExternal,
+  }: {
+    ref: Reference;
+    slots: Slots;
+    retryDelayMs: number;
+    fetchExternal: Fetcher['fetchBlob'];
+  },
 ): Fetcher {
   return {
     fetchBytes: (descriptor, { signal }) => fetchBytes(client, { ref, descriptor, signal }),
     async fetchBlob(descriptor, { signal, offset = 0 }) {
       const release = await slots.take(signal);
-      return await openBlobStream(
-        { client, retryDelayMs },
-        { ref, descriptor, offset, signal, onClose: release },
-      );
+      try {
+        return await openBlobStream(
+          { client, retryDelayMs },
+          { ref, descriptor, offset, signal, onClose: release },
+        );
+      } catch (error) {
+        const isElsewhere = descriptor.urls !== undefined && descriptor.urls.length > 0;
+        const isMissing = isOcibuildError(error) && error.code === 'REGISTRY_NOT_FOUND';
+        if (!isElsewhere || !isMissing) throw error;
+        return await fetchExternal(descriptor, { signal, offset });
+      }
     },
   };
 }

@@ -16,6 +16,8 @@ export interface Resolver {
   ): Promise<readonly Descriptor[]>;
   fetcher(ref: Reference): Fetcher;
   pusher(ref: Reference): Pusher;
+  /** A layer from the addresses that its descriptor has, as `fetchBlob` gives one. @throws REGISTRY_* */
+  fetchExternal: Fetcher['fetchBlob'];
 }
 
 /** Writes to one repository. Digests that the registry tells are compared. */
@@ -63,7 +65,7 @@ export interface Fetcher {
   /** A manifest, index or config: read whole (4 MiB cap), verified. */
   fetchBytes(descriptor: Descriptor, options: { signal: AbortSignal }): Promise<Buffer>;
   /** A layer, or what follows its first `offset` bytes; the consumer verifies digest and size on the way. Retries and
-   * resumes by itself. */
+   * resumes by itself. What the repository lacks is looked for at the addresses of the descriptor. */
   fetchBlob(descriptor: Descriptor, options: { signal: AbortSignal; offset?: number }): Promise<Readable>;
 }
 

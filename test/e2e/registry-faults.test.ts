@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { digestBytes } from '../../src/image/digest.ts';
 import { parseReference, type Reference } from '../../src/image/reference.ts';
 import { type Descriptor, MEDIA_TYPE } from '../../src/image/types.ts';
 import { createResolver } from '../../src/registry/resolver.ts';
@@ -47,6 +48,64 @@ function cutBody(server: FaultyRegistry, bytes: number, times: number): void {
     return true;
   });
 }
+
+describe('fetchBlob() of a layer that the registry lacks', () => {
+  const elsewhere = Buffer.alloc(100_000, 'elsewhere');
+  const layer = (urls: readonly string[]): Descriptor => ({
+    mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar',
+    digest: digestBytes(elsewhere),
+    size: elsewhere.length,
+    urls,
+  });
+
+  it('reads the first of its addresses that has it, without credentials and from where it broke', () =>
+    scene(async ({ server, ref }) => {
+      server.fault((request, response) => {
+        if (request.headers.authorization !== undefined || request.url?.startsWith('/v2/') !== true)
+          return false;
+        response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+        return true;
+      });
+      let cuts = 2;
+      server.fault((request, response) => {
+        if (request.url !== '/there') return false;
+        const from = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
+        const { length } = elsewhere;
+        response.writeHead(from === 0 ? 200 : 206, {
+          'content-length': length - from,
+          ...(from === 0 ? {} : { 'content-range': `bytes ${from}-${length - 1}/${length}` }),
+        });
+        if (cuts-- > 0) response.write(elsewhere.subarray(from, from + 1000), () => response.destroy());
+        else response.end(elsewhere.subarray(from));
+        return true;
+      });
+      const credential = { kind: 'password', username: 'u', password: 'p' } as const;
+      const credentials = { find: async () => ({ credential, origin: 'a file' }) };
+      const resolver = createResolver({ env: {}, retryDelayMs: 5, credentials });
+      const at = `http://${server.host}`;
+      const urls = ['ftp://x/y', `${at}/gone`, `${at}/there`, `${at}/never`];
+      const body = await resolver.fetcher(ref).fetchBlob(layer(urls), { signal });
+      expect((await buffer(body)).equals(elsewhere)).toBe(true);
+      const external = server.seen.filter(({ path }) => !path.startsWith('/v2/'));
+      expect(external.map(({ path }) => path)).toEqual(['/gone', '/there', '/there', '/there']);
+      expect(external.filter(({ headers }) => headers.authorization !== undefined)).toEqual([]);
+      expect(server.seen.some(({ headers }) => headers.authorization !== undefined)).toBe(true);
+    }));
+
+  it('tells the last failure when nobody has it', () =>
+    scene(async ({ server, resolver, ref }) => {
+      const urls = [`http://${server.host}/a`, `http://u:secret@${server.host}/b`];
+      await expect(resolver.fetcher(ref).fetchBlob(layer(urls), { signal })).rejects.toMatchObject({
+        code: 'REGISTRY_NOT_FOUND',
+        message: expect.stringMatching(
+          /^Cannot fetch the layer "sha256:\w+" from "http:(?!.*secret).*\/b": .*404/,
+        ),
+      });
+      await expect(resolver.fetcher(ref).fetchBlob(layer(['ftp://x/y']), { signal })).rejects.toMatchObject({
+        code: 'REGISTRY_NOT_FOUND',
+      });
+    }));
+});
 
 describe('resolve()', () => {
   it('waits as long as Retry-After says when the registry answers 429', () =>

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { LayerOrigin } from '../../cache/types.ts';
 import { openLayout } from '../../image/layout.ts';
@@ -9,6 +10,7 @@ import type { CacheServices } from '../cache/services.ts';
 /** The part of a registry's client that downloads. */
 export interface BlobRegistry {
   fetcher(ref: Reference): Pick<Fetcher, 'fetchBlob'>;
+  readonly fetchExternal: Fetcher['fetchBlob'];
 }
 
 /** What origins are read with. */
@@ -29,9 +31,11 @@ type ReadOrigin<Origin extends LayerOrigin> = (
 const READERS: {
   readonly [Type in LayerOrigin['type']]: ReadOrigin<Extract<LayerOrigin, { readonly type: Type }>>;
 } = {
-  async layout({ dir }, { digest }) {
-    const layout = await openLayout(dir);
-    return readChunks(layout.blobPath(digest));
+  async layout({ dir }, descriptor, { registry, signal }) {
+    const path = (await openLayout(dir)).blobPath(descriptor.digest);
+    // Copies leave out what only its maker may distribute.
+    const isElsewhere = descriptor.urls !== undefined && descriptor.urls.length > 0 && !existsSync(path);
+    return isElsewhere ? (await registry()).fetchExternal(descriptor, { signal }) : readChunks(path);
   },
   async registry({ name }, descriptor, { registry, signal }) {
     return (await registry()).fetcher(parseReference(name)).fetchBlob(descriptor, { signal });

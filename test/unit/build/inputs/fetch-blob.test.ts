@@ -11,10 +11,12 @@ import { createContentOnlyStore } from '../../../../src/cache/layers/content-onl
 import { createLayerBlobs } from '../../../../src/cache/layers/layer-blobs.ts';
 import { createLayerRows } from '../../../../src/cache/layers/layer-rows.ts';
 import { createLayerStore } from '../../../../src/cache/layers/layer-store.ts';
+import type { LayerStore } from '../../../../src/cache/types.ts';
 import { digestBytes } from '../../../../src/image/digest.ts';
 import { type Descriptor, MEDIA_TYPE } from '../../../../src/image/types.ts';
 import { foreignTar } from '../../../support/layers.ts';
 import { tempStore } from '../../cache/temp-store.ts';
+import { tempDir } from '../fixture.ts';
 
 const signal = new AbortController().signal;
 const ME = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
@@ -40,25 +42,22 @@ async function setUp(body: () => AsyncIterable<Buffer> | Iterable<Buffer>) {
   const { root, db } = await tempStore();
   const [content, rows] = [createContentStore(root), createLayerRows(db)];
   let fetches = 0;
-  const registry = async () => ({
-    fetcher: () => ({
-      async fetchBlob(_: Descriptor, options: { readonly signal: AbortSignal }) {
-        fetches++;
-        const stream = Readable.from(body());
-        options.signal.addEventListener('abort', () => stream.destroy(options.signal.reason));
-        return stream;
-      },
-    }),
-  });
+  const fetchBlob = async (_: Descriptor, options: { readonly signal: AbortSignal }): Promise<Readable> => {
+    fetches++;
+    const stream = Readable.from(body());
+    options.signal.addEventListener('abort', () => stream.destroy(options.signal.reason));
+    return stream;
+  };
+  const registry = async () => ({ fetcher: () => ({ fetchBlob }), fetchExternal: fetchBlob });
   const progress: number[] = [];
   const onProgress = (_: Descriptor, bytes: number): void => void progress.push(bytes);
   /** As another process would. */
-  const open = () => {
+  const open = (about: Partial<Parameters<LayerStore['addBase']>[0]> = {}) => {
     const fetch = createBlobFetcher({ content, registry, env: {}, onProgress });
     const blobs = createLayerBlobs({ content, rows, fetch });
     const layers = createLayerStore({ root, content, rows, blobs, opaqueXattr: 'user.overlay.opaque' });
     const origin = { type: 'registry', name: 'docker.io/library/base:v1' } as const;
-    const id = layers.addBase({ diffId: digestBytes(tar), descriptor, origin });
+    const id = layers.addBase({ diffId: digestBytes(tar), descriptor, origin, ...about });
     return { layers, blobs, id };
   };
   /** Everything that could have stayed. */
@@ -97,6 +96,17 @@ describe('createBlobFetcher()', () => {
     expect(store.fetches()).toBe(1);
     expect(store.progress.at(-1)).toBe(blob.length);
     expect(readdirSync(store.root.tmpDir)).toEqual([]);
+  });
+
+  it('fetches what a layout lacks from where its maker has it', async () => {
+    const { open, content } = await setUp(() => piecesOf(blob));
+    const origin = {
+      type: 'layout',
+      dir: tempDir({ 'oci-layout': '{"imageLayoutVersion":"1.0.0"}' }),
+    } as const;
+    const { layers, id } = open({ origin, descriptor: { ...descriptor, urls: ['https://a.test/blob'] } });
+    await layers.tree(id, signal);
+    expect(content.stat(descriptor.digest)).toBe(blob.length);
   });
 
   it('shares one download with whoever packs, lists and unpacks the layer', async () => {

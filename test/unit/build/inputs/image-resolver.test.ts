@@ -38,6 +38,9 @@ function registryOf(dir: string, top: Descriptor): { resolver: Resolver; asked: 
     referrers: () => {
       throw new Error('Cannot ask for referrers while an image is resolved');
     },
+    fetchExternal: async () => {
+      throw new Error('Cannot fetch a layer while an image is resolved');
+    },
     fetcher: () => ({
       async fetchBytes(descriptor) {
         asked.push('fetch');

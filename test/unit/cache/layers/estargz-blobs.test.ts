@@ -31,7 +31,7 @@ async function setUp(blob: Buffer) {
     asked.push(offset);
     return Readable.from([blob.subarray(offset)]);
   };
-  const registry = async () => ({ fetcher: () => ({ fetchBlob }) });
+  const registry = async () => ({ fetcher: () => ({ fetchBlob }), fetchExternal: fetchBlob });
   const fetch = createBlobFetcher({ content, registry, env: {}, onProgress: () => undefined });
   const open = () => {
     const blobs = createLayerBlobs({ content, rows, fetch });

@@ -36,14 +36,11 @@ async function setUp() {
     size: blob.length,
   };
   const fetched: string[] = [];
-  const registry = async () => ({
-    fetcher: () => ({
-      async fetchBlob({ digest }: Descriptor) {
-        fetched.push(digest);
-        return Readable.from([blob]);
-      },
-    }),
-  });
+  const fetchBlob = async ({ digest }: Descriptor): Promise<Readable> => {
+    fetched.push(digest);
+    return Readable.from([blob]);
+  };
+  const registry = async () => ({ fetcher: () => ({ fetchBlob }), fetchExternal: fetchBlob });
   const fetch = createBlobFetcher({ content, registry, env: {}, onProgress: () => undefined });
   const open = (where = root) =>
     createLayerStore({
@@ -188,6 +185,13 @@ describe('createLayerStore().addFiles()', () => {
     const blob = await store.addFiles(filesLayer('two', { blob: GZIP }), signal);
     expect(rows.get(blob)).toMatchObject({ hasTree: true, blobDigest: expect.any(String) });
     expect(readdirSync(root.snapshotsDir)).toHaveLength(1);
+  });
+
+  it('has a snapshot where one was made, not where there is another form', async () => {
+    const { store } = await setUp();
+    const snapshot = await store.addFiles(filesLayer('one', { snapshot: true }), signal);
+    const blob = await store.addFiles(filesLayer('two', { blob: GZIP }), signal);
+    expect([snapshot, blob, EMPTY_LAYER].map(store.hasSnapshot)).toEqual([true, false, false]);
   });
 
   it('names equal trees equally, and reads the files of a known one no more', async () => {
