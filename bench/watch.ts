@@ -1,5 +1,5 @@
 // Watch mode: from the save of one file to the new image, and what a watch costs at rest.
-// Usage: node bench/watch.ts [--runs N]; PEERS names the script that runs Docker, for the comparison.
+// Usage: npm run bench:watch -- [--runs N]; PEERS names the script that runs Docker, for the comparison.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
