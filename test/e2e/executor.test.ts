@@ -434,7 +434,11 @@ async function startHanging(kind: Kind): Promise<{ dir: string; kill: () => void
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'], cwd: '/' });
   await new Promise<void>((done, fail) => {
     child.stdout.once('data', () => done());
-    child.once('exit', () => fail(new Error('the runner ended early')));
+    child.once('exit', (code, signal) => {
+      const results = join(dir, 'results.json');
+      const why = existsSync(results) ? readFileSync(results, 'utf8') : 'no results';
+      fail(new Error(`the runner ended early with ${signal ?? code}: ${why}`));
+    });
   });
   child.removeAllListeners('exit');
   const ended = new Promise<void>((done) => child.once('exit', () => done()));
