@@ -7,7 +7,6 @@ import type { ExecDevice, ExecOp, ExternalSource } from '../../llb/ops.ts';
 import type { Ingredient, SolvedInputs } from '../types.ts';
 import type { OpenedArchive, PlanSource } from './file-plan.ts';
 
-/** What the ops of one build work with; made by the composition root. */
 /** Proxies for every RUN, each as `K=V`, outside of all keys. */
 export interface ProxyEnv {
   /** What the environment of the build has: variables of the Dockerfile beat it. */
@@ -16,6 +15,7 @@ export interface ProxyEnv {
   readonly given: readonly string[];
 }
 
+/** What the ops of one build work with; made by the composition root. */
 export interface OpDeps {
   readonly layers: LayerStore;
   /** Started at the first RUN. */
@@ -29,6 +29,8 @@ export interface OpDeps {
   readonly forms: (vertex: Digest) => {
     readonly snapshot: boolean;
     readonly blob: BlobOptions | undefined;
+    /** The result may be several layers, one on the other: nobody sees a difference. @default false */
+    readonly mayStack?: boolean;
   };
   /** Content digest of a tree: all facts but times. */
   readonly treeDigest: (tree: Tree) => Digest;
