@@ -1,6 +1,7 @@
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
 import { splitCsv } from '../../util/csv.ts';
+import { goBool } from '../../util/go-bool.ts';
 import type { CacheFrom, CacheTo } from './types.ts';
 
 type Kind = 'text' | 'bool' | 'count' | 'list' | 'mode' | 'compression';
@@ -166,10 +167,11 @@ function readValue(
       return value;
     case 'list':
       return value.split(',').filter((each) => each !== '');
-    case 'bool':
-      if (/^(?:|1|t|true)$/i.test(value)) return true;
-      if (/^(?:0|f|false)$/i.test(value)) return false;
-      throw wrong('true or false');
+    case 'bool': {
+      const on = value === '' ? true : goBool(value);
+      if (on === undefined) throw wrong('true or false');
+      return on;
+    }
     case 'count':
       if (/^\d{1,9}$/.test(value)) return Number(value);
       throw wrong('a number');
