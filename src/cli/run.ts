@@ -26,11 +26,13 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
       /--progress[= ]github\b/.test(flags.join(' '))
     )
       context.stderr.write(await annotationOf(error, context));
-    return reportError(withHelp(error, argv), {
+    const code = reportError(withHelp(error, argv), {
       write: (text) => context.stderr.write(text),
       signal: context.signal,
       debug: flags.includes('--debug') || flags.includes('-D') || isSet(context.env.OCIBUILD_DEBUG),
     });
+    // Its 1 says that two images differ, as that of diff(1), whose word for trouble is 2.
+    return code === 1 && findCommand(argv).name === 'diff' ? 2 : code;
   }
 }
 

@@ -49,6 +49,13 @@ describe('runCli()', () => {
     expect(await run(argv)).toEqual({ code: 0, stdout: expect.stringMatching(text), stderr: '' });
   });
 
+  it('runCli() ends with 1 where an image is missing, diff with 2: its 1 says that two differ', async () => {
+    const missing = { stderr: expect.stringMatching(/^error\[IMAGE_NOT_FOUND\]/) };
+    const root = join(tmpdir(), 'ocibuild-no-store');
+    expect(await run(['history', '--root', root, 'a'])).toMatchObject({ code: 1, ...missing });
+    expect(await run(['diff', '--root', root, 'a', 'b'])).toMatchObject({ code: 2, ...missing });
+  });
+
   it.each<[string[], RegExp]>([
     [['help', 'imagse'], /hint: did you mean "images"\?/],
     [['bild', '.'], /hint: did you mean "build"\?/],
