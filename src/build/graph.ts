@@ -35,15 +35,16 @@ export interface PlannedImage {
  * @throws what `convertDockerfile` throws, after all conversions have ended
  */
 export async function createBuildGraph(
-  options: Pick<ImageOptions, 'targets' | 'platforms' | 'indexed'>,
+  options: Pick<ImageOptions, 'targets' | 'platforms' | 'platformOfBase' | 'indexed'>,
   context: Omit<FrontendContext, 'target' | 'targetPlatform' | 'manyPlatforms'>,
 ): Promise<BuildGraph> {
-  const { targets: wanted, platforms, indexed } = options;
+  const { targets: wanted, platforms, platformOfBase = false, indexed } = options;
   const shared = { ...context, resolver: onceForEach(context.resolver) };
   const one = async (target: NormalTarget, platform: Platform, index: number): Promise<PlannedImage> => {
     const front = await convertDockerfile({
       ...shared,
       targetPlatform: platform,
+      platformOfBase,
       ...(target.stage === undefined ? {} : { target: target.stage }),
       ...(indexed ? { manyPlatforms: true } : {}),
       // The rules would find the same again for every platform.

@@ -14,6 +14,8 @@ export interface FrontendContext {
   readonly target?: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly targetPlatform: Platform;
+  /** The target platform is only this machine's: an image is for the platform of its base, where it has one. */
+  readonly platformOfBase?: boolean;
   readonly buildPlatform: Platform;
   /** --no-cache: true, or the names of the stages (--no-cache-filter). */
   readonly noCache: boolean | readonly string[];

@@ -185,7 +185,9 @@ export function createImageSources(deps: ImageSourcesDeps, options: ImageSources
     // Of an index only the images that were asked for are here.
     if (deps.content.stat(descriptor.digest) === undefined) return undefined;
     const image = await readImage(descriptor, read);
-    if (selectPlatform([platformOf(image.config)], platform) !== 0) return undefined;
+    // A build on a base of another platform is for that platform, and serves the one it was made for, too.
+    const serves = [platformOf(image.config), ...(descriptor.platform ? [descriptor.platform] : [])];
+    if (selectPlatform(serves, platform) < 0) return undefined;
     baseTags[familiarName(withDefaultTag(parseReference(name)))] = tagged.digest;
     lockable.set(name, { digest: tagged.digest });
     return remember(name, descriptor, image, await lostOrigin(name, descriptor, image));

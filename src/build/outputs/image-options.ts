@@ -21,6 +21,8 @@ export interface ImageOptions {
   readonly targets: readonly NormalTarget[];
   /** In the order they were asked for, each once. */
   readonly platforms: readonly Platform[];
+  /** Nobody asked for a platform: an image has that of its base, for whatever platform that is. */
+  readonly platformOfBase?: boolean;
   readonly buildPlatform: Platform;
   /** The result is an index over the images of all platforms, not a manifest. */
   readonly indexed: boolean;
@@ -33,7 +35,8 @@ type Env = Readonly<Record<string, string | undefined>>;
 /** @throws USAGE_INVALID, REFERENCE_INVALID, PLATFORM_INVALID */
 export function readImageOptions(options: BuildOptions, env: Env): ImageOptions {
   const buildPlatform = hostPlatform();
-  const platforms = readPlatforms(options.platform || env.DOCKER_DEFAULT_PLATFORM || '', buildPlatform);
+  const asked = options.platform || env.DOCKER_DEFAULT_PLATFORM || '';
+  const platforms = readPlatforms(asked, buildPlatform);
   const indexed = readMultiPlatform(options.buildArgs?.BUILDKIT_MULTI_PLATFORM, platforms);
   const annotations = parseAnnotations(options.annotations ?? {});
   const outputs = options.outputs ?? [{ type: 'store' }];
@@ -59,7 +62,7 @@ export function readImageOptions(options: BuildOptions, env: Env): ImageOptions 
       hint: `say which target it names: -t ${targets[0]?.stage}=${ownName}`,
     });
   }
-  return { targets, platforms, buildPlatform, indexed, annotations, attest };
+  return { targets, platforms, platformOfBase: asked === '', buildPlatform, indexed, annotations, attest };
 }
 
 /** What an image cannot hold in the form that was asked for. */

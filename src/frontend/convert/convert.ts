@@ -303,15 +303,15 @@ function compact(config: Readonly<Record<string, unknown>>): ContainerConfig {
 
 function finishedConfig(
   { image, config, history }: StageState,
-  { labels, targetPlatform }: FrontendContext,
+  { labels, targetPlatform, platformOfBase = false }: FrontendContext,
 ): ImageConfig {
   const named = { ...config.Labels, ...labels };
   const sorted = Object.fromEntries(Object.entries(named).sort(([a], [b]) => (a < b ? -1 : 1)));
-  // What was asked for counts, whatever the base says it is.
   const { variant: _base, ...rest } = image;
+  const isOfBase = platformOfBase && image.os !== '' && image.architecture !== '';
   return {
-    ...rest,
-    ...normalizePlatform(targetPlatform),
+    // What was asked for counts, whatever the base says it is.
+    ...(isOfBase ? image : { ...rest, ...normalizePlatform(targetPlatform) }),
     config: compact({ ...config, Labels: sorted }),
     history,
   };

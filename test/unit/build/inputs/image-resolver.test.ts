@@ -141,6 +141,19 @@ describe('createImageSources().resolve()', () => {
     });
   });
 
+  it('takes a stored image for the platform that its build was for, and for that of its base', async () => {
+    const { sources, content, index, dir, top } = await setUp({ pull: 'never' }, imageOf('r', ARM64));
+    for (const { digest } of [top, JSON.parse(readBlob(dir, top)).config as Descriptor]) {
+      content.putBytes(readFileSync(join(dir, 'blobs', ...digest.split(':'))));
+    }
+    index.set('made:latest', { ...top, platform: AMD64 });
+    for (const platform of [AMD64, ARM64]) {
+      expect((await sources().resolve('made', platform, signal)).config.architecture).toBe('arm64');
+    }
+    const other = sources().resolve('made', { os: 'linux', architecture: 's390x' }, signal);
+    await expect(other).rejects.toMatchObject({ code: 'IMAGE_PLATFORM_MISSING' });
+  });
+
   it('picks the platform from an index, and asks again for another one', async () => {
     const { sources, asked } = await setUp({}, [imageOf('a'), imageOf('b', ARM64)]);
     const [one, two] = [
