@@ -1,3 +1,4 @@
+import { familiarName, parseReference } from '../image/reference.ts';
 import { digestOf } from '../llb/definition.ts';
 import { explainOp } from './explain-op.ts';
 import type { Ingredient } from './types.ts';
@@ -12,6 +13,8 @@ export function hiddenValue(value: string): string {
 /** Ingredients of a record that no key is made of: where it was built, and what the images below were. */
 export const SCOPE: string = 'scope';
 export const BASE_IMAGE: string = 'base image';
+/** The image at the bottom of the stage, of steps that stand on another step. */
+export const ROOT_IMAGE: string = 'root image';
 
 /** What other steps gave: they say themselves what changed. */
 const OF_OTHERS = /^(input \d+|rootfs|layer)$/;
@@ -32,6 +35,8 @@ export interface Miss {
   readonly inputs: readonly number[];
   /** What other steps gave differs. */
   readonly byOthers: boolean;
+  /** The change of the image at the bottom, which a step in between may have been found again on. */
+  readonly root: readonly string[];
 }
 
 export function compareIngredients(before: readonly Ingredient[], after: readonly Ingredient[]): Miss {
@@ -42,7 +47,7 @@ export function compareIngredients(before: readonly Ingredient[], after: readonl
   const inputs: number[] = [];
   const byOthers = new Set<string>();
   for (const name of new Set([...fresh.keys(), ...old.keys()])) {
-    if (name === SCOPE || !differs(name, old, fresh)) continue;
+    if (name === SCOPE || name === ROOT_IMAGE || !differs(name, old, fresh)) continue;
     const [was, is] = [old.get(name), fresh.get(name)];
     if (OF_OTHERS.test(name)) {
       byOthers.add(name);
@@ -53,11 +58,15 @@ export function compareIngredients(before: readonly Ingredient[], after: readonl
     else if (!name.startsWith('env ') || !differs(`ARG ${name.slice('env '.length)}`, old, fresh))
       changes.push(...describe(name, was, is));
   }
+  const root =
+    old.has(ROOT_IMAGE) && fresh.has(ROOT_IMAGE) && differs(ROOT_IMAGE, old, fresh)
+      ? imageChange(BASE_IMAGE, old.get(ROOT_IMAGE), fresh.get(ROOT_IMAGE))
+      : [];
   // A step below that is another one now may still give the same.
   const isKnown = CONTENTS.some((name) => old.has(name) && fresh.has(name));
   if (isKnown && files.length === 0 && CONTENTS.every((name) => !byOthers.has(name)))
-    return { changes, files, inputs: [], byOthers: false };
-  return { changes, files, inputs, byOthers: byOthers.size > 0 };
+    return { changes, files, inputs: [], byOthers: false, root: [] };
+  return { changes, files, inputs, byOthers: byOthers.size > 0, root };
 }
 
 type Values = ReadonlyMap<string, string>;
@@ -93,8 +102,8 @@ function describe(name: string, was: string | undefined, is: string | undefined)
 /** Values are `NAME@DIGEST`. Of an image that the step no longer stands on, the step in between tells. */
 function imageChange(what: string, was: string | undefined, is: string | undefined): readonly string[] {
   const kind = what.startsWith(BASE_IMAGE) ? BASE_IMAGE : 'image';
-  const [oldName = '', oldDigest = ''] = was?.split('@') ?? [];
-  const [name = '', digest = ''] = is?.split('@') ?? [];
+  const [oldName, oldDigest] = imageOf(was);
+  const [name, digest] = imageOf(is);
   if (is === undefined) return [];
   if (was === undefined) return [kind === BASE_IMAGE ? `now follows FROM ${name}` : `image ${name} is new`];
   if (HIDDEN.test(was)) return [`${kind} ${name} changed`];
@@ -102,6 +111,17 @@ function imageChange(what: string, was: string | undefined, is: string | undefin
   if (oldDigest === digest) return [];
   if (oldName !== name) return [`${kind} ${oldName} → ${name}`];
   return [`${kind} ${name} updated (${cut(oldDigest)} → ${cut(digest)})`];
+}
+
+/** The name as people type it, and the digest. */
+function imageOf(value: string | undefined): readonly [string, string] {
+  const [name = '', digest = ''] = value?.split('@') ?? [];
+  try {
+    return [familiarName(parseReference(name)), digest];
+  } catch {
+    // An image of a layout, or a hidden value.
+    return [name, digest];
+  }
 }
 
 /** Values are JSON of one git source, or of several, one after the other. */

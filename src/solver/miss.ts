@@ -1,7 +1,7 @@
 import type { Digest } from '../image/types.ts';
 import type { Definition, Vertex, VertexMeta } from '../llb/definition.ts';
 import { parseStepName } from '../llb/step-name.ts';
-import { BASE_IMAGE, compareIngredients, SCOPE } from './explain.ts';
+import { BASE_IMAGE, compareIngredients, ROOT_IMAGE, SCOPE } from './explain.ts';
 import type { CacheRecord, CacheStore, Ingredient } from './types.ts';
 
 /** A step that is about to run. */
@@ -45,6 +45,8 @@ export function createMissExplainer(
   const names = new Set([...definition.meta.values()].map(({ name }) => placeless(name)));
   let history: readonly CacheRecord[] | undefined;
 
+  const wasPruned = (name: string): boolean => wasBuilt(name) && cache.previous(name).length === 0;
+
   /** The run of this step that is nearest to this one. */
   function lastRun({ meta: { name }, ingredients }: MissedStep): CacheRecord | undefined {
     if (scope === undefined || cache.history === undefined) return cache.previous(name)[0];
@@ -57,6 +59,7 @@ export function createMissExplainer(
     const wanted = placeless(name);
     const moved = history.find((record) => placeless(record.name) === wanted);
     if (moved !== undefined) return moved;
+    if (wasPruned(name)) return undefined;
     const { stage, platform, step, text } = parseStepName(name);
     if (step === undefined) return elsewhere(name, ingredients);
     const here = history.find((record) => {
@@ -116,21 +119,22 @@ export function createMissExplainer(
     if (meta.ignoreCache === true) return { changes: [NO_CACHE], causes: caused('ran anew (--no-cache)') };
     const last = lastRun(step);
     if (last === undefined) {
-      return wasBuilt(meta.name) && cache.previous(meta.name).length === 0
+      return wasPruned(meta.name)
         ? { changes: [PRUNED], causes: caused('was built again') }
         : { changes: [FIRST], causes: caused('is new') };
     }
     const miss = compareIngredients(last.ingredients, ingredients);
     const named = await step.more(last);
-    const images = miss.changes.filter((change) => change.startsWith(BASE_IMAGE));
     // Where no definition differs, one of the steps below gave another result when it ran again.
     const again = miss.byOthers && miss.inputs.length === 0 ? vertex.inputs.filter(ranAgain) : [];
     const inputs = [...again, ...miss.inputs.flatMap((index) => vertex.inputs[index] ?? [])];
     const files = [...named, ...inputs.flatMap(ofInternal)];
-    const changes = [...new Set([...miss.changes, ...(files.length === 0 ? miss.files : files)])];
-    const isOwn = changes.length > images.length;
     const others = inputs.filter((input) => ofInternal(input).length === 0);
     const causes = causesOf(others);
+    const root = causes.size === 0 && others.length > 0 ? miss.root : [];
+    const changes = [...new Set([...miss.changes, ...root, ...(files.length === 0 ? miss.files : files)])];
+    const images = changes.filter((change) => change.startsWith(BASE_IMAGE));
+    const isOwn = changes.length > images.length;
     if (causes.size + changes.length === 0)
       for (const cause of others.flatMap(oldCausesOf)) causes.add(cause);
     const because = [...causes].map((cause) => `because ${cause}`);
@@ -167,7 +171,23 @@ export function beside(
       return { name: i === 0 ? name : `${name} ${i}`, value };
     }),
   );
-  return [...(scope === undefined ? [] : [{ name: SCOPE, value: scope }]), ...images];
+  const root = images.some(({ name }) => name === BASE_IMAGE)
+    ? undefined
+    : rootImage(definition, inputs[base]);
+  return [
+    ...(scope === undefined ? [] : [{ name: SCOPE, value: scope }]),
+    ...images,
+    ...(root === undefined ? [] : [{ name: ROOT_IMAGE, value: root }]),
+  ];
+}
+
+function rootImage(definition: Definition, top: Digest | undefined): string | undefined {
+  for (let digest = top; digest !== undefined; ) {
+    const { op, inputs = [] } = definition.vertices.get(digest) ?? {};
+    if (op?.kind === 'source') return imagesOf(definition, digest)[0];
+    digest = inputs[op?.kind === 'exec' ? op.rootfs : op?.kind === 'file' ? op.base : 0];
+  }
+  return undefined;
 }
 
 function imagesOf(definition: Definition, digest: Digest): readonly string[] {

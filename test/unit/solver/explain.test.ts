@@ -49,8 +49,8 @@ describe('compareIngredients()', () => {
     ],
     [
       'another base image',
-      { 'base image': 'alpine:3.19@sha256:a' },
-      { 'base image': 'alpine:3.20@sha256:b' },
+      { 'base image': 'docker.io/library/alpine:3.19@sha256:a' },
+      { 'base image': 'docker.io/library/alpine:3.20@sha256:b' },
       ['base image alpine:3.19 → alpine:3.20'],
     ],
     [
@@ -110,6 +110,7 @@ describe('compareIngredients()', () => {
       files: ['files of "src" changed'],
       inputs: [1],
       byOthers: true,
+      root: [],
     });
   });
 
@@ -117,9 +118,9 @@ describe('compareIngredients()', () => {
     const before = of({ 'input 0': 'a', [content]: 'same', 'ARG V': '1' });
     const after = of({ 'input 0': 'b', [content]: 'same', 'ARG V': '2' });
     const changes = ['ARG V 1 → 2'];
-    expect(compareIngredients(before, after)).toEqual({ changes, files: [], inputs: [], byOthers: false });
+    expect(compareIngredients(before, after)).toMatchObject({ changes, inputs: [], byOthers: false });
     const other = of({ 'input 0': 'b', [content]: 'other', 'ARG V': '2' });
-    expect(compareIngredients(before, other)).toEqual({ changes, files: [], inputs: [0], byOthers: true });
+    expect(compareIngredients(before, other)).toMatchObject({ changes, inputs: [0], byOthers: true });
   });
 });
 

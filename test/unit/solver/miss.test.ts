@@ -69,6 +69,12 @@ describe('createMissExplainer()', () => {
     expect(await explain(0, { op: 'x' })).toEqual(['its earlier result was pruned from the store']);
   });
 
+  it('says that the result was pruned when an older instruction in its place is left', async () => {
+    const left = [recordOf('[1/1] RUN a', { op: 'a' })];
+    const explain = stack(['[1/1] RUN b'], left, [], { built: ['[1/1] RUN a', '[1/1] RUN b'] });
+    expect(await explain(0, { op: 'b' })).toEqual(['its earlier result was pruned from the store']);
+  });
+
   it('compares with what another checkout built when this one had it cached', async () => {
     const name = '[1/1] COPY . .';
     const elsewhere = [recordOf(name, { op: 'y' }), recordOf(name, { op: 'x', 'files of "."': '1' })];
@@ -192,6 +198,18 @@ describe('createMissExplainer()', () => {
     const change = 'base image alpine updated (sha256:a → sha256:b)';
     expect(await explain(0, { op: 'a', 'base image': 'alpine@sha256:b' })).toEqual([change]);
     expect(await explain(1, { op: 'b', 'input 0': '2' })).toEqual([`because ${change}`]);
+  });
+
+  it('names the base image also where a step in between was found again', async () => {
+    const names = ['[1/3] WORKDIR /w', '[2/3] RUN a', '[3/3] RUN b'];
+    const history = names.map((name) =>
+      recordOf(name, { op: name, 'input 0': '1', rootfs: '1', 'root image': 'alpine@sha256:a' }),
+    );
+    const explain = stack(names, history);
+    const now = { 'input 0': '2', rootfs: '2', 'root image': 'alpine@sha256:b' };
+    const change = 'base image alpine updated (sha256:a → sha256:b)';
+    expect(await explain(1, { op: '[2/3] RUN a', ...now })).toEqual([change]);
+    expect(await explain(2, { op: '[3/3] RUN b', ...now })).toEqual([`because ${change}`]);
   });
 
   it('says that a step was run anew when that is what the next one stands on', async () => {
