@@ -66,20 +66,21 @@ export function startReaper(options: ReaperOptions): Reaper {
   });
   // Without a shell there is no reaper; the sweep of the next start does its work.
   child.on('error', () => undefined);
-  child.stdin.on('error', () => undefined);
+  // There is none where no file can be opened any more.
+  const stdin = child.stdin as (typeof child.stdin & { unref?: () => void }) | undefined;
+  stdin?.on('error', () => undefined);
   child.unref();
-  const handle = child.stdin as unknown as { unref?: () => void };
-  handle.unref?.();
+  stdin?.unref?.();
   const gone = new Promise<void>((done) => child.once('exit', () => done()));
   const watched = new Set<string>();
   return {
     watch(id) {
       watched.add(id);
-      child.stdin.write(`${id}:\n`);
+      stdin?.write(`${id}:\n`);
     },
-    started: (id, pid) => void child.stdin.write(`${id}:${pid}\n`),
+    started: (id, pid) => void stdin?.write(`${id}:${pid}\n`),
     async end() {
-      if ([...watched].some((id) => existsSync(join(options.runDir, id)))) return void child.stdin.end();
+      if ([...watched].some((id) => existsSync(join(options.runDir, id)))) return void stdin?.end();
       // With nothing to do it need not outlive us, not even for the moment that a shell takes to end.
       child.ref();
       if (child.kill('SIGKILL')) await gone;

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { OcibuildError } from '../../errors/error.ts';
 import { findProgram, SYSTEM_FOLDERS } from '../find-program.ts';
@@ -149,14 +150,12 @@ async function call(
       PATH: SYSTEM_FOLDERS.join(':'),
     },
   });
-  const failed = new Promise<never>((_, fail) => child.once('error', fail));
   const exited = new Promise<number | null>((done) => child.once('close', done));
+  // Where it cannot be started it may have no pipes.
+  await once(child, 'spawn');
   child.stdin.on('error', () => undefined);
   child.stdin.end(JSON.stringify(executionConfig(attachment, plugin, prevResult)));
-  const [out, errors, code] = await Promise.race([
-    Promise.all([text(child.stdout), text(child.stderr), exited]),
-    failed,
-  ]);
+  const [out, errors, code] = await Promise.all([text(child.stdout), text(child.stderr), exited]);
   if (code === 0) return out;
   throw pluginError(command, plugin.type, out.trim() === '' ? errors : out);
 }
