@@ -97,10 +97,13 @@ export function makeStub(root: string, location: Location, kind: StubKind): Stub
   });
 }
 
-/** Takes stubs away that are still empty, their parents' times kept. */
-export function removeStubs(stubs: readonly Stub[]): void {
+/** Takes stubs away that are still empty, their parents' times kept. The step may have put symlinks in the place of their
+ * parents, so that only what is inside `root` without following any is looked at. */
+export function removeStubs(root: string, stubs: readonly Stub[]): void {
   for (const { path } of stubs.toReversed()) {
     try {
+      const inside = path.slice(root.length);
+      if (finalPath(locate(root, inside)) !== inside) continue;
       const stat = lstatSync(path);
       if (stat.isDirectory()) keepTime(dirname(path), () => rmdirSync(path));
       else if (stat.isFile() && stat.size === 0) keepTime(dirname(path), () => unlinkSync(path));

@@ -56,12 +56,15 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
   const upperStubs: Stub[] = [];
   let lower: readonly string[] = [];
   const release = (becomesLayer: boolean): void => {
-    if (mounted.includes(root)) removeStubs(stubs);
+    if (mounted.includes(root)) removeStubs(root, stubs);
     while (mounted.length > 0) {
       unmount(mounted.at(-1) ?? root);
       mounted.pop();
     }
-    removeStubs(upperStubs.filter((stub) => !isOfImage(stub, spec.rootfs)));
+    removeStubs(
+      spec.rootfs.upper,
+      upperStubs.filter((stub) => !isOfImage(stub, spec.rootfs)),
+    );
     if (becomesLayer) {
       const opaqueXattr = rootless ? 'user.overlay.opaque' : 'trusted.overlay.opaque';
       removeUnchangedCopies(spec.rootfs.upper, lower, { opaqueXattr });

@@ -3,6 +3,9 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -56,7 +59,7 @@ describe.runIf(process.platform === 'linux')('locate', () => {
     const stubs = makeStub(root, locate(root, '/a/s/t/file'), 'file');
     expect(stubs.map((stub) => stub.kind)).toEqual(['dir', 'dir', 'file']);
     expect(statSync(join(root, 'a')).mtimeMs).toBe(OLD * 1000);
-    removeStubs(stubs);
+    removeStubs(root, stubs);
     expect(existsSync(join(root, 'a/s'))).toBe(false);
     expect(statSync(join(root, 'a')).mtimeMs).toBe(OLD * 1000);
   });
@@ -72,8 +75,24 @@ describe.runIf(process.platform === 'linux')('locate', () => {
   it('removeStubs() keeps what has content when the step wrote there', () => {
     const stubs = makeStub(root, locate(root, '/a/s/file'), 'file');
     writeFileSync(join(root, 'a/s/other'), 'x');
-    removeStubs(stubs);
+    removeStubs(root, stubs);
     expect(existsSync(join(root, 'a/s/other'))).toBe(true);
     expect(existsSync(join(root, 'a/s/file'))).toBe(false);
+  });
+
+  it('removeStubs() follows no link that the step put in the place of a parent', () => {
+    const outside = mkdtempSync(join(tmpdir(), 'ocibuild-outside-'));
+    mkdirSync(join(outside, 't'));
+    writeFileSync(join(outside, 'file'), '');
+    const stubs = [
+      ...makeStub(root, locate(root, '/a/s/t'), 'dir'),
+      ...makeStub(root, locate(root, '/a/s/file'), 'file'),
+    ];
+    renameSync(join(root, 'a/s'), join(root, 'a/moved'));
+    symlinkSync(outside, join(root, 'a/s'));
+    removeStubs(root, stubs);
+    expect(readdirSync(outside).sort()).toEqual(['file', 't']);
+    expect(readlinkSync(join(root, 'a/s'))).toBe(outside);
+    rmSync(outside, { recursive: true });
   });
 });
