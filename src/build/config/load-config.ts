@@ -83,8 +83,11 @@ async function runCode(path: string, mark: string): Promise<Read> {
   const variables = watchVariables();
   let value: unknown;
   try {
-    const module = (await import(href + mark)) as { default?: unknown };
+    const module = (await import(href + mark)) as { readonly default?: unknown };
     value = await module.default;
+    // What neither imports nor exports anything is CommonJS to Node, and CommonJS always exports an object.
+    const isCommonJs = 'module.exports' in module;
+    if (isCommonJs && !/\bexports\b/.test(text)) value = undefined;
   } catch (cause) {
     throw codeError(path, text, { cause, mark });
   } finally {

@@ -234,6 +234,18 @@ describe('loadConfig()', () => {
       source: { ranges: [{ start }] },
     });
   });
+
+  it.each(['ocibuild.config.ts', 'ocibuild.config.js', 'ocibuild.config.mjs'])(
+    'loadConfig() refuses %s when it exports nothing',
+    async (name) => {
+      const dir = mkdtempSync(join(tmpdir(), 'ocibuild-unit-'));
+      onTestFinished(() => rmSync(dir, { recursive: true }));
+      writeFileSync(join(dir, name), 'const config = { defaults: {} };\n');
+      await expect(loadConfig(dir, {}, undefined)).rejects.toMatchObject({
+        ...{ code: 'CONFIG_INVALID', message: expect.stringContaining('it has no default export') },
+      });
+    },
+  );
 });
 
 describe('findConfig()', () => {
