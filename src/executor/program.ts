@@ -1,3 +1,4 @@
+import { lstatSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DEFAULT_PATH } from '../image/runtime-config.ts';
 import { readHead } from './elf.ts';
@@ -38,7 +39,10 @@ function follow(root: string, start: string): Program | undefined {
   for (let depth = 0; depth < MAX_SCRIPTS; depth++) {
     let head: Buffer;
     try {
-      head = readHead(join(root, finalPath(locate(root, path))));
+      const file = join(root, finalPath(locate(root, path)));
+      // To open a fifo waits for a writer, to open a device may do anything.
+      if (!lstatSync(file).isFile()) return undefined;
+      head = readHead(file);
     } catch {
       return undefined;
     }

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -38,5 +39,12 @@ describe('programOf()', () => {
   it('finds nothing where there is nothing', () => {
     expect(found(['/missing'])).toBeUndefined();
     expect(found([])).toBeUndefined();
+  });
+
+  it('does not wait for a writer of a fifo', () => {
+    const root = makeRoot();
+    execFileSync('mkfifo', [join(root, 'work/sh')]);
+    expect(programOf(root, { args: ['./sh'], env: [], cwd: '/work' })).toBeUndefined();
+    expect(programOf(root, { args: ['sh'], env: ['PATH=/work:/bin'], cwd: '/' })?.path).toBe('/bin/sh');
   });
 });
