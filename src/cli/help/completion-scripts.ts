@@ -1,7 +1,7 @@
 /** What a shell loads. Each script asks `ocibuild __complete WORD…` for what fits; paths are the shell's own business. */
 export const COMPLETION_SCRIPTS: Readonly<Record<'bash' | 'zsh' | 'fish', string>> = {
   // Bash splits words at ":" and "=", and keeps quotes: the line is read anew, and what stands before the last of them is
-  // taken off.
+  // taken off. It would quote the colons of other words as those of paths: where both fit, paths are quoted here.
   bash: `# bash completion for ocibuild; to load it: source <(ocibuild completion bash)
 _ocibuild() {
   local line=\${COMP_LINE:0:COMP_POINT} cur= quote= inside= char part directive item i
@@ -28,9 +28,20 @@ _ocibuild() {
     COMPREPLY+=("\${item#"\${cur%"$part"}"}")
   done
   case $directive in
-    :files) compopt -o filenames 2>/dev/null; mapfile -t -O "\${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$part") ;;
-    :dirs) compopt -o filenames 2>/dev/null; mapfile -t -O "\${#COMPREPLY[@]}" COMPREPLY < <(compgen -d -- "$part") ;;
+    :files) mapfile -t found < <(compgen -f -- "$part") ;;
+    :dirs) mapfile -t found < <(compgen -d -- "$part") ;;
+    *) return 0 ;;
   esac
+  if ((\${#COMPREPLY[@]} == 0)); then
+    compopt -o filenames 2>/dev/null
+    COMPREPLY=("\${found[@]}")
+  else
+    for item in "\${found[@]}"; do
+      [[ ! -d $item ]] || item+=/
+      printf -v item %q "$item"
+      COMPREPLY+=("$item")
+    done
+  fi
 }
 complete -F _ocibuild ocibuild
 `,

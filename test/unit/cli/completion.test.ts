@@ -108,6 +108,13 @@ COMP_LINE=$LINE COMP_POINT=\${#LINE}; _ocibuild; printf '%s\\n' "\${COMPREPLY[@]
 
   it('bash offers paths when it is told to', () => {
     expect(inBash('ocibuild build /usr/bi', ':dirs\n')).toEqual(['/usr/bin']);
+    expect(inBash('ocibuild run no-image', ':dirs\n')).toEqual([]);
+  });
+
+  it('bash does not take names of images for paths where it offers both', () => {
+    const answer = 'busybox:1.37\nbusybox:latest\n:dirs\n';
+    expect(inBash('ocibuild run busy', answer)).toEqual(['busybox:1.37', 'busybox:latest']);
+    expect(inBash('ocibuild run /usr/bi', '/usr/bi:1\n:dirs\n')).toEqual(['/usr/bi:1', '/usr/bin/']);
   });
 
   it.each(["build '/usr/bi", 'build "/usr/bi', 'build /us\\r/bi'])(
