@@ -275,6 +275,8 @@ export interface LayerStore {
   willMount(ids: readonly LayerId[]): void;
   /** True when at least one form is there or can be fetched. */
   available(id: LayerId): boolean;
+  /** True when its directory is there, ready to be stacked. */
+  hasSnapshot(id: LayerId): boolean;
   tree(id: LayerId, signal: AbortSignal): Promise<Tree>;
   /** Directory, overlay-ready. */
   snapshot(id: LayerId, signal: AbortSignal): Promise<string>;

@@ -174,6 +174,8 @@ export interface FileOp {
   readonly kind: 'file';
   readonly base: InputIndex;
   readonly actions: readonly FileAction[];
+  /** Nothing takes the result but bind mounts, which show one directory however many layers it has. */
+  readonly onlyMounted?: true;
 }
 
 export type FileAction = CopyAction | MkdirAction | MkfileAction;

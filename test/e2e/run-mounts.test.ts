@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -34,6 +35,45 @@ function filesWith(dir: string, text: string): string[] {
     return entry.isFile() && readFileSync(path).includes(text) ? [path] : [];
   });
 }
+
+describe('bind mounts of a context', () => {
+  it('show what a large context holds after files were changed, added and removed', async () => {
+    const files = Object.fromEntries(
+      Array.from({ length: 1200 }, (_, i) => [`src/d${i % 10}/f${i}`, `${i}\n`]),
+    );
+    const project = createProject({
+      Dockerfile: `${SHELL}RUN --mount=source=src,target=/s cd /s; /bin/busybox find . | /bin/busybox sort | /bin/busybox sha256sum >/seen; /bin/busybox cat d0/* | /bin/busybox sha256sum >/text; /bin/busybox stat -c '%d' /s d0 d0/f10 d1/f11 | /bin/busybox sort -u | /bin/busybox wc -l >/devices\n`,
+      ...files,
+    });
+    const shown = async (): Promise<unknown> => {
+      succeeded(await project.run(['-t', 'app', '.']));
+      const text = await filesOf(project, 'app');
+      return [text('/seen'), text('/text'), text('/devices')];
+    };
+    const sum = (text: string): string => `${createHash('sha256').update(text).digest('hex')}  -\n`;
+    const wanted = (): unknown => {
+      const dir = join(project.dir, 'src');
+      const below = readdirSync(dir, { recursive: true, encoding: 'utf8' }).map((path) => `./${path}`);
+      const names = readdirSync(join(dir, 'd0')).sort();
+      return [
+        sum(`${['.', ...below].sort().join('\n')}\n`),
+        sum(names.map((name) => readFileSync(join(dir, 'd0', name), 'utf8')).join('')),
+        '1\n',
+      ];
+    };
+    const snapshots = (): number => readdirSync(join(project.store, 'snapshots')).length;
+    expect(await shown()).toEqual(wanted());
+    const before = snapshots();
+    project.write({ 'src/d0/f10': 'changed\n', 'src/new/f': 'new\n' });
+    rmSync(join(project.dir, 'src/d9'), { recursive: true });
+    rmSync(join(project.dir, 'src/d0/f20'));
+    expect(await shown()).toEqual(wanted());
+    // The layer of changes, and that of the step.
+    expect(snapshots() - before).toBe(2);
+    writeFileSync(join(project.dir, 'src/d9'), 'a file now\n');
+    expect(await shown()).toEqual(wanted());
+  });
+});
 
 describe('cache mounts', () => {
   const counting = (sharing: string): string => `${SHELL}ARG ROUND

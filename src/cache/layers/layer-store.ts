@@ -66,6 +66,12 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     const path = snapshotPath(row.snapshot);
     return existsSync(path) ? path : undefined;
   };
+  const readySnapshot = (id: LayerId): string | undefined => {
+    use(id);
+    return rowsOf(id)
+      .map(snapshotOf)
+      .find((path) => path !== undefined);
+  };
   /** One maker for each form at a time; who comes later gets the same result. */
   async function once<T>(key: string, make: () => Promise<T>): Promise<T> {
     const known = flights.get(key) as Promise<T> | undefined;
@@ -88,9 +94,8 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       const tree = row.hasTree ? readJson<Tree>(treeFile(row.id)) : undefined;
       if (tree !== undefined) return tree;
     }
-    for (const row of rowsOf(id)) {
-      const snapshot = snapshotOf(row);
-      if (snapshot === undefined) continue;
+    const snapshot = readySnapshot(id);
+    if (snapshot !== undefined) {
       const { diffUpper } = await import('../../layer/tree/diff-upper.ts');
       return diffUpper(snapshot, { opaqueXattr });
     }
@@ -136,7 +141,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     return inTemp(async (dir) => {
       const dest = join(dir, 'fs');
       mkdirSync(dest, { mode: 0o755 });
-      const how = { dest, opaqueXattr, ignoreDevices };
+      const how = { dest, opaqueXattr, ignoreDevices, plainRoot: true };
       const unpacked = await blobs.read(
         id,
         (source, expected, either) => unpackLayer(source, { ...expected, ...how, signal: either }),
@@ -258,6 +263,8 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
       );
     },
 
+    hasSnapshot: (id) => id !== EMPTY_LAYER && readySnapshot(id) !== undefined,
+
     tree(id, signal) {
       if (id === EMPTY_LAYER) return Promise.resolve([]);
       use(id);
@@ -271,12 +278,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     },
 
     async snapshot(id, signal) {
-      use(id);
-      for (const row of rowsOf(id)) {
-        const path = snapshotOf(row);
-        if (path !== undefined) return path;
-      }
-      return once(`snapshot ${id}`, () => makeSnapshot(id, signal));
+      return readySnapshot(id) ?? once(`snapshot ${id}`, () => makeSnapshot(id, signal));
     },
 
     fileIn: (snapshot, path) => ({ path: fsPath(`${snapshot}/${path}`) }),

@@ -47,7 +47,7 @@ export function convertMounts(
     const { type, readonly, required, size } = options;
     switch (type) {
       case 'bind':
-        return { type, target: absolute(options.target), readonly, ...shown(mount, options) };
+        return { type, target: absolute(options.target), readonly, ...shown(mount, options, true) };
       case 'cache':
         return cacheMount(mount, options, absolute(options.target));
       case 'tmpfs':
@@ -72,7 +72,7 @@ export function convertMounts(
   }
 
   /** What `from` and `source` name; without `from` the build context. */
-  function shown(mount: RunMount, options: MountOptions): MountSource {
+  function shown(mount: RunMount, options: MountOptions, onlyMounted: boolean): MountSource {
     const source = posix.resolve('/', options.source).slice(1);
     const ref = state.stage.sources.get(mount);
     const place = sourceOf(state, instruction);
@@ -86,6 +86,7 @@ export function convertMounts(
       {
         kind: 'file',
         base: -1,
+        ...(onlyMounted ? { onlyMounted } : {}),
         actions: [
           {
             type: 'copy',
@@ -124,7 +125,7 @@ export function convertMounts(
     const { uid, gid, mode } = options;
     const source = posix.resolve('/', options.source).slice(1);
     if (source === '' && (mount.from === undefined || (uid ?? gid ?? mode) !== undefined)) return {};
-    return mount.from === undefined ? { input: -1, source } : shown(mount, options);
+    return mount.from === undefined ? { input: -1, source } : shown(mount, options, false);
   }
 
   function ownedBy(

@@ -5,6 +5,7 @@ import { compileMode } from '../../util/symbolic-mode.ts';
 import { runInTurns } from '../../util/turns.ts';
 import type { Ingredient, SolvedInputs, SolverOp } from '../types.ts';
 import { changedFiles } from './changed-files.ts';
+import { changesOnly, treeOf } from './changed-layer.ts';
 import {
   createFilePlan,
   type OpenedArchive,
@@ -70,16 +71,18 @@ export function bindFile(op: FileOp, vertex: Vertex, definition: Definition, dep
     },
     base,
     async explain(inputs, previous, signal) {
-      const [before] = previous.layers;
       // What else a step writes is in its text.
       const copies = op.actions.some(({ type }) => type === 'copy');
-      if (!copies || before === undefined || !deps.layers.available(before)) return [];
-      const [old, now] = await Promise.all([deps.layers.tree(before, signal), plan(inputs, signal)]);
-      return changedFiles(old, now.tree, sourceNames(now, taken));
+      if (!copies) return [];
+      const [old, now] = await Promise.all([treeOf(previous, deps, signal), plan(inputs, signal)]);
+      return old === undefined ? [] : changedFiles(old, now.tree, sourceNames(now, taken));
     },
     async exec(inputs, { signal, status, previous }) {
       const { tree, content } = await plan(inputs, signal);
       if (tree.length === 0) return [EMPTY_LAYER];
+      const onEarlier = op.onlyMounted === true ? changesOnly : undefined;
+      const stacked = await onEarlier?.({ tree, content }, { deps, previous, signal });
+      if (stacked !== undefined) return stacked;
       const { snapshot, blob } = deps.forms(vertex.digest);
       const total = tree.reduce((sum, entry) => sum + entry.size, 0);
       const options = blob && {
@@ -196,7 +199,7 @@ function keyText(op: FileOp, externals: ReadonlyMap<number, ExternalSource>, epo
       ? { ...action, sources: undefined, exclude: undefined, ifExists: undefined }
       : action,
   );
-  return canonicalJson({ kind: op.kind, base: op.base, actions, epochSec });
+  return canonicalJson({ ...op, actions, epochSec });
 }
 
 interface ExternalInput {

@@ -91,6 +91,7 @@ describe('convertMounts()', () => {
     expect(ops).toContainEqual(
       expect.objectContaining({
         kind: 'file',
+        onlyMounted: true,
         actions: [
           {
             type: 'copy',
@@ -102,6 +103,15 @@ describe('convertMounts()', () => {
         ],
       }),
     );
+  });
+
+  it('tells files that are only shown from the start of a cache, whose name its layers are part of', async () => {
+    const mounts = '--mount=from=docs,source=a,target=b --mount=type=cache,target=c,from=docs,source=a';
+    const { ops } = await exec(`${mounts} true`, { localContexts: { docs: {} } });
+    expect(ops.filter((op) => op.kind === 'file' && op.actions[0]?.type === 'copy')).toMatchObject([
+      { onlyMounted: true },
+      expect.not.objectContaining({ onlyMounted: true }),
+    ]);
   });
 
   it('uses an input once when several mounts show it', async () => {

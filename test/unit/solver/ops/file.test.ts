@@ -233,3 +233,70 @@ describe('bindFile().exec()', () => {
     expect(await op.explain?.(inputs, record, signal)).toEqual(['a.ts changed']);
   });
 });
+
+describe('bindFile().exec() for a result that only mounts show', () => {
+  const SELECT = { from: 0, sources: [{ path: 'src', wildcard: false }], dest: '/mount' };
+  const MOUNT = fileOp(SELECT, { base: -1, onlyMounted: true });
+  const source = (size: number, changed = 0): Tree => [
+    entry('src/'),
+    ...Array.from({ length: size }, (_, i) => entry(`src/f${1000 + i}=${i < changed ? 'new' : 'old'}`)),
+  ];
+  const selected = (files: Tree): Tree =>
+    files.map((file) => ({ ...file, path: file.path.replace('src', 'mount') }));
+  const record = (...layers: string[]) =>
+    ({ key: 'sha256:', kind: 'result', layers, ingredients: [], name: '' }) as const;
+  const run = async (
+    files: Tree,
+    previous: readonly ReturnType<typeof record>[],
+    layers: World['layers'] = {},
+    mount = MOUNT,
+  ) => {
+    const { deps, recorded } = opDeps({ local: { context: files }, layers });
+    const { op } = bound(mount, [localOp('context')], deps);
+    return { result: await op.exec([undefined], { ...execContext(), previous }), added: recorded.added };
+  };
+  const whole = selected(source(2000));
+
+  it('adds a layer of what differs from the whole of an earlier version', async () => {
+    const { result, added } = await run(source(2000, 2), [record('whole', 'changed')], { whole });
+    expect(result).toEqual(['whole', 'added-1']);
+    expect(added).toMatchObject([{ snapshot: true, blob: undefined, previous: ['changed'] }]);
+    expect(added[0]?.tree.map(({ path }) => path)).toEqual(['mount', 'mount/f1000', 'mount/f1001']);
+    expect(added[0]?.content(added[0].tree[1] ?? entry('none'))).toEqual({ path: '/context/src/f1000' });
+  });
+
+  it('is the whole of an earlier version when that has the same files', async () => {
+    const { result, added } = await run(source(2000), [record('whole', 'changed')], { whole });
+    expect({ result, added }).toEqual({ result: ['whole'], added: [] });
+  });
+
+  it('is one layer when steps may stand on it or copy from it', async () => {
+    const op = fileOp(SELECT, { base: -1 });
+    const { result } = await run(source(2000, 2), [record('whole')], { whole }, op);
+    expect(result).toEqual(['added-1']);
+  });
+
+  it.each<[string, Tree, readonly ReturnType<typeof record>[], World['layers']]>([
+    ['nothing was made before', source(2000, 2), [], {}],
+    ['the earlier whole has no snapshot', source(2000, 2), [record('whole')], {}],
+    ['the files are few', source(500, 2), [record('whole')], { whole: selected(source(500)) }],
+    ['more than a quarter differs', source(2000, 600), [record('whole')], { whole }],
+    ['an earlier result has more than two layers', source(2000, 2), [record('whole', 'a', 'b')], { whole }],
+  ])('is one layer when %s', async (_, files, previous, layers) => {
+    const { result, added } = await run(files, previous, layers);
+    expect(result).toEqual(['added-1']);
+    expect(added[0]?.tree).toEqual(selected(files));
+  });
+
+  it('explains a miss by what all layers of an earlier version show', async () => {
+    const changed = [entry('mount/'), entry('mount/f1000=new')];
+    const { deps } = opDeps({
+      local: { context: source(3, 2) },
+      layers: { whole: selected(source(3)), changed },
+    });
+    const { op } = bound(MOUNT, [localOp('context')], deps);
+    expect(await op.explain?.([undefined], record('whole', 'changed'), signal)).toEqual([
+      'src/f1001 changed',
+    ]);
+  });
+});

@@ -62,6 +62,7 @@ export function opDeps(world: World): { readonly deps: OpDeps; readonly recorded
   const recorded: Recorded = { snapshots: [], added: [], specs: [], ended: [], caches: [], seeds: [] };
   const layers: Partial<LayerStore> = {
     available: () => true,
+    hasSnapshot: (id) => world.layers?.[id] !== undefined,
     tree: async (id) => world.layers?.[id] ?? [],
     async snapshot(id) {
       recorded.snapshots.push(id);
