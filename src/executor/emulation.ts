@@ -170,10 +170,16 @@ function holdNamespace(lines: readonly string[], searchPath: string): OwnHandler
   // Root of a process: its mounts as it sees them.
   const dir = `/proc/${pid}/root${BINFMT_DIR}`;
   const count = (): number => readHandlers(dir).filter(({ name }) => name.startsWith(OWN_PREFIX)).length;
-  waitFor(pid, () => readlinkSync(namespace) !== outside);
-  writeFileSync(`/proc/${pid}/uid_map`, WHOLE_MAP);
-  writeFileSync(`/proc/${pid}/gid_map`, WHOLE_MAP);
-  waitFor(pid, () => count() === lines.length);
+  try {
+    waitFor(pid, () => readlinkSync(namespace) !== outside);
+    writeFileSync(`/proc/${pid}/uid_map`, WHOLE_MAP);
+    writeFileSync(`/proc/${pid}/gid_map`, WHOLE_MAP);
+    waitFor(pid, () => count() === lines.length);
+  } catch (error) {
+    // It would wait for its ids as long as we live, and each step makes another.
+    child.kill('SIGKILL');
+    throw error;
+  }
   return { handlers: readHandlers(dir), enter: [nsenter, `--user=${namespace}`] };
 }
 
