@@ -144,7 +144,7 @@ export function daemonTarget(daemon: Daemon, options: ArchiveTargetOptions): Ima
       request.destroy();
       throw said === undefined ? broken(daemon, error) : refused(daemon, said);
     }
-    const said = await answered.then(readAnswer, (error: unknown) => {
+    const said = await answered.then(readAnswer).catch((error: unknown) => {
       throwIfAborted(signal);
       throw broken(daemon, error);
     });
@@ -155,8 +155,8 @@ export function daemonTarget(daemon: Daemon, options: ArchiveTargetOptions): Ima
 /** Why the daemon stopped reading, where it says so; it may have just gone. */
 async function earlyAnswer(answered: Promise<IncomingMessage>): Promise<string | undefined> {
   const timeout = new Promise<undefined>((resolve) => setTimeout(resolve, 500, undefined).unref());
-  const response = await Promise.race([answered.catch(() => undefined), timeout]);
-  return response === undefined ? undefined : (await readAnswer(response)).error;
+  const said = answered.then(readAnswer).then(({ error }) => error);
+  return Promise.race([said.catch(() => undefined), timeout]);
 }
 
 /** Errors come by status, or, once the answer has begun, as one of its JSON lines. */
