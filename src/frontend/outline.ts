@@ -1,7 +1,7 @@
 import type { SourceRange } from '../errors/source.ts';
 import { buildArg } from './convert/args.ts';
 import type { ReadyStage } from './convert/resolve.ts';
-import { beforeFrom } from './convert/stages.ts';
+import { beforeFrom, type FileScope } from './convert/stages.ts';
 import type { StageState } from './convert/state.ts';
 import { describeDockerfile, tolerant } from './describe.ts';
 import { createFaults } from './parse/faults.ts';
@@ -51,18 +51,24 @@ export async function outlineDockerfile(given: FrontendContext): Promise<Outline
   );
   const args = new Map<string, OutlineArg>();
   const add = (arg: OutlineArg | undefined) => void (arg && !args.has(arg.name) && args.set(arg.name, arg));
+  const made = madeOf(globals, context, plan.scope);
+  /** A global argument, and those that its value is made of. */
+  const addGlobal = (name: string): void => {
+    if (args.has(name) || !plan.scope.globals.has(name)) return;
+    add(globalArgs.get(name));
+    for (const inner of made.get(name) ?? []) addGlobal(inner);
+  };
   const mounts: Mount[] = [];
   for (const stage of stages) {
     const state = build.stageState(stage.index);
     // Of several lines for one argument the last one counts.
     for (const arg of new Map(argsOf(stage, state).map((each) => [each.key, each])).values()) {
       const inherited = arg.fallback === undefined && buildArg(context, arg.key) === undefined;
-      if (inherited && plan.scope.globals.has(arg.key)) add(globalArgs.get(arg.key));
+      if (inherited && plan.scope.globals.has(arg.key)) addGlobal(arg.key);
       else add(argInfo(arg.key, arg.value, arg.instruction));
     }
-    for (const name of namesIn(`${stage.from.base} ${stage.from.platform ?? ''}`, build.escapeChar)) {
-      if (plan.scope.globals.has(name)) add(globalArgs.get(name));
-    }
+    for (const name of namesIn(`${stage.from.base} ${stage.from.platform ?? ''}`, plan.scope))
+      addGlobal(name);
     for (const each of stage.instructions) mounts.push(...mountsOf(each, state, build.escapeChar));
   }
   const target = plan.stages[plan.target];
@@ -91,6 +97,25 @@ function argInfo(name: string, value: string | undefined, { raw }: ArgInstructio
   return { name, ...described(raw.comment, name), ...valued, range: raw.range };
 }
 
+/** For each global argument those of the lines above that its default takes part of its value from. */
+function madeOf(
+  globals: readonly ArgInstruction[],
+  context: FrontendContext,
+  scope: FileScope,
+): ReadonlyMap<string, readonly string[]> {
+  const above = new Map<string, string>();
+  const made = new Map<string, readonly string[]>();
+  for (const { key, value = '' } of globals.flatMap((each) => each.args)) {
+    const names = buildArg(context, key) === undefined ? namesIn(value, { ...scope, globals: above }) : [];
+    made.set(
+      key,
+      [...names].filter((name) => above.has(name)),
+    );
+    above.set(key, scope.globals.get(key) ?? '');
+  }
+  return made;
+}
+
 /** ARGs of the stage itself with their values, which stand in order behind those of its base. */
 function argsOf(stage: ReadyStage, state: StageState) {
   const own = stage.instructions.flatMap((instruction) =>
@@ -102,9 +127,13 @@ function argsOf(stage: ReadyStage, state: StageState) {
   return own.map((arg, i) => ({ ...arg, value: values[i]?.value }));
 }
 
-function namesIn(text: string, escapeChar: string): ReadonlySet<string> {
+function namesIn(text: string, { globals, escapeChar }: FileScope): ReadonlySet<string> {
   const names = new Set<string>();
-  expandText(text, (name) => void names.add(name), { escapeChar });
+  const lookUp = (name: string) => {
+    names.add(name);
+    return globals.get(name);
+  };
+  expandText(text, lookUp, { escapeChar });
   return names;
 }
 

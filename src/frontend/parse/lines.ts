@@ -25,7 +25,7 @@ export interface LogicalLine {
   readonly parts: readonly LinePart[];
   /** Numbers of the blank lines between its parts. */
   readonly blankLines: readonly number[];
-  /** The comment lines since the instruction before, without `#` and the blanks around the text. */
+  /** The comment lines since the instruction before, or the last empty one, without `#` and the blanks around. */
   readonly comment: readonly string[];
 }
 
@@ -86,7 +86,10 @@ export function joinLines(
     const physical = trimLineEnd(lines[at++] ?? '');
     const first = physical.trimStart();
     if (first.startsWith('#')) {
-      comment.push(first.slice(1).trim());
+      const words = first.slice(1).trim();
+      // A `#` alone parts what stands above it from the instruction.
+      if (words === '') comment = [];
+      else comment.push(words);
       continue;
     }
     if (first === '') continue;
