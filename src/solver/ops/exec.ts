@@ -95,10 +95,12 @@ async function keep(
 function ownIngredients(op: ExecOp): readonly Ingredient[] {
   const { env, extraHosts = [], ...rest } = op;
   const hosts = extraHosts.map((entry) => entry.slice(0, entry.indexOf(':')));
-  // What a cache is called and how it is shared makes no difference to what the step does.
-  const mounts = op.mounts.map((mount) =>
-    mount.type === 'cache' ? { type: mount.type, target: mount.target, readonly: mount.readonly } : mount,
-  );
+  // What a cache is called and how it is shared makes no difference to what the step does; who may write to it does.
+  const mounts = op.mounts.map((mount) => {
+    if (mount.type !== 'cache') return mount;
+    const { type, target, readonly, owner, mode } = mount;
+    return { type, target, readonly, owner, mode };
+  });
   return [
     { name: 'op', value: canonicalJson({ ...rest, mounts, hosts }) },
     ...env.map((entry): Ingredient => {
