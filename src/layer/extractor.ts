@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   closeSync,
   constants,
   fchmodSync,
@@ -48,6 +49,8 @@ export interface ExtractOptions extends NodeOptions {
   /** The archive is no layer: it may be packed and written in more ways, and link to files that it lacks.
    * @default false */
   readonly foreign?: boolean;
+  /** `dest` is root's and 0755 whatever the archive says of its root: as in Docker, no layer changes that. @default false */
+  readonly plainRoot?: boolean;
   /** Name of overlay's opaque mark: `trusted.` as root, `user.` in a user namespace. */
   readonly opaqueXattr: 'trusted.overlay.opaque' | 'user.overlay.opaque';
 }
@@ -63,6 +66,8 @@ export function createExtractor(options: ExtractOptions): Extractor {
   const created = new Set<string>();
   const whiteouts = new Set<string>();
   let file: { fd: number; entry: TreeEntry } | undefined;
+  // What mkdir(2) made was cut by the umask.
+  if (options.plainRoot === true) chmodSync(dest, 0o755);
   const at = (path: string): string => (path === '' ? dest : `${dest}/${path}`);
 
   function entry(item: TreeEntry): void {
@@ -87,6 +92,7 @@ export function createExtractor(options: ExtractOptions): Extractor {
   }
 
   function rootEntry(item: TreeEntry): void {
+    if (options.plainRoot === true) return;
     setFacts(dest, item, options);
     times.set('', item.mtimeSec);
   }

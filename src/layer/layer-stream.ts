@@ -24,7 +24,7 @@ export interface LayerStreamOptions {
   readonly builder: TreeBuilder;
   /** Undefined where only the tree is wanted. */
   readonly extractor?: Extractor;
-  /** An archive of any make, not a layer: bzip2, xz and sparse members are read too. @default false */
+  /** An archive of any make, not a layer: bzip2 and xz are read too. @default false */
   readonly foreign?: boolean;
   readonly signal?: AbortSignal;
   /** What any layer may hold; a large blob also 200 times its size. @default 64 GiB */
@@ -56,7 +56,8 @@ export async function readLayerStream(
     if (bytes > limit) throw invalidLayer(`it holds more than ${limit} B, which no layer of its size does`);
   };
   const parser = createTarParser(createHandler({ builder, extractor, checkSize }), {
-    sparse: options.foreign === true,
+    // image-spec says that layers should not hold them, and others read those of PAX.
+    sparse: true,
   });
   let tarSize = 0;
   const consume = async (source: AsyncIterable<Buffer>): Promise<void> => {

@@ -51,7 +51,7 @@ export function readTree(source: LayerSource, options: ReadLayerOptions): Promis
 }
 
 function jobOf(options: UnpackOptions, mode: ExtractOptions['mode']): ExtractJob {
-  const { dest, opaqueXattr, ignoreDevices, ignoreOwners, contentOnly, foreign } = options;
+  const { dest, opaqueXattr, ignoreDevices, ignoreOwners, contentOnly, foreign, plainRoot } = options;
   return {
     expected: expectedOf(options),
     extract: {
@@ -62,6 +62,7 @@ function jobOf(options: UnpackOptions, mode: ExtractOptions['mode']): ExtractJob
       ...(ignoreOwners === undefined ? {} : { ignoreOwners }),
       ...(contentOnly === undefined ? {} : { contentOnly }),
       ...(foreign === undefined ? {} : { foreign }),
+      ...(plainRoot === undefined ? {} : { plainRoot }),
     },
   };
 }

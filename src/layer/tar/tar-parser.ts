@@ -53,8 +53,6 @@ export interface TarParser {
 
 /** Room for PAX records and long names: 64 KiB of attributes in base-64 and to spare. */
 const MAX_META = 1 << 20;
-/** All global headers together: each member is looked at with them. */
-const MAX_GLOBAL = 1 << 16;
 /** Linux's PATH_MAX. */
 const MAX_NAME = 4096;
 const XATTR_PREFIX = 'SCHILY.xattr.';
@@ -63,12 +61,13 @@ const NONE: ReadonlyMap<string, Buffer> = new Map();
 type Meta = 'x' | 'g' | 'L' | 'K';
 
 export interface TarParserOptions {
-  /** Sparse members, which layers must not hold, are given with their holes as zeros. @default false */
+  /** Sparse members are given with their holes as zeros; otherwise refused. @default false */
   readonly sparse?: boolean;
 }
 
 /**
- * Reads v7, ustar, PAX with global headers, GNU long names, links and base-256 numbers.
+ * Reads v7, ustar, PAX, GNU long names, links and base-256 numbers. Global headers say nothing: Go's reader, and with it
+ * every other tool for images, leaves them out.
  * @see image-spec layer.md, POSIX pax
  */
 export function createTarParser(handler: TarHandler, options: TarParserOptions = {}): TarParser {
@@ -79,8 +78,6 @@ export function createTarParser(handler: TarHandler, options: TarParserOptions =
   let padding = 0;
   let zeroBlocks = 0;
   let meta: { kind: Meta; data: Buffer; at: number } | undefined;
-  let global: ReadonlyMap<string, Buffer> = NONE;
-  let globalBytes = 0;
   let local: ReadonlyMap<string, Buffer> = NONE;
   let longName: Buffer | undefined;
   let longLink: Buffer | undefined;
@@ -101,7 +98,7 @@ export function createTarParser(handler: TarHandler, options: TarParserOptions =
     if (!checksumMatches(block)) throw invalidLayer('a header has the wrong checksum');
     const flag = String.fromCharCode(block[156] as number);
     if (flag === 'x' || flag === 'g' || flag === 'L' || flag === 'K') startMeta(flag, block);
-    else startMember(memberOf(block, { global, local, longName, longLink }, options));
+    else startMember(memberOf(block, { local, longName, longLink }, options));
   }
 
   function onSparseBlock(block: Buffer, { member, map }: { member: StoredMember; map: SparseMap }): void {
@@ -127,16 +124,9 @@ export function createTarParser(handler: TarHandler, options: TarParserOptions =
     const { kind, data } = meta;
     meta = undefined;
     if (kind === 'x') local = parseRecords(data);
-    else if (kind === 'g') onGlobal(data);
     else if (kind === 'L') longName = fieldBytes(data, 0, data.length);
-    else longLink = fieldBytes(data, 0, data.length);
+    else if (kind === 'K') longLink = fieldBytes(data, 0, data.length);
     state = 'padding';
-  }
-
-  function onGlobal(data: Buffer): void {
-    globalBytes += data.length;
-    if (globalBytes > MAX_GLOBAL) throw invalidLayer(`its global headers have more than ${MAX_GLOBAL} B`);
-    global = new Map([...global, ...parseRecords(data)]);
   }
 
   function startMember(member: StoredMember): void {
@@ -225,7 +215,6 @@ export function createTarParser(handler: TarHandler, options: TarParserOptions =
 }
 
 interface Overrides {
-  readonly global: ReadonlyMap<string, Buffer>;
   readonly local: ReadonlyMap<string, Buffer>;
   readonly longName: Buffer | undefined;
   readonly longLink: Buffer | undefined;
@@ -239,12 +228,12 @@ interface StoredMember extends TarMember {
 
 function memberOf(
   block: Buffer,
-  { global, local, longName, longLink }: Overrides,
+  { local, longName, longLink }: Overrides,
   options: TarParserOptions,
 ): StoredMember {
   const record = (key: string): Buffer | undefined => {
-    const value = local.get(key) ?? global.get(key);
-    // POSIX pax: an empty value takes an earlier one back.
+    const value = local.get(key);
+    // POSIX pax: an empty value stands for what the header has.
     return value === undefined || value.length === 0 ? undefined : value;
   };
   const number = (key: string, at: number, length: number): number => {
@@ -260,7 +249,7 @@ function memberOf(
   const written = flagOf(block, name);
   const sparse = sparseHeader(written, block, record);
   if (sparse !== undefined && options.sparse !== true) {
-    throw invalidLayer(`"${name.toString()}" is stored as a sparse file, which layers must not hold`);
+    throw invalidLayer(`"${name.toString()}" is stored as a sparse file`);
   }
   const flag = sparse === undefined ? written : '0';
   const size = number('size', 124, 12);
@@ -284,7 +273,7 @@ function memberOf(
     mtimeSec: number('mtime', 136, 12),
     devMajor: device ? number('SCHILY.devmajor', 329, 8) : 0,
     devMinor: device ? number('SCHILY.devminor', 337, 8) : 0,
-    xattrs: xattrsOf(global, local),
+    xattrs: xattrsOf(local),
   };
 }
 
@@ -303,13 +292,10 @@ function ustarName(block: Buffer): Buffer {
   return prefix.length === 0 ? name : Buffer.concat([prefix, Buffer.from('/'), name]);
 }
 
-function xattrsOf(
-  global: ReadonlyMap<string, Buffer>,
-  local: ReadonlyMap<string, Buffer>,
-): ReadonlyMap<string, Buffer> {
-  if (global.size === 0 && local.size === 0) return NONE;
+function xattrsOf(local: ReadonlyMap<string, Buffer>): ReadonlyMap<string, Buffer> {
+  if (local.size === 0) return NONE;
   const found = new Map<string, Buffer>();
-  for (const [key, value] of [...global, ...local]) {
+  for (const [key, value] of local) {
     if (key.startsWith(XATTR_PREFIX)) found.set(key.slice(XATTR_PREFIX.length), value);
   }
   return found;

@@ -65,6 +65,20 @@ describe('readTree()', () => {
     expect(tree).toEqual(['file abs', 'file b', 'file dot/x']);
   });
 
+  it('fills the holes of sparse files, as other readers do', async () => {
+    const map = 'GNU.sparse.';
+    const tar = await foreignTar([
+      {
+        name: 'GNUSparseFile.1/s',
+        data: `1\n1000\n3\n${'\0'.repeat(503)}end`,
+        pax: { [`${map}major`]: '1', [`${map}minor`]: '0', [`${map}name`]: 's', [`${map}realsize`]: '1003' },
+      },
+    ]);
+    const { tree } = await readTree({ stream: streamOf(tar) }, { signal, size: tar.length });
+    const content = Buffer.concat([Buffer.alloc(1000), Buffer.from('end')]);
+    expect(tree).toMatchObject([{ path: 's', size: 1003, digest: sha256(content) }]);
+  });
+
   it('follows symlinks of the layer when a name goes through them', async () => {
     const tree = await treeOf(
       { name: 'lib', type: 'symlink', linkname: '/usr/../usr/lib' },
@@ -226,6 +240,23 @@ describe('readTree()', () => {
 });
 
 describe('unpackLayer()', () => {
+  it('leaves owner and mode of the root as they are where no layer may change them', async () => {
+    using scratch = createScratch();
+    const tar = await foreignTar([
+      { name: './', type: 'directory', mode: 0o700 },
+      { name: './a', data: '1' },
+    ]);
+    const modeOf = async (plainRoot: boolean): Promise<number> => {
+      const dest = scratch.path(`out-${plainRoot}`);
+      mkdirSync(dest, { mode: 0o711 });
+      const how = { dest, opaqueXattr, ignoreOwners, plainRoot } as const;
+      await unpackLayer({ stream: streamOf(tar) }, { signal, size: tar.length, ...how });
+      return lstatSync(dest).mode & 0o7777;
+    };
+    expect(await modeOf(true)).toBe(0o755);
+    expect(await modeOf(false)).toBe(0o700);
+  });
+
   it.each([true, false])('writes files, modes, links and times when a worker is used: %s', async (worker) => {
     using scratch = createScratch();
     const mtime = new Date(1_500_000_000_000);
