@@ -153,7 +153,7 @@ describe('examples/ci', () => {
       ...['--push', '--locked', './app dir'],
     ]);
     const docker = callOf({
-      ...{ tags: 'a:1,a:2', labels: 'x=1,2\n', 'secret-envs': 'T=TOKEN', 'secret-files': 'f=./f' },
+      ...{ tags: 'a:1, a:2', labels: 'x=1,2 \n', 'secret-envs': 'T=TOKEN', 'secret-files': 'f=./f' },
       ...{ secrets: 'key=va=l ue\nid=npm,src=.npmrc', load: 'true', pull: 'true' },
       ...{ outputs: 'type=oci,dest=a.tar', provenance: 'mode=max', sbom: 'true', 'no-cache-filters': 'a,b' },
       ...{ ssh: 'k=./key', annotations: 'b=2', 'build-contexts': 'c=./d' },
