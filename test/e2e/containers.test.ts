@@ -407,6 +407,21 @@ describe.skipIf(process.getuid?.() !== 0)('terminals and runtimes', () => {
     expect(await ended).toBe(9);
   });
 
+  it('run ends with its terminal, though what runs in it ignores that', async () => {
+    const flags = ['--rm', '--stop-timeout', '1', '--network', 'none', '--name', 'shut', '-it'];
+    const command = shared.command(['run', ...flags, 'base', 'sh']).map((word) => `'${word}'`);
+    const child = spawn('script', ['-qec', `exec ${command.join(' ')}`, '/dev/null'], {
+      env: { ...process.env, TERM: 'xterm' },
+    });
+    await new Promise<void>((prompted) => {
+      child.stdout.on('data', (data: Buffer) => {
+        if (data.includes('# ')) prompted();
+      });
+    });
+    child.kill('SIGKILL');
+    await expect.poll(() => run('ps', '-aq').then(({ stdout }) => stdout), { timeout: 30_000 }).toBe('');
+  });
+
   it('run gives a terminal of its own when it is detached or ours is none', async () => {
     const words = ['-t', '--network', 'none', 'base', 'sh', '-c', 'tty; echo $TERM; exit 4'];
     expect(await run('run', '--rm', ...words)).toEqual({

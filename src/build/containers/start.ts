@@ -26,6 +26,8 @@ export interface ForegroundOptions {
   onOutput(stream: LogStream, data: Uint8Array): void | Promise<void>;
   /** Kills the container. */
   readonly signal?: AbortSignal;
+  /** True once the terminal is closed that all of this was started on: nobody can reach the program any more. */
+  hasLostTerminal?(): boolean;
   /** What does not work as asked for. */
   onWarnings(warnings: readonly string[]): void;
   /** Calls `send` with each signal that the container is to get; gives the function that ends this. */
@@ -44,6 +46,7 @@ export async function runInForeground(container: Container, options: ForegroundO
   let reach: ContainerReach | undefined;
   const waiting: string[] = [];
   let patience: NodeJS.Timeout | undefined;
+  let lastMoments: NodeJS.Timeout | undefined;
   const deliver = (to: ContainerReach, name: string): void => {
     signalContainer(to, parseSignal(name)).catch((error: unknown) => {
       // Else it has ended just now.
@@ -54,6 +57,12 @@ export async function runInForeground(container: Container, options: ForegroundO
   const stopForwarding = options.forwardSignals((name) => {
     // Its last words find room, though the reader has paused.
     untaken.letGo();
+    if (name === 'SIGHUP' && options.hasLostTerminal?.() === true) {
+      // The first process of a container ignores what it does not handle.
+      lastMoments ??= setTimeout(() => {
+        killer.abort(new OcibuildError('CANCELLED', 'Cannot go on: the terminal is closed'));
+      }, plan.stopTimeoutSec * 1000);
+    }
     if (reach !== undefined) return deliver(reach, name);
     // It may run already, and we are about to hear of it.
     waiting.push(name);
@@ -81,6 +90,7 @@ export async function runInForeground(container: Container, options: ForegroundO
     return status.code;
   } finally {
     clearTimeout(patience);
+    clearTimeout(lastMoments);
     stopForwarding();
   }
 }

@@ -1,5 +1,6 @@
 import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
+import { isatty } from 'node:tty';
 import type { RunImageOptions } from '../../build/containers/image.ts';
 import type { Container, RunRequest } from '../../build/containers/types.ts';
 import type { Engine } from '../../build/engine.ts';
@@ -21,6 +22,8 @@ import { readRunRequest } from './container-options.ts';
 /** As in Docker and shells: the program is there and cannot be started, or is not there. */
 const EXIT_CANNOT_START = 126;
 const EXIT_NOT_FOUND = 127;
+
+const STDOUT = 1;
 
 /** The config file says these of images that are kept. */
 const NOT_RUN: readonly string[] = [
@@ -273,6 +276,7 @@ async function runAttached(container: Container, context: RunContext): Promise<n
       ...{ root, env, joinsTerminal },
       onOutput: write,
       signal: gone,
+      hasLostTerminal: () => stdout.isTTY === true && !isatty(STDOUT),
       onWarnings: (warnings) => warn(warnings, context),
       forwardSignals: (send) => forwardSignals(process, send),
     }),
