@@ -9,8 +9,8 @@ import { planWatch, type WatchPlan } from './plan.ts';
 
 /** Listens to what the latest build reads. */
 export interface Listener {
-  /** From now on these inputs count; without a change nothing is set up anew, unless `anew`. */
-  follow(inputs: BuildInputs, anew?: boolean): void;
+  /** From now on these inputs count; without a change nothing is set up anew, unless `anew`. Tells whether it was. */
+  follow(inputs: BuildInputs, anew?: boolean): boolean;
   plan(): WatchPlan | undefined;
   /** True once everything is listened to that can be; false where that takes too long. */
   ready(): Promise<boolean>;
@@ -54,9 +54,9 @@ export function createListener({
   return {
     follow(now, anew = false) {
       const next = planWatch({ ...now, more, aside, written: written() });
-      if (!anew && plan?.key === next.key) return;
+      if (!anew && plan?.key === next.key) return false;
       plan = next;
-      if (isDeaf) return;
+      if (isDeaf) return false;
       const before = watcher;
       watcher = undefined;
       const opened = open(plan, {
@@ -78,6 +78,7 @@ export function createListener({
         closing.add(closed);
         closed.finally(() => closing.delete(closed)).catch(() => undefined);
       }
+      return true;
     },
     plan: () => plan,
     ready: async () =>

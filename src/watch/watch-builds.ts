@@ -136,11 +136,8 @@ interface Outcome {
   readonly isStale: boolean;
 }
 
-async function buildOnce(
-  { session, hooks, changes, listener }: Parts,
-  changed: readonly string[],
-  givenUp: number,
-): Promise<Outcome> {
+async function buildOnce(parts: Parts, changed: readonly string[], givenUp: number): Promise<Outcome> {
+  const { session, hooks, changes, listener } = parts;
   const stale = new AbortController();
   const ended = new AbortController();
   const signal = AbortSignal.any([hooks.signal, stale.signal]);
@@ -153,6 +150,10 @@ async function buildOnce(
   const steps = createStepLog();
   const sink = await hooks.onBuild(changed);
   const startedMs = performance.now();
+  /** What was saved before everything was listened to is found now: the build may take long. */
+  const compareOnceReady = async (): Promise<void> => {
+    if ((await listener.ready()) && !ended.signal.aborted) compare(parts, false);
+  };
   const done = (): Pick<Outcome, 'rebuilt' | 'ms'> => ({
     rebuilt: steps.rebuilt(),
     ms: performance.now() - startedMs,
@@ -164,7 +165,9 @@ async function buildOnce(
         steps.take(event);
         sink(event);
       },
-      onInputs: (inputs) => listener.follow(inputs),
+      onInputs(inputs) {
+        if (listener.follow(inputs)) void compareOnceReady();
+      },
     });
     return { result, ...done(), isStale: false };
   } catch (error) {

@@ -167,7 +167,7 @@ describe('docs/tutorial.md', () => {
     expect(await run.ended).toBe(1);
   }
 
-  it('has commands that do what it says, in the order in which they stand', { timeout: 60_000 }, async () => {
+  it('has commands that do what it says, in the order in which they stand', async () => {
     const blocks = blocksOf(readFileSync(join(CHECKOUT, 'docs/tutorial.md'), 'utf8'));
     expect(blocks.length).toBeGreaterThan(20);
     for (const [i, block] of blocks.entries()) {

@@ -114,6 +114,16 @@ describe('watchBuilds()', () => {
     expect(watch.notices.filter(({ kind }) => kind === 'stale')).toHaveLength(3);
   });
 
+  it('gives up a build when something was saved before it was listened to', async () => {
+    const watch = start(({ signal }, number) =>
+      number === 1 ? untilAborted(signal) : Promise.resolve(RESULT),
+    );
+    watch.missed.push('/p/Dockerfile');
+    await watch.until(() => watch.cycles.length === 1);
+    expect(watch.builds()).toBe(2);
+    expect(watch.cycles[0]?.changed).toEqual(['/p/Dockerfile']);
+  });
+
   it('does not build for a file that only stood there for a moment', async () => {
     const watch = start(async () => RESULT);
     await watch.until(() => watch.cycles.length === 1);
