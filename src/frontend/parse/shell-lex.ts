@@ -1,4 +1,4 @@
-import { escapeRegExp } from '../../util/go-match.ts';
+import { replaceMatch, type ShellPattern, trimMatch } from './shell-pattern.ts';
 
 /** Looks a variable up; undefined: not set. */
 export type VariableLookup = (name: string) => string | undefined;
@@ -238,8 +238,9 @@ function readOperator(run: Run, name: string, first: string): string {
       throw new LexError(`variable "${name}" is ${state}${word === '' ? '' : `: ${word}`}`);
     }
     default: {
-      const greedy = word.startsWith(operator);
-      return trimMatch(value ?? '', greedy ? word.slice(1) : word, { atEnd: operator === '%', greedy });
+      const longest = word.startsWith(operator);
+      const pattern = readPattern(longest ? word.slice(1) : word);
+      return trimMatch(value ?? '', pattern, { atEnd: operator === '%', longest });
     }
   }
 }
@@ -253,14 +254,7 @@ function readReplacement(run: Run, name: string): string {
   if (run.options.keepUnset === true && value === undefined) {
     return `\${${name}/${all ? '/' : ''}${pattern}/${replacement}}`;
   }
-  const expression = new RegExp(patternSource(pattern, true), all ? 'gsu' : 'su');
-  let end = -1;
-  return (value ?? '').replace(expression, (found: string, at: number) => {
-    // Go takes no empty match straight behind another match.
-    if (found === '' && at === end) return '';
-    end = at + found.length;
-    return replacement;
-  });
+  return replaceMatch(value ?? '', readPattern(pattern), { replacement, all });
 }
 
 function readPart(run: Run, stop: string, rawEscapes: boolean): string {
@@ -294,46 +288,23 @@ function readName(run: Run): string {
   return name;
 }
 
-function trimMatch(value: string, pattern: string, how: { atEnd: boolean; greedy: boolean }): string {
-  const source = patternSource(pattern, how.greedy);
-  if (!how.atEnd) {
-    const found = new RegExp(`^(?:${source})`, 'su').exec(value);
-    return found === null ? value : value.slice(found[0].length);
-  }
-  // The shortest suffix starts furthest right; a lazy expression alone would still start furthest left.
-  const expression = new RegExp(`^(?:${source})$`, 'su');
-  const starts = suffixStarts(value);
-  for (const start of how.greedy ? starts : starts.reverse()) {
-    if (expression.test(value.slice(start))) return value.slice(0, start);
-  }
-  return value;
-}
-
-function suffixStarts(value: string): number[] {
-  const starts = [0];
-  let at = 0;
-  for (const ch of value) {
-    at += ch.length;
-    starts.push(at);
-  }
-  return starts;
-}
-
 /** `*` and `?` are the only wildcards; `\` must stand before one of them, itself or a delimiter. */
-function patternSource(pattern: string, greedy: boolean): string {
-  let source = '';
-  const chars = [...pattern];
+function readPattern(text: string): ShellPattern {
+  const pattern: (string | undefined)[][] = [[]];
+  const chars = [...text];
   for (let i = 0; i < chars.length; i++) {
-    const ch = chars[i] ?? '';
-    if (ch === '*') source += greedy ? '.*' : '.*?';
-    else if (ch === '?') source += '.';
+    let ch = chars[i];
+    if (ch === '*') {
+      pattern.push([]);
+      continue;
+    }
+    if (ch === '?') ch = undefined;
     else if (ch === '\\') {
-      const next = chars[++i];
-      if (next === undefined) throw new LexError(`pattern "${pattern}" ends with "\\"`);
-      if (!'*?\\}/'.includes(next))
-        throw new LexError(`pattern "${pattern}" has an unknown escape "\\${next}"`);
-      source += escapeRegExp(next);
-    } else source += escapeRegExp(ch);
+      ch = chars[++i];
+      if (ch === undefined) throw new LexError(`pattern "${text}" ends with "\\"`);
+      if (!'*?\\}/'.includes(ch)) throw new LexError(`pattern "${text}" has an unknown escape "\\${ch}"`);
+    }
+    pattern.at(-1)?.push(ch);
   }
-  return source;
+  return pattern;
 }

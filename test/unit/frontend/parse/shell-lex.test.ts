@@ -125,4 +125,13 @@ describe('expandText()', () => {
     expect(expand('\\$v \\x', { rawEscapes: true }).text).toBe('\\$v \\x');
     expect(expand(`it's "$v"`, { ignoreQuotes: true }).text).toBe(`it's "val"`);
   });
+
+  it.each(['#', '##', '%', '%%', '/', '//'])(
+    'matches a pattern of many stars at once with %s',
+    (operator) => {
+      const lookup = (): string => 'a'.repeat(10_000);
+      const text = `\${v${operator}${'*a'.repeat(20)}*b${operator.startsWith('/') ? '/x' : ''}}`;
+      expect(expandText(text, lookup, { escapeChar: '\\' }).text).toBe(lookup());
+    },
+  );
 });
