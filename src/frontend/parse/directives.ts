@@ -10,7 +10,9 @@ export interface Directive {
   readonly range: SourceRange;
 }
 
-const DIRECTIVE = /^#[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(\S.*?)\s*$/;
+/** Of a line without the blanks at its end. */
+const DIRECTIVE = /^#[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(\S.*)$/;
+const FOREIGN_DIRECTIVE = /^\/\/[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(\S.*)$/;
 
 /**
  * The directives of a file. Only the choice of the language may stand behind a `#!` line, as `//syntax=…`, or in a file
@@ -22,7 +24,7 @@ export function readDirectives(file: SourceFile, lines: readonly string[]): Dire
   const afterShebang = lines[0]?.startsWith('#!') === true;
   for (const [index, line] of lines.entries()) {
     if (index === 0 && afterShebang) continue;
-    const match = DIRECTIVE.exec(index === 0 ? line.replace(/^\uFEFF/, '') : line);
+    const match = DIRECTIVE.exec((index === 0 ? line.replace(/^\uFEFF/, '') : line).trimEnd());
     const name = match?.[1]?.toLowerCase();
     const value = match?.[2] ?? '';
     if (name !== 'syntax' && name !== 'escape' && name !== 'check') break;
@@ -47,7 +49,7 @@ export function readDirectives(file: SourceFile, lines: readonly string[]): Dire
 /** The language of a file that is none of Dockerfile's, told in the ways of other languages. */
 function foreignSyntax(lines: readonly string[], first: number): Directive | undefined {
   for (const [offset, line] of lines.slice(first).entries()) {
-    const [, key, value = ''] = /^\/\/[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(\S.*?)\s*$/.exec(line) ?? [];
+    const [, key, value = ''] = FOREIGN_DIRECTIVE.exec(line.trimEnd()) ?? [];
     if (key === undefined) break;
     const range = lineRange(first + offset + 1, 1, line.trimEnd().length + 1);
     if (key.toLowerCase() === 'syntax') return { name: 'syntax', value, range };

@@ -50,7 +50,7 @@ export function splitLines(file: SourceFile): string[] {
   const lines = file.text.match(/[^\n]*\n|[^\n]+$/g) ?? [];
   for (const [index, line] of lines.entries()) {
     if (line.length * 3 <= MAX_LINE_BYTES) continue;
-    const bytes = new TextEncoder().encode(line.replace(/[\r\n]+$/, '')).length;
+    const bytes = new TextEncoder().encode(trimLineEnd(line)).length;
     if (bytes <= MAX_LINE_BYTES) continue;
     throw new OcibuildError(
       'DOCKERFILE_LINE_TOO_LONG',
@@ -191,8 +191,9 @@ function continuationPattern(escapeChar: string): RegExp {
   return escapeChar === '`' ? /(?<!`)`[ \t]*$/ : /(?<!\\)\\[ \t]*$/;
 }
 
-function trimLineEnd(line: string): string {
-  return line.replace(/[\r\n]+$/, '');
+export function trimLineEnd(line: string): string {
+  // The look behind keeps a long run inside the line from being tried from each of its places.
+  return line.replace(/(?<![\r\n])[\r\n]+$/, '');
 }
 
 function heredocsOf(text: string): Omit<Heredoc, 'content'>[] {

@@ -1,7 +1,15 @@
 import { OcibuildError } from '../../errors/error.ts';
 import type { SourceFile, SourceRange } from '../../errors/source.ts';
 import { type Directive, readDirectives } from './directives.ts';
-import { type Heredoc, joinLines, type LinePart, type LogicalLine, lineRange, splitLines } from './lines.ts';
+import {
+  type Heredoc,
+  joinLines,
+  type LinePart,
+  type LogicalLine,
+  lineRange,
+  splitLines,
+  trimLineEnd,
+} from './lines.ts';
 import { isBlank } from './shell-lex.ts';
 
 /** An instruction as it is written: keyword, flags, and the text behind them. */
@@ -153,7 +161,7 @@ function fromAst({ start, end }: AstRange): SourceRange {
 }
 
 function rangeOf(line: LogicalLine, lines: readonly string[]): SourceRange {
-  const last = (lines[line.endLine - 1] ?? '').replace(/[\r\n]+$/, '');
+  const last = trimLineEnd(lines[line.endLine - 1] ?? '');
   return {
     start: { line: line.startLine, column: (line.parts[0]?.start ?? 0) + 1 },
     end: { line: line.endLine, column: last.length + 1 },
@@ -182,7 +190,7 @@ function toInstruction(
   };
 
   function wholeLine(number: number): SourceRange {
-    return lineRange(number, 1, (about.lines[number - 1] ?? '').replace(/[\r\n]+$/, '').length + 1);
+    return lineRange(number, 1, trimLineEnd(about.lines[number - 1] ?? '').length + 1);
   }
 }
 

@@ -151,4 +151,12 @@ describe('parseFile()', () => {
   it('accepts a line when it has exactly 65,535 B', async () => {
     expect((await parse(`RUN ${'x'.repeat(65_531)}\r\n`)).instructions).toHaveLength(1);
   });
+
+  it.each([
+    ['blanks in a directive', `# x=a${' '.repeat(60_000)}b\nRUN c`],
+    ['blanks in a directive of another language', `//x=a${' '.repeat(60_000)}b\nRUN c`],
+    ['carriage returns', `RUN a${'\r'.repeat(60_000)}b`],
+  ])('reads a long run of %s at once', async (_, text) => {
+    expect((await parse(text)).instructions.length).toBeGreaterThan(0);
+  });
 });
