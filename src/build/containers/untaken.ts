@@ -15,7 +15,7 @@ export function createUntakenOutput(): UntakenOutput {
     until: (taken) =>
       new Promise<void>((resolve, reject) => {
         waiting.add(resolve);
-        taken.then(resolve, reject).finally(() => waiting.delete(resolve));
+        taken.finally(() => waiting.delete(resolve)).then(resolve, reject);
       }),
     letGo() {
       for (const resolve of waiting) resolve();
