@@ -39,10 +39,12 @@ export function fieldBytes(block: Buffer, at: number, length: number): Buffer {
 
 /** GNU tar's first sparse format in PAX repeats these for each part; joined by commas here. */
 const SPARSE_LISTS: readonly string[] = ['GNU.sparse.offset', 'GNU.sparse.numbytes'];
+const COMMA = Buffer.from(',');
 
 /** Records of a PAX header; a value may hold any bytes. @see POSIX pax §pax Header Block */
 export function parseRecords(data: Buffer): Map<string, Buffer> {
   const records = new Map<string, Buffer>();
+  const lists = new Map<string, Buffer[]>();
   for (let at = 0; at < data.length; ) {
     const space = data.indexOf(0x20, at);
     const digits = space === -1 ? '' : data.toString('latin1', at, Math.min(space, at + 20));
@@ -54,10 +56,16 @@ export function parseRecords(data: Buffer): Map<string, Buffer> {
     if (equals === -1 || equals >= end - 1) throw invalidLayer(`a PAX record at byte ${at} has no "="`);
     const key = data.toString('utf8', space + 1, equals);
     const value = data.subarray(equals + 1, end - 1);
-    const before = SPARSE_LISTS.includes(key) ? records.get(key) : undefined;
-    records.set(key, before === undefined ? value : Buffer.concat([before, Buffer.from(','), value]));
+    records.set(key, value);
+    if (SPARSE_LISTS.includes(key)) {
+      const list = lists.get(key);
+      if (list === undefined) lists.set(key, [value]);
+      else list.push(COMMA, value);
+    }
     at = end;
   }
+  // Joined once: a megabyte of records has tens of thousands of them.
+  for (const [key, list] of lists) records.set(key, Buffer.concat(list));
   return records;
 }
 

@@ -2,6 +2,7 @@ import { buffer } from 'node:stream/consumers';
 import { constants, createZstdCompress, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { readLayerStream } from '../../../src/layer/layer-stream.ts';
+import { parseRecords } from '../../../src/layer/tar/tar-numbers.ts';
 import { createTarParser, type TarMember } from '../../../src/layer/tar/tar-parser.ts';
 import { createTreeBuilder } from '../../../src/layer/tree/tree-builder.ts';
 import { foreignTar, type Member, sealHeader, streamOf } from '../../support/layers.ts';
@@ -134,5 +135,14 @@ describe('createTarParser()', () => {
   ])('refuses a %s that is longer than a path may be', async (_, member) => {
     const tar = await foreignTar([member]);
     expect(() => parse(tar)).toThrow(/more than a path may have/);
+  });
+});
+
+describe('parseRecords()', () => {
+  it('reads a header that repeats the list of a sparse file at once', () => {
+    const record = '43 GNU.sparse.offset=000000000000000000000\n';
+    const count = Math.floor(MIB / record.length);
+    const records = parseRecords(Buffer.from(record.repeat(count)));
+    expect(records.get('GNU.sparse.offset')?.length).toBe(count * 22 - 1);
   });
 });
