@@ -54,6 +54,15 @@ describe('packed package', () => {
     expect(run(join(work, 'ob'), ['version'], '/')).toContain(version);
   });
 
+  it('files have a require() just where one is called', () => {
+    const declared = 'const require=';
+    const scripts = readdirSync(join(installed, 'dist')).filter((name) => name.endsWith('.js'));
+    const texts = scripts.map((name) => readFileSync(join(installed, 'dist', name), 'utf8'));
+    const calling = texts.filter((text) => /\brequire\b/.test(text.replace(declared, '')));
+    expect(calling).not.toEqual([]);
+    expect(texts.filter((text) => text.includes(declared))).toEqual(calling);
+  });
+
   it('manual page and schema of the config file are there', () => {
     expect(readFileSync(join(work, 'prefix/share/man/man1/ocibuild.1'), 'utf8')).toContain('.SH NAME');
     expect(existsSync(join(installed, 'dist/config.schema.json'))).toBe(true);
