@@ -27,6 +27,19 @@ export async function choosePlatform(
   throw missing(`the index "${top.digest}"`, wanted, platforms);
 }
 
+/** The image of an index that has just one, attestations aside; anything else as it is. */
+export async function onlyImage(
+  top: Descriptor,
+  source: ContentSource,
+  signal: AbortSignal,
+): Promise<Descriptor> {
+  if (documentKind(top.mediaType) !== 'index') return top;
+  const document = parseDocument(await source.readBytes(top, signal), top.mediaType);
+  if (document.kind !== 'index') return top;
+  const [image, ...others] = document.index.manifests.filter(({ platform }) => platform?.os !== 'unknown');
+  return image === undefined || others.length > 0 ? top : image;
+}
+
 async function checkPlatform(
   top: Descriptor,
   source: ContentSource,

@@ -9,7 +9,7 @@ import type { Resolver } from '../../registry/types.ts';
 import { openArchive } from '../../transfer/archive-file.ts';
 import { findInArchive, layoutArchiveSource } from '../../transfer/archive-source.ts';
 import { archiveTarget } from '../../transfer/archive-target.ts';
-import { choosePlatform } from '../../transfer/choose-platform.ts';
+import { choosePlatform, onlyImage } from '../../transfer/choose-platform.ts';
 import { convertImage } from '../../transfer/convert-image.ts';
 import { copyImage } from '../../transfer/copy-image.ts';
 import { copyWithReferrers } from '../../transfer/copy-referrers.ts';
@@ -63,8 +63,10 @@ export async function copyBetween(
   const access = target.type === 'store' ? 'make' : 'look';
   const places = openPlaces({ root, access, ...options }, stack);
   const found = await findImage(source, places);
+  const all =
+    target.type === 'docker-archive' ? await onlyImage(found.top, found.content, signal) : found.top;
   const chosen =
-    platform === undefined ? found.top : await choosePlatform(found.top, found.content, { platform, signal });
+    platform === undefined ? all : await choosePlatform(found.top, found.content, { platform, signal });
   const { top, from: content } =
     format === undefined
       ? { top: chosen, from: found.content }

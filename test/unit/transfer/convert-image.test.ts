@@ -8,7 +8,7 @@ import {
   type Manifest,
   MEDIA_TYPE,
 } from '../../../src/image/types.ts';
-import { choosePlatform } from '../../../src/transfer/choose-platform.ts';
+import { choosePlatform, onlyImage } from '../../../src/transfer/choose-platform.ts';
 import { convertImage } from '../../../src/transfer/convert-image.ts';
 import type { ContentSource } from '../../../src/transfer/types.ts';
 import { noSignal as signal } from '../exporter/fixture.ts';
@@ -63,6 +63,21 @@ function made() {
   };
   return { top, image, layers, from, read };
 }
+
+describe('onlyImage()', () => {
+  it('takes the image of an index that has attestations beside it, and leaves all else', async () => {
+    const { top, image, from } = made();
+    expect(await onlyImage(top, from, signal)).toMatchObject({ digest: image.digest });
+    expect(await onlyImage(image, from, signal)).toBe(image);
+    const manifests = ['amd64', 'arm64'].map((architecture) => ({
+      ...image,
+      platform: { os: 'linux', architecture },
+    }));
+    const bytes = encodeDocument({ schemaVersion: 2, mediaType: MEDIA_TYPE.index, manifests });
+    const two = part(MEDIA_TYPE.index, bytes.toString());
+    expect(await onlyImage(two, { ...from, readBytes: async () => bytes }, signal)).toBe(two);
+  });
+});
 
 describe('convertImage()', () => {
   it('keeps layers and configs, and leaves out what Docker has no words for', async () => {
