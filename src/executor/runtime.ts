@@ -86,5 +86,20 @@ export function startFailure(log: string, args: readonly string[]): OcibuildErro
         : 'check that the program and, for a script, its interpreter are in the image and executable',
     });
   }
+  const [, place, parent = place] = READ_ONLY_PLACE.exec(reason) ?? [];
+  if (parent !== undefined) {
+    return new OcibuildError(
+      'MOUNT_INVALID',
+      `Cannot mount on "${parent}": it is missing in a read-only mount`,
+      {
+        details,
+        hint: 'make that directory where the mount above it comes from, or mount that one with `rw`',
+      },
+    );
+  }
   return new OcibuildError('RUNTIME_FAILED', `Cannot start the container: ${reason}`, { details });
 }
+
+/** As runc and as crun say it; the latter names the first directory that is missing. */
+const READ_ONLY_PLACE =
+  /(?:to rootfs at "([^"]+)".*: mk(?:dir|nod)(?:at)? .*|^mkdir `([^`]+)`): read-only file system$/i;

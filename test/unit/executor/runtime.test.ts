@@ -71,6 +71,25 @@ describe('startFailure', () => {
       });
     }
   });
+  it.each([
+    [
+      'runc run failed: unable to start container process: error during container init: error mounting "tmpfs" to rootfs at "/src/a/b": mkdir /run/1/rootfs/src/a: read-only file system',
+      '/src/a/b',
+    ],
+    [
+      'runc run failed: unable to start container process: error during container init: error mounting "tmpfs" to rootfs at "/src/a/b": create mountpoint for /src/a/b mount: make mountpoint "/src/a/b": mkdirat /run/1/rootfs/src/a: read-only file system',
+      '/src/a/b',
+    ],
+    ['mkdir `/src/a`: Read-only file system', '/src/a'],
+  ])(
+    'startFailure() names the place of a mount that a read-only one lacks when it says: %s',
+    (msg, place) => {
+      expect(startFailure(log(msg), ['x'])).toMatchObject({
+        code: 'MOUNT_INVALID',
+        message: `Cannot mount on "${place}": it is missing in a read-only mount`,
+      });
+    },
+  );
   it('startFailure() gives nothing when the log has no error', () => {
     expect(startFailure('', ['x'])).toBeUndefined();
     expect(
