@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { isOcibuildError } from '../../errors/error.ts';
 import { EMPTY_LAYER, type LayerId } from '../../layer/layer-id.ts';
@@ -140,7 +140,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     const { unpackLayer } = await import('../../layer/unpack-layer.ts');
     return inTemp(async (dir) => {
       const dest = join(dir, 'fs');
-      mkdirSync(dest, { mode: 0o755 });
+      mkdirSync(dest);
       const how = { dest, opaqueXattr, ignoreDevices, plainRoot: true };
       const unpacked = await blobs.read(
         id,
@@ -332,7 +332,9 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
           await inTemp(async (dir) => {
             const { writeTree } = await import('../../layer/tree/write-tree.ts');
             const target = join(dir, 'fs');
-            mkdirSync(target, { mode: 0o755 });
+            mkdirSync(target);
+            // The root of all steps above: mkdir's mode is cut by the umask.
+            chmodSync(target, 0o755);
             const tree = (each: LayerId): Promise<Tree> => store.tree(each, signal);
             const same = await earlierFiles(previous, { use, rows, snapshotOf, tree });
             const how = { content: layer.content, same, opaqueXattr, ignoreDevices, signal };

@@ -94,6 +94,19 @@ describe('createLayerStore() with a base layer', () => {
     expect(blob).toMatchObject({ descriptor: base.descriptor, diffId: base.diffId });
   });
 
+  it('gives steps of any user a root that they can enter, whatever the umask is', async () => {
+    const { store, base } = await setUp();
+    const before = process.umask(0o077);
+    try {
+      const made = await store.addFiles(filesLayer('one', { snapshot: true }), signal);
+      const ids = [store.addBase(base), made];
+      const modes = ids.map(async (id) => statSync(await store.snapshot(id, signal)).mode & 0o7777);
+      expect(await Promise.all(modes)).toEqual([0o755, 0o755]);
+    } finally {
+      process.umask(before);
+    }
+  });
+
   it('makes each form once, also for several who ask at a time and for the next process', async () => {
     const { store, open, base, rows, root, leftovers } = await setUp();
     const id = store.addBase(base);
