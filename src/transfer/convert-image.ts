@@ -18,6 +18,9 @@ const MAX_DEPTH = 8;
 /** What became of documents: old digest → new descriptor. */
 type Renamed = Map<Digest, Descriptor>;
 
+/** A document in its new form; undefined where it is left out. */
+type Written = Pick<Descriptor, 'mediaType' | 'digest' | 'size'> | undefined;
+
 /**
  * The same image with the media types of another family: layers and configs keep their bytes and digests, manifests and
  * indexes are written anew where a type changes. Docker's family knows neither annotations nor other artifacts, so they
@@ -30,7 +33,10 @@ export async function convertImage(
 ): Promise<{ readonly top: Descriptor; readonly from: ContentSource }> {
   const { from } = options;
   const made = new Map<Digest, Buffer>();
-  const converted = await convert(top, options, { made, renamed: new Map(), depth: 0 });
+  const converted = await convert(top, options, {
+    ...{ made, renamed: new Map(), known: new Map() },
+    depth: 0,
+  });
   if (converted === undefined) {
     throw new OcibuildError(
       'IMAGE_INVALID',
@@ -45,6 +51,8 @@ export async function convertImage(
 interface Conversion {
   readonly made: Map<Digest, Buffer>;
   readonly renamed: Renamed;
+  /** By type and digest: indexes that name one another many times over would take for ever. */
+  readonly known: Map<string, Written>;
   readonly depth: number;
 }
 
@@ -54,6 +62,27 @@ async function convert(
   options: ConvertOptions,
   conversion: Conversion,
 ): Promise<Descriptor | undefined> {
+  const { renamed, known } = conversion;
+  const key = `${descriptor.mediaType} ${descriptor.digest}`;
+  const written = known.has(key) ? known.get(key) : await write(descriptor, options, conversion);
+  known.set(key, written);
+  if (written === undefined) return undefined;
+  const { annotations, artifactType, data: _, ...facts } = descriptor;
+  const moved = movedAbout(annotations, renamed);
+  const about = {
+    ...(moved === undefined ? {} : { annotations: moved }),
+    ...(artifactType === undefined ? {} : { artifactType }),
+  };
+  const converted = { ...facts, ...(options.format === 'docker' ? {} : about), ...written };
+  renamed.set(descriptor.digest, converted);
+  return converted;
+}
+
+async function write(
+  descriptor: Descriptor,
+  options: ConvertOptions,
+  conversion: Conversion,
+): Promise<Written> {
   const { from, format, signal } = options;
   const { made, renamed, depth } = conversion;
   if (depth > MAX_DEPTH) {
@@ -71,25 +100,11 @@ async function convert(
   if (next === undefined) return undefined;
   const mediaType = mediaTypeIn(format, document.mediaType) ?? document.mediaType;
   const isSame = next === 'same' && mediaType === document.mediaType;
-  const { annotations, artifactType, data: _, ...facts } = descriptor;
-  const moved = movedAbout(annotations, renamed);
-  const about = {
-    ...(moved === undefined ? {} : { annotations: moved }),
-    ...(artifactType === undefined ? {} : { artifactType }),
-  };
   const content = next === 'same' ? (document.kind === 'index' ? document.index : document.manifest) : next;
   const written = isSame ? bytes : encodeDocument({ ...content, mediaType });
   const digest = digestBytes(written);
   made.set(digest, written);
-  const converted = {
-    ...facts,
-    ...(format === 'docker' ? {} : about),
-    mediaType,
-    digest,
-    size: written.length,
-  };
-  renamed.set(descriptor.digest, converted);
-  return converted;
+  return { mediaType, digest, size: written.length };
 }
 
 async function convertIndex(

@@ -143,6 +143,33 @@ describe('convertImage()', () => {
     expect(manifest.subject?.digest).toBe(first.digest);
   });
 
+  it('reads each document once when indexes name one another many times over', async () => {
+    const { from, image } = made();
+    const indexes = new Map<Digest, Buffer>();
+    let top = image;
+    for (let depth = 0; depth < 8; depth += 1) {
+      const manifests = Array.from({ length: 50 }, (_, at) => ({
+        ...top,
+        annotations: { at: String(at) },
+      }));
+      const bytes = encodeDocument({ schemaVersion: 2, mediaType: MEDIA_TYPE.index, manifests });
+      top = { mediaType: MEDIA_TYPE.index, digest: digestBytes(bytes), size: bytes.length };
+      indexes.set(top.digest, bytes);
+    }
+    let reads = 0;
+    const readBytes: ContentSource['readBytes'] = async (asked, stop) => {
+      reads += 1;
+      // Without an end of its own, 50 ** 8 reads would be no failure but a hang.
+      if (reads > 100) throw new Error('read again and again');
+      return indexes.get(asked.digest) ?? from.readBytes(asked, stop);
+    };
+    const converted = await convertImage(top, { from: { ...from, readBytes }, format: 'oci', signal });
+    expect(reads).toBe(9);
+    expect(converted.top).toEqual(top);
+    const docker = await convertImage(top, { from: { ...from, readBytes }, format: 'docker', signal });
+    expect(docker.top.mediaType).toBe(MEDIA_TYPE.dockerIndex);
+  });
+
   it('refuses what is no image when Docker shall have it', async () => {
     const { top, from, read } = made();
     const [attestation] = (await read(from, top)).index.manifests as [Descriptor];
