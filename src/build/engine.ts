@@ -72,8 +72,18 @@ export interface EngineOptions {
 
 /** Picks every implementation: the only place that does. */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
+  const opened = await openRoot(options);
+  try {
+    return await assemble(opened, options);
+  } catch (error) {
+    opened.lease.end();
+    opened.db.close();
+    throw error;
+  }
+}
+
+async function assemble({ root, db, lease, isView }: Opened, options: EngineOptions): Promise<Engine> {
   const rootless = inUserNamespace();
-  const { root, db, lease, isView } = await openRoot(options);
   if (!isView) await killLeftContainers(root, rootless, options);
   const content = createContentStore(root, { lease });
   const rows = createLayerRows(db, { now: lease.now });
