@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { listDir } from '../../cache/list-dir.ts';
 import { storeError } from '../../cache/store-error.ts';
@@ -148,14 +148,27 @@ export function removeRecord(
   { plan, dir }: { readonly plan: Pick<ContainerPlan, 'id' | 'name'>; readonly dir: string },
 ): void {
   try {
-    // The plan last: what cannot be removed now is still known, and removed by a later sweep.
+    // Plan and state last: what cannot be removed now is still known, and removed by a later sweep.
     for (const entry of listDir(dir)) {
-      if (entry !== PLAN) rmSync(join(dir, entry), { recursive: true, force: true });
+      if (entry !== PLAN && entry !== STATE) rmSync(join(dir, entry), { recursive: true, force: true });
     }
     rmSync(dir, { recursive: true, force: true });
     const file = join(containersDir(root), NAMES, plan.name);
     if (readText(file) === plan.id) rmSync(file, { force: true });
   } catch (error) {
     throw storeError(error, dir);
+  }
+}
+
+/** Takes away what makers left that died before their container had a plan. @throws STORE_NOT_WRITABLE */
+export function removeUnplanned(root: string): void {
+  const names = join(containersDir(root), NAMES);
+  for (const id of listDir(containersDir(root))) {
+    const dir = join(containersDir(root), id);
+    const maker = readJson<ContainerState>(join(dir, STATE))?.monitor;
+    // The plan is looked for when nobody writes it any more.
+    if (maker === undefined || isAlive(maker) || existsSync(join(dir, PLAN))) continue;
+    const name = listDir(names).find((each) => readText(join(names, each)) === id) ?? id;
+    removeRecord(root, { plan: { id, name }, dir });
   }
 }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAlive } from '../../util/owner.ts';
 import { CONTAINER_FILES } from './create.ts';
-import { listContainers, removeRecord, writeState } from './records.ts';
+import { listContainers, removeRecord, removeUnplanned, writeState } from './records.ts';
 import type { Container } from './types.ts';
 
 /**
@@ -12,6 +12,11 @@ import type { Container } from './types.ts';
 export async function sweepDeadContainers(root: string): Promise<void> {
   for (const container of listContainers(root)) {
     if (isLeft(container)) await sweep(root, container);
+  }
+  try {
+    removeUnplanned(root);
+  } catch {
+    // As below.
   }
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -112,5 +112,19 @@ describe('records of containers', () => {
       // Its monitor lives, and is about to remove it.
       ['1250', 'stopped', true],
     ]);
+  });
+
+  it('sweepDeadContainers() removes what died before it had a plan, and nothing that is being made', async () => {
+    for (const id of ['1230', '1240', '1250']) {
+      const { dir } = createRecord(root, { id, names: [`name-${id}`] });
+      mkdirSync(join(dir, 'upper'));
+    }
+    writeState(join(root, 'containers/1230'), { status: 'creating', monitor: DEAD });
+    // A plan that a power loss damaged still has files that somebody may want.
+    writeState(join(root, 'containers/1250'), { status: 'creating', monitor: DEAD });
+    writeFileSync(join(root, 'containers/1250/container.json'), '');
+    await sweepDeadContainers(root);
+    expect(readdirSync(join(root, 'containers')).sort()).toEqual(['1240', '1250', 'names']);
+    expect(readdirSync(join(root, 'containers/names')).sort()).toEqual(['name-1240', 'name-1250']);
   });
 });
