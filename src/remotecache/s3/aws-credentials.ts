@@ -44,14 +44,33 @@ const CONTAINER_HOSTS = ['169.254.170.2', '169.254.170.23', '[fd00:ec2::23]', 'l
 export function createAwsCredentials(
   deps: AwsCredentialsDeps,
 ): (signal: AbortSignal) => Promise<AwsCredentials> {
-  let kept: Promise<AwsCredentials> | undefined;
-  return async (signal) => {
-    const known = await kept?.catch(() => undefined);
+  let known: AwsCredentials | undefined;
+  let asking: { readonly by: AbortSignal; readonly answer: Promise<AwsCredentials> } | undefined;
+  const ask = (by: AbortSignal): NonNullable<typeof asking> => {
+    const answer = find(deps, by)
+      .then((found) => {
+        known = found;
+        return found;
+      })
+      .finally(() => {
+        asking = undefined;
+      });
+    asking = { by, answer };
+    return asking;
+  };
+  return async function get(signal) {
     if (known !== undefined && (known.expiresMs ?? Number.POSITIVE_INFINITY) - Date.now() > RENEW_BEFORE_MS) {
       return known;
     }
-    kept = find(deps, signal);
-    return kept;
+    // Eight uploads begin at once, and one question is enough.
+    const { by, answer } = asking ?? ask(signal);
+    try {
+      return await answer;
+    } catch (error) {
+      // Who asked was told to stop: that is no answer for the others.
+      if (!by.aborted || signal.aborted) throw error;
+      return get(signal);
+    }
   };
 }
 

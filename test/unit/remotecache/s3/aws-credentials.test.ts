@@ -109,6 +109,37 @@ describe('createAwsCredentials()', () => {
     });
   });
 
+  it('asks once for all that come while it asks, and anew when that failed', async () => {
+    let asked = 0;
+    const url = await serve((_, __, response) => {
+      asked += 1;
+      const ok = asked > 1;
+      response.writeHead(ok ? 200 : 403).end(ok ? JSON.stringify(JSON_KEYS) : '{"message":"no"}');
+    });
+    const find = credentials({ AWS_CONTAINER_CREDENTIALS_FULL_URI: `${url}/v1/credentials` });
+    const eight = () => Promise.allSettled(Array.from({ length: 8 }, () => find(signal)));
+
+    expect((await eight()).map(({ status }) => status)).toEqual(Array<string>(8).fill('rejected'));
+    expect(asked).toBe(1);
+    expect((await eight()).map(({ status }) => status)).toEqual(Array<string>(8).fill('fulfilled'));
+    expect(asked).toBe(2);
+  });
+
+  it('asks again for the others when the one that asked is stopped', async () => {
+    const first = new AbortController();
+    let asked = 0;
+    const url = await serve((_, __, response) => {
+      asked += 1;
+      // The first question stays without an answer.
+      if (asked === 1) first.abort();
+      else response.end(JSON.stringify(JSON_KEYS));
+    });
+    const find = credentials({ AWS_CONTAINER_CREDENTIALS_FULL_URI: `${url}/v1/credentials` });
+    const [stopped, other] = await Promise.allSettled([find(first.signal), find(signal)]);
+    expect(stopped.status).toBe('rejected');
+    expect(other).toMatchObject({ status: 'fulfilled', value: KEYS });
+  });
+
   it('asks the endpoint of a container with its token', async () => {
     writeFileSync(join(dir, 'token'), 'for-the-pod\n');
     const url = await serve((request, _, response) => {
