@@ -90,6 +90,7 @@ describe('--debug-shell', () => {
     expect(readdirSync(join(project.store, 'failed'))).toEqual([]);
     expect(existsSync(join(project.store, 'snapshots', own))).toBe(false);
     expect((await debug('ls')).stderr).toContain('error[FAILED_STEP_NOT_FOUND]');
+    expect((await project.run(['debug', 'no-build', 'ls'])).stderr).toContain('error[BUILD_NOT_FOUND]');
   });
 
   it('leaves nothing when it is killed in the shell, after the next build', async () => {

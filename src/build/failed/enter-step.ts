@@ -3,6 +3,7 @@ import { OcibuildError } from '../../errors/error.ts';
 import { runInFailed, shellOf } from '../../solver/ops/failed-exec.ts';
 import { isAlive } from '../../util/owner.ts';
 import { openEngine } from '../engine.ts';
+import { findBuild } from '../history/past-builds.ts';
 import { createLazyExecutor } from '../lazy-executor.ts';
 import { createStepDeps } from '../op-deps.ts';
 import type { RunInStep } from '../options.ts';
@@ -71,10 +72,12 @@ export async function enterFailedStep<T>(
   }
 }
 
+/** @throws FAILED_STEP_NOT_FOUND, BUILD_NOT_FOUND */
 function findKept(root: string, build: string): KeptStep {
   const all = keptSteps(root);
   const found = build === 'latest' ? all[0] : all.find((step) => step.build.startsWith(build));
   if (found !== undefined) return found;
+  if (build !== 'latest') findBuild(root, build);
   const [latest] = all;
   throw new OcibuildError(
     'FAILED_STEP_NOT_FOUND',
