@@ -288,7 +288,8 @@ export interface LayerStore {
   addFiles(layer: NewFilesLayer, signal: AbortSignal): Promise<LayerId>;
   /** Forgets a form whose bytes turned out wrong; the next use makes it again. */
   dropBlob(digest: Digest): void;
-  /** Lets go of the trees in memory, but for those of base images: who builds again and again would keep all. */
+  /** Between builds: lets go of the trees in memory, but for those of base images, and of blobs that nobody asks for any
+   * more. Who builds again and again would keep all. */
   forgetTrees(): void;
   /** Waits until nothing is fetched, unpacked or packed any more, however it ends. */
   settled(): Promise<void>;

@@ -25,6 +25,7 @@ import { createEstargzBlobs } from './estargz-blobs.ts';
 import { formKey, isBase, mayStayRemote, mustChange, type TarBlobOptions, tarForm } from './layer-blob.ts';
 import type { LayerBlobs } from './layer-blobs.ts';
 import { createMutableLayer } from './mutable-layer.ts';
+import { createPackings } from './packings.ts';
 
 export interface LayerStoreDeps {
   readonly root: StoreRoot;
@@ -55,8 +56,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
   const mounted = new Set<LayerId>();
   /** Earlier versions of layers made here: a blob may be asked for when the step is long over. */
   const earlier = new Map<LayerId, readonly LayerId[]>();
-  /** Blobs of layers by how they were asked for: a row knows one blob, and not its level. */
-  const packings = new Map<string, LayerBlob>();
+  const packings = createPackings(content);
   const snapshotPath = (name: string): string => join(root.snapshotsDir, name, 'fs');
   const treeFile = (id: LayerId): string => join(root.treesDir, `${fileName(id)}.json`);
   const chunksFile = (id: LayerId): string => join(root.treesDir, `${fileName(id)}.chunks.json`);
@@ -290,8 +290,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
         if (options.compression === 'estargz') return asEstargz(id, options, signal);
         const remote = options.mayBeRemote === true ? blobs.remote(id) : undefined;
         if (remote !== undefined && mayStayRemote(id, remote, options)) return remote;
-        const packing = packings.get(key);
-        const packed = packing !== undefined && isThere(packing) ? packing : undefined;
+        const packed = packings.get(key);
         const known = packed ?? (await blobs.local(id, signal));
         const isRight = packed !== undefined || options.asIs === true;
         if (known !== undefined && (isRight || !mustChange(id, known, options))) return known;
@@ -312,6 +311,7 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     forgetTrees() {
       for (const id of trees.keys()) if (!isBase(id)) trees.delete(id);
       earlier.clear();
+      packings.rest();
     },
 
     async settled() {
@@ -365,10 +365,6 @@ export function createLayerStore(deps: LayerStoreDeps): LayerStore {
     const { level, force, mayBeRemote = false } = options;
     if (isBase(id) && force !== true) return store.blob(id, { ...tarForm(options), mayBeRemote }, signal);
     return estargzOf(await store.blob(id, tarForm(options), signal), { level, signal });
-  }
-
-  function isThere({ descriptor: { digest, size } }: LayerBlob): boolean {
-    return content.stat(digest) === size;
   }
 
   async function recompressed(blob: LayerBlob, options: TarBlobOptions, signal: AbortSignal) {
