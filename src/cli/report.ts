@@ -22,7 +22,9 @@ export function reportError(error: unknown, { write, signal, debug, json = false
 /** A limit of the machine may be met anywhere, and is no bug. */
 function ofLimit(error: unknown): unknown {
   if (isOcibuildError(error) && error.category !== 'internal') return error;
-  for (let at = error; at instanceof Error; at = at.cause) {
+  const seen = new Set<unknown>();
+  for (let at = error; at instanceof Error && !seen.has(at); at = at.cause) {
+    seen.add(at);
     // `rm` of Node gives no errno for it.
     if (!/\b(?:EMFILE|ENFILE)\b|too many open files/i.test(at.message)) continue;
     return new OcibuildError('SYSCALL_FAILED', 'Cannot continue: too many files are open', {

@@ -28,15 +28,23 @@ export type ErrorData =
     }
   | { readonly kind: 'value'; readonly value: unknown };
 
+/** Causes may form a circle, which has no end to send. */
+const MAX_CAUSES = 16;
+
 /** Of a value that is no error only the text goes along, unless it is plain itself. */
 export function errorToData(error: unknown): ErrorData {
+  return toData(error, 0);
+}
+
+function toData(error: unknown, depth: number): ErrorData {
   if (isOcibuildError(error)) {
     const { code, message, stack, hint, source, details, logTail } = error;
-    const errors = error instanceof MultiError ? error.errors.map(errorToData) : undefined;
+    const errors =
+      error instanceof MultiError ? error.errors.map((one) => toData(one, depth + 1)) : undefined;
     return {
       kind: 'own',
       ...{ code, message, stack, hint, source, details, logTail, errors },
-      cause: causeOf(error),
+      cause: causeOf(error, depth),
     };
   }
   if (error instanceof Error) {
@@ -44,7 +52,7 @@ export function errorToData(error: unknown): ErrorData {
     const facts = Object.fromEntries(Object.entries(error).filter(([, value]) => isPlain(value))) as Readonly<
       Record<string, string | number | boolean>
     >;
-    return { kind: 'other', name, message, stack, facts, cause: causeOf(error) };
+    return { kind: 'other', name, message, stack, facts, cause: causeOf(error, depth) };
   }
   return { kind: 'value', value: error === undefined || isPlain(error) ? error : String(error) };
 }
@@ -82,8 +90,8 @@ function define(error: Error, key: string, value: string): void {
   Object.defineProperty(error, key, { value, configurable: true, writable: true });
 }
 
-function causeOf({ cause }: Error): ErrorData | undefined {
-  return cause === undefined ? undefined : errorToData(cause);
+function causeOf({ cause }: Error, depth: number): ErrorData | undefined {
+  return cause === undefined || depth >= MAX_CAUSES ? undefined : toData(cause, depth + 1);
 }
 
 function isPlain(value: unknown): value is string | number | boolean {

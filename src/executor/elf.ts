@@ -35,6 +35,8 @@ export const OWN_PREFIX = 'ocibuild-';
 
 const MAGIC = [0x7f, 0x45, 0x4c, 0x46];
 const HEADER_BYTES = 20;
+/** A whole header of a 64-bit program. */
+const WHOLE_HEADER_BYTES = 64;
 const PROGRAM_INTERPRETER = 3;
 
 /** An architecture that programs may be for, and the emulator that runs them. */
@@ -102,7 +104,8 @@ export function readHead(path: string, bytes = 4096): Buffer {
 
 /** Whether a 64-bit program of this machine needs a loader and libraries, which a container does not have. */
 export function isDynamic(head: Buffer): boolean {
-  if (architectureOf(head) === undefined || head[4] !== 2 || head[5] !== 1) return true;
+  if (head.length < WHOLE_HEADER_BYTES || architectureOf(head) === undefined) return true;
+  if (head[4] !== 2 || head[5] !== 1) return true;
   const offset = Number(head.readBigUInt64LE(32));
   const [size, count] = [head.readUInt16LE(54), head.readUInt16LE(56)];
   for (let i = 0, at = offset; i < count && at + 4 <= head.length; i++, at += size) {

@@ -128,6 +128,18 @@ describe('reportError()', () => {
     expect(text).toMatch(/oops\n {4}at /);
   });
 
+  it('reportError() shows an error that is the cause of its own cause', () => {
+    let text = '';
+    const write = (piece: string): void => {
+      text += piece;
+    };
+    const [outer, inner] = [new TypeError('outer'), new Error('inner')];
+    Object.assign(outer, { cause: inner });
+    Object.assign(inner, { cause: outer });
+    expect(reportError(outer, { write, signal, debug: false })).toBe(70);
+    expect(text).toContain('cause: inner');
+  });
+
   it('reportError() takes any failure for the cancellation when everything is being stopped', () => {
     const stopped = AbortSignal.abort(new OcibuildError('CANCELLED', 'Cannot finish: interrupted by SIGINT'));
     let text = '';

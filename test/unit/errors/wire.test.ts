@@ -51,6 +51,15 @@ describe('errorFromData()', () => {
     expect(sent(value)).toBe(value);
   });
 
+  it('errorToData() comes to an end when an error is the cause of its own cause', () => {
+    const inner = new Error('inner');
+    const outer = new OcibuildError('INTERNAL', 'outer', { cause: inner });
+    inner.cause = outer;
+    const copy = sent(outer) as OcibuildError;
+    expect(copy.message).toBe('outer');
+    expect((copy.cause as Error).message).toBe('inner');
+  });
+
   it('errorToData() gives the text of what cannot be cloned', () => {
     expect(sent({ toString: () => 'an object' })).toBe('an object');
   });

@@ -95,6 +95,7 @@ describe('isDynamic()', () => {
   it('knows this Node from a program without a loader', () => {
     expect(isDynamic(readHead(process.execPath))).toBe(true);
     expect(isDynamic(ARM64)).toBe(false);
+    for (const bytes of [20, 40, 55, 63]) expect(isDynamic(ARM64.subarray(0, bytes))).toBe(true);
     const file = join(tempDir(), 'text');
     writeFileSync(file, 'no program');
     expect(readHead(file).toString()).toBe('no program');
