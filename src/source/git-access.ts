@@ -4,6 +4,8 @@ import type { SecretValue, SshIdentity } from './types.ts';
 
 /** How a remote is reached: what git is told beside the address, and what must not be shown. */
 export interface GitAccess {
+  /** The address for a command line, which every user of the machine can read: without a password. */
+  readonly remote: string;
   readonly config: readonly (readonly [string, string])[];
   readonly extra: Readonly<Record<string, string>>;
   readonly secrets: readonly string[];
@@ -21,17 +23,36 @@ export interface GitAccessDeps {
 /** @throws GIT_FAILED where an ssh remote has nobody to sign */
 export async function gitAccess(source: GitSource, deps: GitAccessDeps): Promise<GitAccess> {
   if (source.ssh !== undefined) return sshAccess(source, source.ssh, deps);
-  const url = URL.parse(source.remote);
+  const { remote } = source;
+  const url = URL.parse(remote);
   const password = url?.password ?? '';
   const secrets = password === '' ? [] : [decodeURIComponent(password), password];
-  if (url?.protocol !== 'https:' && url?.protocol !== 'http:') return { config: [], extra: {}, secrets };
-  const header = authorization(url, deps.secret);
-  if (header === undefined) return { config: [], extra: {}, secrets };
+  if (url?.protocol !== 'https:' && url?.protocol !== 'http:')
+    return { remote, config: [], extra: {}, secrets };
   // For this host alone: neither a redirect nor a submodule elsewhere gets it.
-  const config = [
-    [`http.${url.protocol}//${url.host}/.extraheader`, `Authorization: ${header.text}`],
-  ] as const;
-  return { config, extra: {}, secrets: [...secrets, header.text, ...header.secrets] };
+  const host = `${url.protocol}//${url.host}`;
+  const own = password === '' ? { remote, config: [], extra: {} } : passwordAccess(url, host);
+  const header = authorization(url, deps.secret);
+  if (header === undefined) return { ...own, secrets };
+  const config = [...own.config, [`http.${host}/.extraheader`, `Authorization: ${header.text}`]] as const;
+  return { ...own, config, secrets: [...secrets, header.text, ...header.secrets] };
+}
+
+/** What stands in an address is given when the server asks, from variables that only this user can read. */
+function passwordAccess(url: URL, host: string): Omit<GitAccess, 'secrets'> {
+  const answer = 'printf "username=%s\\npassword=%s\\n" "$OCIBUILD_GIT_USER" "$OCIBUILD_GIT_PASSWORD"';
+  return {
+    remote: withoutUser(url),
+    config: [[`credential.${host}.helper`, `!f() { test "$1" != get || ${answer}; }; f`]],
+    extra: {
+      OCIBUILD_GIT_USER: decodeURIComponent(url.username),
+      OCIBUILD_GIT_PASSWORD: decodeURIComponent(url.password),
+    },
+  };
+}
+
+export function withoutUser(url: URL): string {
+  return Object.assign(new URL(url), { username: '', password: '' }).href;
 }
 
 interface Header {
@@ -78,6 +99,7 @@ async function sshAccess(source: GitSource, id: string, deps: GitAccessDeps): Pr
   ];
   const agent: Record<string, string> = 'socket' in identity ? { SSH_AUTH_SOCK: identity.socket } : {};
   return {
+    remote: source.remote,
     config: [],
     extra: { ...agent, GIT_SSH_VARIANT: 'ssh', GIT_SSH_COMMAND: command.map(shellWord).join(' ') },
     secrets: [],

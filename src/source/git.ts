@@ -16,7 +16,7 @@ import { redact } from '../errors/redact.ts';
 import { RetriableFailure, withRetry } from '../http/retry.ts';
 import type { Digest } from '../image/types.ts';
 import type { GitSource } from '../llb/ops.ts';
-import { type GitAccess, type GitAccessDeps, gitAccess } from './git-access.ts';
+import { type GitAccess, type GitAccessDeps, gitAccess, withoutUser } from './git-access.ts';
 import { type GitOutput, type GitProcessOptions, runGit } from './git-process.ts';
 import { chooseRef, isWholeCommit, refPatterns } from './git-refs.ts';
 import { linkRepository } from './link-repository.ts';
@@ -104,7 +104,7 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
 
   async function askRemote(source: GitSource, signal: AbortSignal): Promise<GitCommit> {
     const access = await accessTo(source);
-    const args = ['ls-remote', '--symref', '--', source.remote, ...refPatterns(source.ref)];
+    const args = ['ls-remote', '--symref', '--', access.remote, ...refPatterns(source.ref)];
     const output = await retrying(signal, () => must({ args, source, access, signal }));
     const found = chooseRef(output.stdout.toString('utf8'), source.ref);
     if (found !== undefined) return found;
@@ -171,7 +171,7 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
   async function fetchCommit(dir: string, { commit, ref }: GitCommit, about: About): Promise<void> {
     const kept = `refs/ocibuild/${commit}`;
     const shallow = ['fetch', '--progress', '--depth=1', '--no-tags', '--'];
-    const remote = about.source.remote;
+    const { remote } = about.access;
     const ways = [
       ...(ref === undefined || about.source.fetchByCommit ? [] : [[...shallow, remote, `+${ref}:${kept}`]]),
       [...shallow, remote, `+${commit}:${kept}`],
@@ -235,7 +235,7 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
         await must({ ...about, args: ['init', '-q', '--template=', `--object-format=${format}`, dest] });
         borrowObjects(dir, join(dest, '.git'));
         // Submodules may be named relative to the remote.
-        await inside('config', 'remote.origin.url', source.remote);
+        await inside('config', 'remote.origin.url', access.remote);
         await inside('config', 'remote.origin.fetch', '+refs/heads/*:refs/remotes/origin/*');
         await inside('checkout', '-q', '-f', '--detach', commit.commit);
         if (source.submodules !== false && existsSync(join(dest, '.gitmodules'))) {
@@ -291,7 +291,7 @@ function subdirectory(source: GitSource, dest: string): string {
 function shownRemote({ remote, ssh }: GitSource): string {
   const url = ssh === undefined ? URL.parse(remote) : null;
   if (url === null || (url.username === '' && url.password === '')) return remote;
-  return Object.assign(url, { username: '', password: '' }).href;
+  return withoutUser(url);
 }
 
 /** Failures that often pass by themselves, as git and its helpers tell them. A server that just hangs up has no such

@@ -158,6 +158,43 @@ test.each([
   expect(JSON.stringify(wrong)).not.toMatch(/tok-en-value|whole-header/);
 });
 
+test('build() signs in with the password of an address, and no command line shows it', async () => {
+  const { dir, work, out, commit, run } = createScene();
+  const serve = (from: string, name: string): void => {
+    git(from, 'clone', '-q', '--bare', '.', join(dir, name));
+    git(join(dir, name), 'update-server-info');
+  };
+  const lib = join(dir, 'lib');
+  mkdirSync(lib);
+  git(lib, 'init', '-q', '.');
+  writeFileSync(join(lib, 'lib.txt'), 'lib');
+  git(lib, 'add', '-A');
+  git(lib, 'commit', '-q', '-m', 'lib');
+  serve(lib, 'lib.git');
+  git(work, 'submodule', '-q', 'add', lib, 'lib');
+  git(work, 'config', '-f', '.gitmodules', 'submodule.lib.url', '../lib.git');
+  commit({ 'a.txt': 'private' });
+  serve(work, 'served.git');
+  const header = `Basic ${Buffer.from('me:p@ss').toString('base64')}`;
+  await using server = await startWebServer(dir, (request, response) => {
+    if (request.headers.authorization === header) return false;
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end();
+    return true;
+  });
+  const shim = join(dir, 'bin');
+  mkdirSync(shim);
+  const real = execFileSync('/bin/sh', ['-c', 'command -v git'], { encoding: 'utf8' }).trim();
+  const script = `#!/bin/sh\necho "$@" >>${join(dir, 'log')}\nexec ${real} "$@"\n`;
+  writeFileSync(join(shim, 'git'), script, { mode: 0o755 });
+  const remote = `${server.url.replace('://', '://me:p%40ss@')}/served.git`;
+  await run(`FROM scratch\nADD ${remote} /\n`, { env: { PATH: `${shim}:${process.env.PATH}` } });
+  expect(readFileSync(join(out, 'a.txt'), 'utf8')).toBe('private');
+  expect(readFileSync(join(out, 'lib/lib.txt'), 'utf8')).toBe('lib');
+  const log = readFileSync(join(dir, 'log'), 'utf8');
+  expect(log).toContain(`${server.url}/served.git`);
+  expect(log).not.toMatch(/p%40ss|p@ss/);
+});
+
 test('build() names the program when there is no git, and needs exit code 3', async () => {
   const { dir, run, commit } = createScene();
   commit({ 'a.txt': 'a' });

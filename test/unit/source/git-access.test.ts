@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
 import { gitAccess } from '../../../src/source/git-access.ts';
 import type { SshIdentity } from '../../../src/source/types.ts';
@@ -34,8 +35,17 @@ describe('gitAccess()', () => {
     expect((await access('git://h.test/app.git', { secrets })).config).toEqual([]);
   });
 
-  test('hides the password of an address when it holds one', async () => {
-    expect((await access('https://me:p%40ss@h.test/app.git')).secrets).toEqual(['p@ss', 'p%40ss']);
+  test('hides the password of an address when it holds one, also from lists of processes', async () => {
+    const { remote, secrets, config, extra } = await access('https://me:p%40s%22$s@h.test:8443/app.git');
+    expect(secrets).toEqual(['p@s"$s', 'p%40s%22$s']);
+    expect(remote).toBe('https://h.test:8443/app.git');
+    expect(JSON.stringify(config)).not.toContain('p@s');
+    const [name, helper = ''] = config[0] ?? [];
+    expect(name).toBe('credential.https://h.test:8443.helper');
+    // As git runs it: without the exclamation mark, with a word behind it.
+    const run = (action: string) =>
+      execFileSync('/bin/sh', ['-c', `${helper.slice(1)} ${action}`], { encoding: 'utf8', env: extra });
+    expect([run('get'), run('erase')]).toEqual(['username=me\npassword=p@s"$s\n', '']);
   });
 
   test('quotes paths for ssh when they hold blanks and quotes', async () => {
