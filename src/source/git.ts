@@ -216,14 +216,19 @@ export function createGitRepositories(deps: GitDeps): GitRepositories {
         const { stdout } = await must({ args, source, access, signal });
         return Number(stdout.toString('utf8').trim());
       }),
-    readFile: (source, path, signal) =>
+    readFile: (source, path, { signal, onSize }) =>
       withRepository(source, signal, async ({ dir, commit, access }) => {
         const full = source.subdir === undefined ? path : `${source.subdir}/${path}`;
-        const args = ['-C', dir, 'cat-file', '--batch', '--follow-symlinks'];
         const input = `${commit.commit}:${full}\n`;
-        const { stdout } = await must({ args, source, access, signal, input });
-        const [, size] = /^[0-9a-f]+ blob (\d+)\n/.exec(stdout.subarray(0, 120).toString('latin1')) ?? [];
+        const ask = async (how: '--batch-check' | '--batch'): Promise<Buffer> => {
+          const args = ['-C', dir, 'cat-file', how, '--follow-symlinks'];
+          return (await must({ args, source, access, signal, input })).stdout;
+        };
+        const about = (await ask('--batch-check')).toString('latin1');
+        const [, size] = /^[0-9a-f]+ blob (\d+)\n/.exec(about) ?? [];
         if (size === undefined) return undefined;
+        onSize(Number(size));
+        const stdout = await ask('--batch');
         const start = stdout.indexOf('\n') + 1;
         return stdout.subarray(start, start + Number(size));
       }),

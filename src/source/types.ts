@@ -72,6 +72,12 @@ export interface RemoteMemory {
   readonly commits: Map<string, GitCommit>;
 }
 
+export interface ReadFileOptions {
+  readonly signal: AbortSignal;
+  /** Is told how long the file is before it is read; what it throws is thrown. */
+  readonly onSize: (bytes: number) => void;
+}
+
 export interface GitRepositories {
   /** The commit that a source stands for. Takes one request, and none where it names a whole commit.
    * @throws GIT_*, CHECKSUM_MISMATCH, CANCELLED */
@@ -79,7 +85,7 @@ export interface GitRepositories {
   /** Seconds since the epoch. Fetches what the store lacks. */
   commitTime(source: GitSource, signal: AbortSignal): Promise<number>;
   /** A file of the source without a checkout; undefined where there is none. `path` is relative to its subdirectory. */
-  readFile(source: GitSource, path: string, signal: AbortSignal): Promise<Buffer | undefined>;
+  readFile(source: GitSource, path: string, options: ReadFileOptions): Promise<Buffer | undefined>;
   /** Writes the files, submodules included, into the fresh directory `dest`; gives the directory that is the root of
    * the source. Files named `.git` are git's own. */
   checkout(source: GitSource, dest: string, signal: AbortSignal): Promise<string>;

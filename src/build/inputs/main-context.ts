@@ -94,8 +94,12 @@ async function loadGit(
   { options, remote, steps, signal }: MainContextDeps,
 ): Promise<MainContext> {
   return steps.run(`[internal] load git source ${redact(source.remote)}`, async () => {
-    const read: ReadText = async (path) =>
-      (await remote.git.readFile(source, path, signal))?.toString('utf8');
+    const read: ReadText = async (path) => {
+      const onSize = (bytes: number): void => {
+        if (bytes > MAX_DOCKERFILE) throw tooLong(path, bytes);
+      };
+      return (await remote.git.readFile(source, path, { signal, onSize }))?.toString('utf8');
+    };
     const dockerfile = given ?? (await findDockerfile(options, read, redact(source.remote)));
     return remoteContext(dockerfile, source);
   });

@@ -25,7 +25,7 @@ export function policedRemotes(remote: RemoteSources, rules: SourceRules | undef
     git: {
       resolve: async (source, signal) => git.resolve(rules.remote(source), signal),
       commitTime: async (source, signal) => git.commitTime(rules.remote(source), signal),
-      readFile: async (source, path, signal) => git.readFile(rules.remote(source), path, signal),
+      readFile: async (source, path, options) => git.readFile(rules.remote(source), path, options),
       checkout: async (source, dest, signal) => git.checkout(rules.remote(source), dest, signal),
     },
     files: (source) => remote.files(policedSource(rules, source)),

@@ -155,7 +155,7 @@ describe('policedRemotes()', () => {
     expect(asked).toEqual(Array(4).fill({ ...HTTP, checksum: DIGEST }));
     const none = policedRemotes(real, deny('git://*'));
     await expect(none.git.resolve(GIT, signal)).rejects.toThrow(denied);
-    await expect(none.git.readFile(GIT, 'f', signal)).rejects.toThrow(denied);
+    await expect(none.git.readFile(GIT, 'f', { signal, onSize() {} })).rejects.toThrow(denied);
     expect(await git.resolve(GIT, signal)).toBe(5);
   });
 });
