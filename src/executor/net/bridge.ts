@@ -79,7 +79,7 @@ export function attachToBridge(request: BridgeRequest, means: BridgeMeans): Prom
     const ports = request.ports.filter(({ hostIp }) => hostIp === undefined || !isIPv6(hostIp));
     const attachment = { network, containerId: request.id, ports, pluginPath };
     request.onAttaching(attachment);
-    const result = await cniAdd(attachment, request.namespacePath);
+    const result = await cniAdd(attachment, request.namespacePath, { signal: request.signal });
     if (addressOf(result) === undefined) {
       await cniDelete(attachment, request.namespacePath, result);
       throw new OcibuildError(

@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
-import { OcibuildError } from '../../errors/error.ts';
+import { cancelledError, OcibuildError, throwIfAborted } from '../../errors/error.ts';
 import { findProgram, SYSTEM_FOLDERS } from '../find-program.ts';
 import type { PublishedPort } from '../types.ts';
 
@@ -37,6 +37,8 @@ export interface CniResult {
 
 const FOLDERS = ['/opt/cni/bin', '/usr/lib/cni', '/usr/libexec/cni'];
 const INTERFACE = 'eth0';
+/** A plugin takes a second at most, and the whole machine waits for it. */
+const TIMEOUT_MS = 60_000;
 
 /** Where plugins are looked for: $CNI_PATH, then where distributions and others put them. */
 export function cniPath(env: Readonly<Record<string, string | undefined>>): string {
@@ -55,14 +57,19 @@ export function findPlugin(type: string, pluginPath: string): string | undefined
 
 /**
  * Attaches a namespace: ADD of each plugin, each with the result of the one before. What was done is undone when one
- * fails.
- * @throws NETWORK_FAILED, NETWORK_UNAVAILABLE
+ * fails, or when it is cancelled.
+ * @param options.timeoutMs for each plugin
+ * @throws NETWORK_FAILED, NETWORK_UNAVAILABLE, CANCELLED
  */
-export async function cniAdd(attachment: CniAttachment, namespacePath: string): Promise<CniResult> {
+export async function cniAdd(
+  attachment: CniAttachment,
+  namespacePath: string,
+  options: { readonly signal: AbortSignal; readonly timeoutMs?: number },
+): Promise<CniResult> {
   let result: CniResult | undefined;
   try {
     for (const plugin of attachment.network.plugins) {
-      const answer = await call('ADD', { attachment, plugin, namespacePath, prevResult: result });
+      const answer = await call('ADD', { attachment, plugin, namespacePath, prevResult: result, ...options });
       result = JSON.parse(answer) as CniResult;
     }
   } catch (error) {
@@ -123,12 +130,14 @@ interface Call {
   readonly plugin: CniPlugin;
   readonly namespacePath: string | undefined;
   readonly prevResult: CniResult | undefined;
+  /** None for DEL: what was made is taken back whatever happens. */
+  readonly signal?: AbortSignal;
+  readonly timeoutMs?: number;
 }
 
-async function call(
-  command: 'ADD' | 'DEL',
-  { attachment, plugin, namespacePath, prevResult }: Call,
-): Promise<string> {
+async function call(command: 'ADD' | 'DEL', given: Call): Promise<string> {
+  const { attachment, plugin, namespacePath, prevResult, signal, timeoutMs = TIMEOUT_MS } = given;
+  throwIfAborted(signal);
   const path = findPlugin(plugin.type, attachment.pluginPath);
   if (path === undefined) {
     throw new OcibuildError(
@@ -140,6 +149,8 @@ async function call(
   const child = spawn(path, [], {
     cwd: '/',
     stdio: 'pipe',
+    // A group of its own: iptables ends with it.
+    detached: true,
     env: {
       CNI_COMMAND: command,
       CNI_CONTAINERID: attachment.containerId,
@@ -155,9 +166,47 @@ async function call(
   await once(child, 'spawn');
   child.stdin.on('error', () => undefined);
   child.stdin.end(JSON.stringify(executionConfig(attachment, plugin, prevResult)));
-  const [out, errors, code] = await Promise.all([text(child.stdout), text(child.stderr), exited]);
+  const ended = Promise.all([text(child.stdout), text(child.stderr), exited]);
+  const [out, errors, code] = await unlessStopped(child, ended, {
+    ...{ signal, timeoutMs },
+    late: () => pluginError(command, plugin.type, `it did not end within ${timeoutMs / 1000} s`),
+  });
   if (code === 0) return out;
   throw pluginError(command, plugin.type, out.trim() === '' ? errors : out);
+}
+
+interface Limits {
+  readonly signal: AbortSignal | undefined;
+  readonly timeoutMs: number;
+  readonly late: () => OcibuildError;
+}
+
+/** Kills what is cancelled or takes too long, with all that it started. */
+async function unlessStopped<T>(child: ChildProcess, ended: Promise<T>, limits: Limits): Promise<T> {
+  const { signal, timeoutMs, late } = limits;
+  let stop: (why: OcibuildError) => void = () => undefined;
+  const stopped = new Promise<never>((_, fail) => {
+    stop = (why) => {
+      // What holds its output may live longer than it.
+      if (child.exitCode === null && child.signalCode === null) child.once('exit', () => fail(why));
+      else fail(why);
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      } catch {
+        // It ended meanwhile.
+      }
+    };
+  });
+  const cancel = (): void => stop(cancelledError(signal));
+  signal?.addEventListener('abort', cancel, { once: true });
+  const timer = setTimeout(() => stop(late()), timeoutMs);
+  try {
+    if (signal?.aborted === true) cancel();
+    return await Promise.race([ended, stopped]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', cancel);
+  }
 }
 
 /** @see CNI SPEC.md 1.0, section 5 "Error" */

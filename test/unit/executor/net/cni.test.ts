@@ -1,12 +1,17 @@
-import { describe, expect, it } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { bridgeNetwork, leftoverRules } from '../../../../src/executor/net/bridge.ts';
 import {
   addressOf,
+  cniAdd,
   cniPath,
   executionConfig,
   findPlugin,
   pluginError,
 } from '../../../../src/executor/net/cni.ts';
+import { readText } from '../../../../src/util/read-text.ts';
 
 const PORTS = [
   { hostPort: 8080, containerPort: 80, protocol: 'tcp' },
@@ -66,6 +71,46 @@ describe('pluginError', () => {
     expect(pluginError('DEL', 'x', 'panic\n').message).toBe(
       'Cannot set up the network: DEL of the CNI plugin "x" failed: panic',
     );
+  });
+});
+
+describe('cniAdd', () => {
+  /** A plugin that never ends when it shall attach, with a child of its own that holds its output. */
+  function hanging() {
+    const dir = mkdtempSync(join(tmpdir(), 'ocibuild-cni-'));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    const script = `#!/bin/sh
+echo "$CNI_COMMAND" >>${dir}/calls
+[ "$CNI_COMMAND" = ADD ] || exit 0
+sleep 600 &
+wait
+`;
+    writeFileSync(join(dir, 'slow'), script, { mode: 0o755 });
+    const network = { cniVersion: '1.0.0', name: 'n', plugins: [{ type: 'slow' }] };
+    const calls = (): string => readText(join(dir, 'calls')) ?? '';
+    return { attachment: { network, containerId: 'c1', ports: [], pluginPath: dir }, calls };
+  }
+
+  it('cniAdd() kills a plugin that does not end, and takes back what it did', async () => {
+    const { attachment, calls } = hanging();
+    const { signal } = new AbortController();
+    const added = cniAdd(attachment, '/proc/self/ns/net', { signal, timeoutMs: 300 });
+    await expect(added).rejects.toMatchObject({
+      code: 'NETWORK_FAILED',
+      message: 'Cannot set up the network: ADD of the CNI plugin "slow" failed: it did not end within 0.3 s',
+    });
+    expect(calls()).toMatch(/DEL\n$/);
+  });
+
+  it('cniAdd() kills a plugin when it is cancelled', async () => {
+    const { attachment, calls } = hanging();
+    const controller = new AbortController();
+    const added = cniAdd(attachment, '/proc/self/ns/net', { signal: controller.signal });
+    const rejected = expect(added).rejects.toMatchObject({ code: 'CANCELLED' });
+    await expect.poll(calls, { timeout: 20_000 }).toBe('ADD\n');
+    controller.abort();
+    await rejected;
+    expect(calls()).toBe('ADD\nDEL\n');
   });
 });
 
