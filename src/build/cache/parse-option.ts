@@ -81,7 +81,12 @@ const TO: Readonly<Record<CacheTo['type'], Attributes>> = {
 };
 
 /** Values that no message may show. */
-const SECRET = /((?:access_key_id|secret_access_key|session_token|token)\s*=)[^,"]*/gi;
+const SECRET_KEY = '(?:access_key_id|secret_access_key|session_token|token)\\s*=';
+/** In a quoted field a value goes on to the quote, else to the comma; what is quoted wrongly is a secret as well. */
+const SECRET = new RegExp(
+  `((?<="[^",=]*)${SECRET_KEY})(?:[^"]|"")*|(${SECRET_KEY})(?:"(?:[^"]|"")*"?|[^,"])*`,
+  'gi',
+);
 
 /** Types that Docker has, and why they are not here. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
@@ -103,7 +108,7 @@ function parseOption(
   text: string,
   { types, others }: { readonly types: Types; readonly others: Types },
 ): Readonly<Record<string, unknown>> {
-  const shown = text.replace(SECRET, '$1***');
+  const shown = text.replace(SECRET, '$1$2***');
   const fields = splitCsv(text);
   if (fields === undefined) throw usage(`Cannot read ${flag} "${shown}": its quotes do not match`);
   const [only = ''] = fields;
@@ -138,7 +143,7 @@ function parseOption(
 /** Fields without "=" go on with the list before them: `mounts=a,b`. */
 function readPairs(flag: string, text: string, fields: readonly string[]): Map<string, string> {
   const given = new Map<string, string>();
-  const shown = text.replace(SECRET, '$1***');
+  const shown = text.replace(SECRET, '$1$2***');
   let last: string | undefined;
   for (const field of fields) {
     const at = field.indexOf('=');
@@ -148,7 +153,7 @@ function readPairs(flag: string, text: string, fields: readonly string[]): Map<s
       continue;
     }
     if (key === undefined)
-      throw usage(`Cannot read ${flag} "${shown}": "${field.replace(SECRET, '$1***')}" is no KEY=VALUE`);
+      throw usage(`Cannot read ${flag} "${shown}": "${field.replace(SECRET, '$1$2***')}" is no KEY=VALUE`);
     if (given.has(key)) throw usage(`Cannot read ${flag} "${shown}": "${key}" stands twice`);
     given.set(key, field.slice(at + 1));
     last = key;

@@ -35,7 +35,18 @@ describe('parseCacheTo()', () => {
     'type=s3,SESSION_TOKEN=hunter22,oops',
     'bucket=b,token=hunter22',
     'type=gha,"token=hunter22',
+    'type=s3,"secret_access_key=a,hunter22",oops',
+    'type=s3," secret_access_key=a,""hunter22"" ",oops',
+    'type=s3,"secret_access_key=a,hunter22',
+    'type=s3,secret_access_key="a,hunter22",bucket=b',
+    'type=s3,secret_access_key=a"hunter22,bucket=b',
   ])('shows no secret when it cannot read %s', (text) => {
     expect(() => parseCacheTo(text)).toThrow(/^(?!.*hunter22)/);
+  });
+
+  it('shows what stands around a secret', () => {
+    expect(() => parseCacheTo('"session_token=a,b","bucket=b",access_key_id=c,region=r')).toThrow(
+      'Cannot use --cache-to ""session_token=***","bucket=b",access_key_id=***,region=r": its type is missing',
+    );
   });
 });
