@@ -1,4 +1,5 @@
-import { readdir, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { parseDigest } from '../image/digest.ts';
@@ -7,6 +8,7 @@ import { documentKind, MAX_DOCUMENT_BYTES, parseDocument } from '../image/manife
 import { ANNOTATION, type Descriptor } from '../image/types.ts';
 import { layoutSource } from '../transfer/layout-source.ts';
 import { layoutTarget } from '../transfer/layout-target.ts';
+import { isBeingWritten } from '../transfer/layout-writers.ts';
 import { makeCacheDocuments, putCacheDocuments } from './cache-documents.ts';
 import { readCaches } from './read-cache.ts';
 import type { CacheExporter, CacheImporter } from './types.ts';
@@ -67,7 +69,8 @@ export function createLocalExporter(
   };
 }
 
-/** Deletes blobs that no entry of the layout's index leads to. */
+/** Deletes blobs that no entry of the layout's index leads to; who writes at the same time may need them, and the next
+ * export deletes what is left then. */
 async function dropUnused(dir: string): Promise<void> {
   const layout = await openLayout(dir);
   const used = new Set<string>();
@@ -92,6 +95,8 @@ async function dropUnused(dir: string): Promise<void> {
     });
   }
   for (const name of await readdir(join(dir, 'blobs', 'sha256'))) {
-    if (!used.has(`sha256:${name}`)) await rm(join(dir, 'blobs', 'sha256', name), { force: true });
+    // Asked each time: a writer says that it begins before it looks for its first blob.
+    if (isBeingWritten(dir)) return;
+    if (!used.has(`sha256:${name}`)) rmSync(join(dir, 'blobs', 'sha256', name), { force: true });
   }
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmdirSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isOcibuildError, throwIfAborted } from '../errors/error.ts';
 import { copyBlob } from '../exporter/copy-blob.ts';
@@ -9,6 +9,7 @@ import { blobName } from '../image/layout.ts';
 import { makeLayoutFile, writeLayoutIndex } from '../image/layout-index.ts';
 import type { Descriptor } from '../image/types.ts';
 import { makeDirs } from '../util/make-dirs.ts';
+import { beginWriting, claimBlob } from './layout-writers.ts';
 import { moveBlob } from './move-blob.ts';
 import type { ImageTarget } from './types.ts';
 
@@ -26,18 +27,21 @@ export interface LayoutTargetOptions {
  */
 export function layoutTarget(dir: string, { entries, signal }: LayoutTargetOptions): ImageTarget {
   return async (top, fill) => {
-    const added: string[] = [];
+    const added: { readonly path: string; readonly mtimeMs: number | undefined }[] = [];
+    const timeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+    let end = (): void => undefined;
     throwIfAborted(signal);
     const made = makeLayoutDir(dir);
     const put = async (descriptor: Descriptor, copy: (sink: ByteSink) => Promise<void>) => {
       const path = join(dir, blobName(descriptor.digest));
       const isThere = existsSync(path);
-      if (isThere && (await isIntact(path, descriptor, signal))) return 'exists';
+      if (isThere && (await isIntact(path, descriptor, signal)) && claimBlob(path)) return 'exists';
       await copyInto(dir, path, copy, signal);
-      if (!isThere) added.push(path);
+      if (!isThere) added.push({ path, mtimeMs: timeOf(path) });
       return 'copied';
     };
     try {
+      end = beginWriting(dir);
       await fill({
         putBlob: (descriptor, blob, options) =>
           put(descriptor, (sink) => moveBlob(descriptor, blob, { ...options, sink })),
@@ -47,9 +51,13 @@ export function layoutTarget(dir: string, { entries, signal }: LayoutTargetOptio
       });
       await writeLayoutIndex(dir, entries(top), { signal });
     } catch (error) {
-      for (const path of added) rmSync(path, { force: true });
+      // What another writer found meanwhile is its as well.
+      for (const { path, mtimeMs } of added) if (timeOf(path) === mtimeMs) rmSync(path, { force: true });
+      end();
       if (made !== undefined) removeEmpty(dir, made.from);
       throw exportError(error, dir);
+    } finally {
+      end();
     }
   };
 }

@@ -245,6 +245,27 @@ describe('layoutTarget()', () => {
     expect(readdirSync(join(out, 'blobs/sha256'))).toHaveLength(3);
   });
 
+  it('layoutTarget() leaves a blob that it added when another writer found it before it failed', async () => {
+    const dir = tempDir();
+    const out = join(dir, 'layout');
+    const [good, bad] = [imageOf(dir, ['one']), imageOf(dir, ['two', 'one'])];
+    writeFileSync(bad.layers[0]?.blobPath ?? '', 'tw0');
+    const failing = layoutTarget(out, about(single(bad), { signal: noSignal, names: NAMES }));
+    const from = imageSetSource(single(bad));
+    const shared = bad.layers[1]?.descriptor ?? expect.fail('no layer');
+    await expect(
+      failing(bad.manifest, async (to) => {
+        await to.putBlob(shared, from.blob(shared, noSignal), { signal: noSignal, onProgress() {} });
+        await writeLayout(single(good), out, { signal: noSignal, names: ['docker.io/library/app:b'] });
+        await copyImage(bad.manifest, { from, to }, { signal: noSignal });
+      }),
+    ).rejects.toMatchObject({ code: 'BLOB_DIGEST_MISMATCH' });
+    const kept = readdirSync(join(out, 'blobs/sha256')).map((name) => `sha256:${name}`);
+    expect(kept).toHaveLength(3);
+    expect(kept).toContain(shared.digest);
+    expect(readdirSync(out).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
+  });
+
   it('layoutTarget() goes on where a process was killed before it wrote the index', async () => {
     const dir = tempDir();
     const image = imageOf(dir, ['one']);
