@@ -1,5 +1,6 @@
 import type { LayerId } from '../../layer/layer-id.ts';
 import { fsPath } from '../../layer/path-bytes.ts';
+import { isSameEntry } from '../../layer/tree/tree-changes.ts';
 import type { Tree, TreeEntry } from '../../layer/types.ts';
 import type { LayerRow, LayerRows } from '../types.ts';
 
@@ -28,23 +29,9 @@ export async function earlierFiles(ids: readonly LayerId[], layers: EarlierLayer
     const entries = new Map((await layers.tree(id)).map((entry) => [entry.path, entry]));
     return (entry) => {
       const before = entries.get(entry.path);
-      return before !== undefined && isSameFile(before, entry) ? fsPath(`${dir}/${entry.path}`) : undefined;
+      const isSame = before !== undefined && entry.type === 'file' && isSameEntry(before, entry);
+      return isSame ? fsPath(`${dir}/${entry.path}`) : undefined;
     };
   }
   return () => undefined;
-}
-
-function isSameFile(a: TreeEntry, b: TreeEntry): boolean {
-  return (
-    b.type === 'file' &&
-    b.digest !== undefined &&
-    a.type === 'file' &&
-    a.digest === b.digest &&
-    a.mode === b.mode &&
-    a.uid === b.uid &&
-    a.gid === b.gid &&
-    a.size === b.size &&
-    a.mtimeSec === b.mtimeSec &&
-    JSON.stringify(a.xattrs ?? {}) === JSON.stringify(b.xattrs ?? {})
-  );
 }

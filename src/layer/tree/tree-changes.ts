@@ -21,7 +21,7 @@ export function treeChanges(before: Tree, after: Tree): Tree | undefined {
   };
   for (const entry of after) {
     const was = old.get(entry.path);
-    if (was !== undefined && isSame(was, entry)) continue;
+    if (was !== undefined && isSameEntry(was, entry)) continue;
     changes.set(entry.path, entry);
     addParents(entry.path);
   }
@@ -57,10 +57,10 @@ function isPlain({ type }: TreeEntry): boolean {
   return type !== 'hardlink' && type !== 'whiteout' && type !== 'opaque';
 }
 
-function isSame(a: TreeEntry, b: TreeEntry): boolean {
+/** Whether two entries are one in all their facts. A file whose content is not known may be any other. */
+export function isSameEntry(a: TreeEntry, b: TreeEntry): boolean {
   return (
     a.type === b.type &&
-    // A file whose content is not known may be any other.
     (a.type !== 'file' || (a.digest !== undefined && a.digest === b.digest)) &&
     a.mode === b.mode &&
     a.uid === b.uid &&
@@ -70,7 +70,7 @@ function isSame(a: TreeEntry, b: TreeEntry): boolean {
     a.link === b.link &&
     a.devMajor === b.devMajor &&
     a.devMinor === b.devMinor &&
-    JSON.stringify(a.xattrs) === JSON.stringify(b.xattrs)
+    JSON.stringify(a.xattrs ?? {}) === JSON.stringify(b.xattrs ?? {})
   );
 }
 
