@@ -1,5 +1,6 @@
 import { OcibuildError } from '../errors/error.ts';
 import type { GitSource } from '../llb/ops.ts';
+import { decodePercent } from '../util/decode-percent.ts';
 import type { SecretValue, SshIdentity } from './types.ts';
 
 /** How a remote is reached: what git is told beside the address, and what must not be shown. */
@@ -26,7 +27,7 @@ export async function gitAccess(source: GitSource, deps: GitAccessDeps): Promise
   const { remote } = source;
   const url = URL.parse(remote);
   const password = url?.password ?? '';
-  const secrets = password === '' ? [] : [decodeURIComponent(password), password];
+  const secrets = password === '' ? [] : [decodePercent(password), password];
   if (url?.protocol !== 'https:' && url?.protocol !== 'http:')
     return { remote, config: [], extra: {}, secrets };
   // For this host alone: neither a redirect nor a submodule elsewhere gets it.
@@ -45,8 +46,8 @@ function passwordAccess(url: URL, host: string): Omit<GitAccess, 'secrets'> {
     remote: withoutUser(url),
     config: [[`credential.${host}.helper`, `!f() { test "$1" != get || ${answer}; }; f`]],
     extra: {
-      OCIBUILD_GIT_USER: decodeURIComponent(url.username),
-      OCIBUILD_GIT_PASSWORD: decodeURIComponent(url.password),
+      OCIBUILD_GIT_USER: decodePercent(url.username),
+      OCIBUILD_GIT_PASSWORD: decodePercent(url.password),
     },
   };
 }

@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import { OcibuildError } from '../../errors/error.ts';
 import { didYouMean } from '../../errors/suggest.ts';
 import type { GitSource } from '../../llb/ops.ts';
+import { decodePercent } from '../../util/decode-percent.ts';
 import { instructionError } from './flags.ts';
 import type { RawInstruction } from './parser.ts';
 
@@ -35,7 +36,7 @@ export function parseGitRef(text: string, at: RawInstruction | undefined): GitSo
 /** An http(s) address and the name that its file has; undefined where the text is none. */
 export function parseHttpRef(text: string): { readonly url: string; readonly filename: string } | undefined {
   if (!HTTP.test(text) || !URL.canParse(text)) return undefined;
-  const name = posix.basename(decoded(new URL(text).pathname));
+  const name = posix.basename(decodePercent(new URL(text).pathname));
   return { url: text, filename: name === '' || name === '.' || name === '..' ? '__unnamed__' : name };
 }
 
@@ -153,13 +154,4 @@ function withPrefix(prefix: string, name: string): string {
 function cut(text: string, separator: string): readonly [string, string] {
   const at = text.indexOf(separator);
   return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
-}
-
-function decoded(path: string): string {
-  try {
-    return decodeURIComponent(path);
-  } catch {
-    // A name may hold a bare "%".
-    return path;
-  }
 }

@@ -48,6 +48,10 @@ describe('gitAccess()', () => {
     expect([run('get'), run('erase')]).toEqual(['username=me\npassword=p@s"$s\n', '']);
   });
 
+  test('takes a password as it stands when its percent sign escapes nothing', async () => {
+    expect((await access('https://me:100%@h.test/app.git')).extra.OCIBUILD_GIT_PASSWORD).toBe('100%');
+  });
+
   test('quotes paths for ssh when they hold blanks and quotes', async () => {
     const { extra } = await access('ssh://h.test/app', { ssh: { keyFiles: ['/my key'] } });
     expect(extra.GIT_SSH_COMMAND).toContain(`'UserKnownHostsFile="/st'\\''ore/known hosts"'`);
