@@ -1,14 +1,4 @@
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  realpathSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { OcibuildError } from '../errors/error.ts';
 import { SYS, sys } from '../layer/sys.ts';
@@ -16,8 +6,9 @@ import { removeUnchangedCopies } from '../layer/tree/unchanged-copies.ts';
 import { readText } from '../util/read-text.ts';
 import { finalPath, locate, makeDirs, makeStub, removeStubs, type Stub, type StubKind } from './in-root.ts';
 import { withLowerFacts } from './lower-facts.ts';
-import { bindMount, mountOverlay, mountsBelow, syscallErrno, unmount } from './mounts.ts';
+import { bindMount, mountOverlay, syscallErrno, unmount } from './mounts.ts';
 import { hostsFile, resolvConf } from './network.ts';
+import { removeBundle } from './remove-bundle.ts';
 import type { SpecMount } from './spec.ts';
 import type { ProcessSpec, SandboxMount } from './types.ts';
 import { type ResolvedUser, resolveGroups, resolveUser } from './user.ts';
@@ -36,9 +27,6 @@ export interface PreparedRoot {
    */
   release(becomesLayer: boolean): void;
 }
-
-/** A directory was seen to be busy for a moment, on a machine under load, after all was unmounted. */
-const BUSY_TRIES = 5;
 
 /** Mount points that Docker leaves in the layer of a step whose root lacks them. */
 const LASTING_POINTS = ['/proc', '/dev', '/sys'];
@@ -69,11 +57,7 @@ export function prepareRoot(spec: ProcessSpec, bundle: string, rootless: boolean
       const opaqueXattr = rootless ? 'user.overlay.opaque' : 'trusted.overlay.opaque';
       removeUnchangedCopies(spec.rootfs.upper, lower, { opaqueXattr });
     }
-    // Only now that nothing is mounted below: rm must never walk into a root or a bind mount.
-    for (const point of mountsBelow(realpathSync(bundle), readText('/proc/thread-self/mountinfo') ?? '')) {
-      unmount(point);
-    }
-    rmSync(bundle, { recursive: true, force: true, maxRetries: BUSY_TRIES });
+    removeBundle(bundle);
   };
   try {
     mkdirSync(root, { recursive: true });

@@ -18,6 +18,7 @@ import { basename, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sweepContainers } from '../../src/executor/reaper.ts';
+import { removeBundle } from '../../src/executor/remove-bundle.ts';
 import { defaultStateDir } from '../../src/executor/runc.ts';
 import { SYS, sys } from '../../src/layer/sys.ts';
 import { createNormalUser, type NormalUser } from '../support/normal-user.ts';
@@ -408,6 +409,21 @@ describe.each(KINDS)('executor with $name', (kind) => {
     expect(await eventually(() => leftovers(killed.dir).length === 0 && !killed.alive())).toBe(true);
     expect(leftovers(killed.dir)).toEqual([]);
   });
+});
+
+it('removeBundle() touches nothing of what is still mounted in a bundle', () => {
+  const dir = mkdtempSync('/tmp/ocibuild-executor-');
+  made.push(dir);
+  const [source, bundle] = [join(dir, 'source'), join(dir, 'bundle')];
+  mkdirSync(source);
+  mkdirSync(join(bundle, 'rootfs'), { recursive: true });
+  writeFileSync(join(source, 'file'), 'kept');
+  writeFileSync(join(bundle, 'hosts'), '');
+  for (let i = 0; i < 2; i++) execFileSync('mount', ['--bind', source, join(bundle, 'rootfs')]);
+  removeBundle(bundle);
+  expect(existsSync(bundle)).toBe(false);
+  expect(readFileSync(join(source, 'file'), 'utf8')).toBe('kept');
+  expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(bundle);
 });
 
 describe.each(KINDS.filter((kind) => kind.mode === 'root'))('sweep after $name', (kind) => {
