@@ -1,4 +1,4 @@
-import { readlinkSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
 import { OcibuildError } from '../errors/error.ts';
 import { workerUrl } from './worker-url.ts';
@@ -20,7 +20,8 @@ export function openWorker(base: string, file: string, options: WorkerOptions): 
 function enterAgain(): void {
   if (process.platform !== 'linux') return;
   const link = readlinkSync('/proc/self/cwd');
-  if (!link.endsWith(DELETED)) return;
+  // A directory may be called so.
+  if (!link.endsWith(DELETED) || existsSync(link)) return;
   const dir = link.slice(0, -DELETED.length);
   try {
     process.chdir(dir);

@@ -36,6 +36,11 @@ describe('openWorker()', () => {
     expect(startIn('rmdirSync(here); mkdirSync(here);')).toBe('the thread runs\n');
   });
 
+  it('starts a thread in a directory that is only called "(deleted)"', () => {
+    const change = "mkdirSync(here + ' (deleted)'); process.chdir(here + ' (deleted)'); rmdirSync(here);";
+    expect(startIn(change)).toBe('the thread runs\n');
+  });
+
   it('names a directory that is gone', () => {
     const message = `Cannot start a thread: the current directory "${join(dir, 'here')}" is gone`;
     expect(startIn('rmdirSync(here);')).toBe(`SYSCALL_FAILED ${message}\n`);
